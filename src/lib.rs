@@ -1,0 +1,20 @@
+//! upstream-inject: an Envoy filter that gives every backend the credential it wants.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+pub mod challenge;
+pub mod config;
+pub mod exchange;
+pub mod identity;
+pub mod plan;
+pub mod secret;
+pub mod strategy;
+pub mod token;

@@ -1,0 +1,16 @@
+//! How requests to one backend are authenticated: one strategy, one file.
+
+mod header_injection;
+mod token_exchange;
+mod unauthenticated;
+mod upstream_inject;
+
+pub use header_injection::HeaderInjection;
+pub use token_exchange::{Subject, TokenExchange};
+pub use unauthenticated::Unauthenticated;
+pub use upstream_inject::UpstreamInject;
+
+use std::fmt;
+
+/// What a strategy must be able to do.
+pub trait Strategy: fmt::Debug {}

@@ -1,0 +1,123 @@
+//! Bearer tokens that are safe to send.
+
+use std::fmt;
+
+/// The longest token that is ever sent, in bytes.
+pub const MAX_TOKEN_LEN: usize = 16_384;
+
+/// A token that may stand in an `authorization` header and in a form: 1 to [`MAX_TOKEN_LEN`]
+/// characters of visible ASCII without `"`, `,`, `;` and `\`.
+///
+/// This is wider than `b64token` of RFC 6750 §2.1, because issuers in use put `:` into tokens, and
+/// narrow enough that no token can end a header, start a second one, or be read as two values.
+/// A `BearerToken` that exists has passed that check. `Debug` never prints it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BearerToken(Vec<u8>);
+
+impl BearerToken {
+    /// Takes `bytes` as a token, or `None` if they must not be sent.
+    pub fn new(bytes: Vec<u8>) -> Option<Self> {
+        is_sendable(&bytes).then_some(Self(bytes))
+    }
+
+    /// The token itself.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The token of a whole `authorization` field: exactly one credential of the scheme `Bearer`
+    /// in any case (RFC 6750 §2.1, RFC 9110 §11.1).
+    ///
+    /// Repeated fields arrive here joined by commas, which no token contains: they count as none.
+    pub fn from_authorization(field: &[u8]) -> Option<Self> {
+        let (scheme, rest) = field.split_at_checked(b"Bearer".len())?;
+        if !scheme.eq_ignore_ascii_case(b"Bearer") || rest.first() != Some(&b' ') {
+            return None;
+        }
+        let start = rest.iter().position(|byte| *byte != b' ')?;
+        Self::new(rest.get(start..)?.to_vec())
+    }
+}
+
+impl fmt::Debug for BearerToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+fn is_sendable(bytes: &[u8]) -> bool {
+    (1..=MAX_TOKEN_LEN).contains(&bytes.len())
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_visible_ascii_that_cannot_end_a_header_value() {
+        for (bytes, sendable) in [
+            (&b"gho_abc"[..], true),
+            (b"a", true),
+            (b"issuer:with:colons~and/+=", true),
+            (b"", false),
+            (b"two words", false),
+            (b"tab\there", false),
+            (b"quote\"", false),
+            (b"comma,", false),
+            (b"semi;", false),
+            (b"back\\slash", false),
+            (b"line\r\nfeed", false),
+            (b"nul\0", false),
+            (b"del\x7f", false),
+            ("tökén".as_bytes(), false),
+            (b"\x01\0\0\0\x06\0\0\0", false),
+        ] {
+            assert_eq!(
+                BearerToken::new(bytes.to_vec()).is_some(),
+                sendable,
+                "{:?}",
+                String::from_utf8_lossy(bytes)
+            );
+        }
+        assert!(BearerToken::new(vec![b'a'; MAX_TOKEN_LEN]).is_some());
+        assert!(BearerToken::new(vec![b'a'; MAX_TOKEN_LEN + 1]).is_none());
+    }
+
+    #[test]
+    fn an_authorization_field_holds_one_bearer_token_or_none() {
+        for (field, token) in [
+            (&b"Bearer abc"[..], Some(&b"abc"[..])),
+            (b"bearer abc", Some(b"abc")),
+            (b"BEARER  abc", Some(b"abc")),
+            (b"Bearer", None),
+            (b"Bearer ", None),
+            (b"Bearerabc", None),
+            (b"Bearer\tabc", None),
+            (b"Basic YTpi", None),
+            (b"Bearer abc def", None),
+            (b"Bearer abc,Bearer def", None),
+            (b"Bearer abc,", None),
+            (b",Bearer abc", None),
+            (b"", None),
+            (b"\xff\xfe", None),
+        ] {
+            assert_eq!(
+                BearerToken::from_authorization(field)
+                    .as_ref()
+                    .map(BearerToken::as_bytes),
+                token,
+                "{:?}",
+                String::from_utf8_lossy(field)
+            );
+        }
+    }
+
+    #[test]
+    fn debug_never_prints_a_token() {
+        let token = BearerToken::new(b"CANARY".to_vec()).unwrap();
+        assert_eq!(format!("{token:?}"), "[redacted]");
+    }
+}
