@@ -15,6 +15,8 @@ pub mod config;
 pub mod exchange;
 pub mod identity;
 pub mod plan;
+pub mod refusal;
 pub mod secret;
 pub mod strategy;
+pub mod time;
 pub mod token;

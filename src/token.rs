@@ -1,6 +1,7 @@
 //! Bearer tokens that are safe to send.
 
 use std::fmt;
+use std::rc::Rc;
 
 /// The longest token that is ever sent, in bytes.
 pub const MAX_TOKEN_LEN: usize = 16_384;
@@ -20,6 +21,11 @@ impl BearerToken {
         is_sendable(&bytes).then_some(Self(bytes))
     }
 
+    /// The token, given away.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
     /// The token itself.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -36,6 +42,30 @@ impl BearerToken {
         }
         let start = rest.iter().position(|byte| *byte != b' ')?;
         Self::new(rest.get(start..)?.to_vec())
+    }
+}
+
+/// The whole value `Bearer <token>` of a header, cheap to share.
+///
+/// `Debug` never prints it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BearerValue(Rc<[u8]>);
+
+impl BearerValue {
+    /// The value that carries `token`.
+    pub fn new(token: &BearerToken) -> Self {
+        Self([b"Bearer ", token.as_bytes()].concat().into())
+    }
+
+    /// The value itself.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for BearerValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
     }
 }
 

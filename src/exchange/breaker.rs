@@ -1,0 +1,191 @@
+//! The breaker: calls to an STS that does not answer stop for a while.
+
+use crate::time::Time;
+use std::time::Duration;
+
+/// Failures in a row that open the breaker.
+const THRESHOLD: u32 = 5;
+/// How long it stays open at first; doubled after each failed probe.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The breaker of one token endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Breaker {
+    /// Calls go through.
+    Closed {
+        /// Failures in a row so far.
+        failures: u32,
+    },
+    /// Calls are stopped.
+    Open {
+        /// When a probe may go out.
+        until: Time,
+        /// The length of this pause.
+        pause: Duration,
+    },
+    /// One probe is under way.
+    Probing {
+        /// The length of the pause before it.
+        pause: Duration,
+    },
+}
+
+/// The breaker stops the call; a try makes sense after this time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Time until the next probe, or a second while one is under way.
+    pub retry_after: Duration,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Breaker::Closed { failures: 0 }
+    }
+}
+
+impl Breaker {
+    /// Asks for a call. Whoever gets `Ok` must make it and report how it ended.
+    pub fn admit(&mut self, now: Time) -> Result<(), Stopped> {
+        match *self {
+            Breaker::Closed { .. } => Ok(()),
+            Breaker::Open { until, pause } if until <= now => {
+                *self = Breaker::Probing { pause };
+                Ok(())
+            }
+            Breaker::Open { until, .. } => Err(Stopped {
+                retry_after: until.since(now),
+            }),
+            Breaker::Probing { .. } => Err(Stopped {
+                retry_after: Duration::from_secs(1),
+            }),
+        }
+    }
+
+    /// The STS answered, whatever it said.
+    pub fn answered(&mut self) {
+        *self = Breaker::default();
+    }
+
+    /// The STS did not answer, or said that it cannot serve.
+    pub fn failed(&mut self, now: Time) {
+        let open = |pause: Duration| Breaker::Open {
+            until: now.plus(pause),
+            pause,
+        };
+        *self = match *self {
+            Breaker::Closed { failures } if failures.saturating_add(1) < THRESHOLD => {
+                Breaker::Closed {
+                    failures: failures.saturating_add(1),
+                }
+            }
+            Breaker::Closed { .. } => open(FIRST_PAUSE),
+            Breaker::Probing { pause } => open(pause.saturating_mul(2).min(LONGEST_PAUSE)),
+            // A call from before the breaker opened: the pause already counts it.
+            Breaker::Open { .. } => return,
+        };
+    }
+
+    /// The call could not even be made, for a reason that says nothing about the STS.
+    pub fn not_called(&mut self, now: Time) {
+        if let Breaker::Probing { pause } = *self {
+            *self = Breaker::Open { until: now, pause };
+        }
+    }
+
+    /// How long until a call may go out, rounded up to whole seconds and at least one, as
+    /// `retry-after` needs it (RFC 9110 §10.2.3).
+    pub fn retry_after(&self, now: Time) -> u32 {
+        let pause = match *self {
+            Breaker::Open { until, .. } => until.since(now),
+            Breaker::Closed { .. } | Breaker::Probing { .. } => Duration::ZERO,
+        };
+        whole_seconds(pause)
+    }
+}
+
+/// `duration` rounded up to whole seconds, at least one.
+pub fn whole_seconds(duration: Duration) -> u32 {
+    let ceiling = duration
+        .as_secs()
+        .saturating_add(u64::from(duration.subsec_nanos() > 0));
+    u32::try_from(ceiling.max(1)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::default().plus(Duration::from_millis(millis))
+    }
+
+    fn opened() -> Breaker {
+        let mut breaker = Breaker::default();
+        (0..THRESHOLD).for_each(|_| breaker.failed(at(0)));
+        breaker
+    }
+
+    #[test]
+    fn five_failures_in_a_row_stop_calls_for_a_second() {
+        let mut breaker = Breaker::default();
+        for _ in 0..3 {
+            (0..4).for_each(|_| breaker.failed(at(0)));
+            assert_eq!(breaker.admit(at(0)), Ok(()));
+            breaker.answered();
+        }
+        let mut breaker = opened();
+        let stopped = breaker.admit(at(400)).unwrap_err();
+        assert_eq!(stopped.retry_after, Duration::from_millis(600));
+        assert_eq!(breaker.retry_after(at(400)), 1);
+        assert_eq!(breaker.admit(at(1000)), Ok(()));
+    }
+
+    #[test]
+    fn one_probe_at_a_time_and_one_success_closes() {
+        let mut breaker = opened();
+        assert_eq!(breaker.admit(at(1000)), Ok(()));
+        assert!(breaker.admit(at(1000)).is_err());
+        breaker.answered();
+        assert_eq!(breaker, Breaker::default());
+    }
+
+    #[test]
+    fn failed_probes_double_the_pause_up_to_thirty_seconds() {
+        let mut breaker = opened();
+        let mut now = 0;
+        for pause in [1, 2, 4, 8, 16, 30, 30] {
+            assert!(
+                breaker.admit(at(now + pause * 1000 - 1)).is_err(),
+                "{pause}"
+            );
+            now += pause * 1000;
+            assert_eq!(breaker.admit(at(now)), Ok(()), "{pause}");
+            breaker.failed(at(now));
+        }
+    }
+
+    #[test]
+    fn late_failures_do_not_lengthen_the_pause() {
+        let mut breaker = opened();
+        let before = breaker;
+        breaker.failed(at(900));
+        assert_eq!(breaker, before);
+    }
+
+    #[test]
+    fn a_probe_that_was_never_sent_leaves_room_for_the_next() {
+        let mut breaker = opened();
+        assert_eq!(breaker.admit(at(1000)), Ok(()));
+        breaker.not_called(at(1000));
+        assert_eq!(breaker.admit(at(1000)), Ok(()));
+    }
+
+    #[test]
+    fn retry_after_is_whole_seconds_rounded_up() {
+        for (millis, seconds) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (30_000, 30)] {
+            assert_eq!(whole_seconds(Duration::from_millis(millis)), seconds);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The one thing the filter reads from tokens: when a JWT says that it expires.
+
+use crate::time::Time;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// The `exp` of `token` (RFC 7519 §4.1.4), if it is a JWT that has a usable one.
+///
+/// Nothing is verified: the result may shorten the time a token is kept, never lengthen it beyond
+/// what the STS and the configuration allow.
+pub fn expiry(token: &[u8]) -> Option<Time> {
+    let mut parts = token.split(|byte| *byte == b'.');
+    let (header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() || !is_object(&URL_SAFE_NO_PAD.decode(header).ok()?) {
+        return None;
+    }
+    let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
+    if !is_object(&payload) {
+        return None;
+    }
+    let claims: Claims<'_> = serde_json::from_slice(&payload).ok()?;
+    let exp: f64 = serde_json::from_str(claims.exp?.get()).ok()?;
+    Some(Time::from_unix_seconds(exp))
+}
+
+/// Borrowed raw, so that a number out of range spoils only itself.
+#[derive(Deserialize)]
+struct Claims<'a> {
+    #[serde(borrow)]
+    exp: Option<&'a RawValue>,
+}
+
+fn is_object(json: &[u8]) -> bool {
+    json.trim_ascii_start().first() == Some(&b'{')
+        && serde_json::from_slice::<serde::de::IgnoredAny>(json).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jwt(header: &str, payload: &str) -> String {
+        let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        format!("{}.{}.sig", encode(header), encode(payload))
+    }
+
+    #[test]
+    fn only_a_jwt_with_a_numeric_exp_has_an_expiry() {
+        let header = r#"{"alg":"none"}"#;
+        for (token, seconds) in [
+            (jwt(header, r#"{"exp":1700000000}"#), Some(1_700_000_000.0)),
+            (
+                jwt(header, r#"{"exp":1700000000.5,"x":1e400}"#),
+                Some(1_700_000_000.5),
+            ),
+            (jwt(header, r#"{"exp":-5}"#), Some(0.0)),
+            (jwt(header, r#"{"exp":1e400}"#), None),
+            (jwt(header, r#"{"exp":"1700000000"}"#), None),
+            (jwt(header, r#"{"exp":null}"#), None),
+            (jwt(header, "{}"), None),
+            (jwt(header, "[1]"), None),
+            (jwt("7", r#"{"exp":1}"#), None),
+            ("gho_opaque".to_owned(), None),
+            ("a.b.c".to_owned(), None),
+            ("a.b.c.d".to_owned(), None),
+            (format!("{}.x", jwt(header, r#"{"exp":1}"#)), None),
+        ] {
+            assert_eq!(
+                expiry(token.as_bytes()),
+                seconds.map(Time::from_unix_seconds),
+                "{token}"
+            );
+        }
+    }
+}

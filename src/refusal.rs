@@ -1,0 +1,444 @@
+//! Refusals: the one table from what went wrong to what the client, the stats and the logs see.
+
+use crate::challenge::{BearerError, Challenge};
+use serde_json::Value;
+
+/// Why a request is not forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The user has no token of the provider, or an empty one (`ErrUpstreamTokenNotFound` of the
+    /// RFC).
+    UpstreamTokenNotFound {
+        /// Whether the request carried a bearer token at all: a client that showed none is
+        /// challenged without an error code (RFC 6750 §3.1).
+        bearer_presented: bool,
+    },
+    /// The user's token of the provider must not be put into a header.
+    UpstreamTokenMalformed,
+    /// The TH-JWT is to be exchanged, and there is none.
+    SubjectTokenMissing,
+    /// The STS refused the subject token.
+    ExchangeRejected,
+    /// The STS says that the subject's scope does not suffice.
+    ExchangeInsufficientScope,
+    /// The STS denies access to the target.
+    ExchangeForbidden,
+    /// The STS refuses this client or this kind of request.
+    ExchangeMisconfigured,
+    /// The STS cannot be reached, or cannot serve.
+    ExchangeUnavailable {
+        /// Whole seconds after which a try makes sense.
+        retry_after: u32,
+    },
+    /// The STS did not answer in time.
+    ExchangeTimeout,
+    /// The STS answered with success, and with nothing that can be used.
+    ExchangeInvalidResponse,
+    /// The backend is neither listed nor covered by a default.
+    BackendNotConfigured,
+    /// The host could not hand out the identity's metadata.
+    IdentityUnreadable,
+}
+
+/// The stable error code of a refusal: on the wire, in stats, in access logs and in log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// See [`Refusal::UpstreamTokenNotFound`]; a step-up flow acts on it.
+    UpstreamTokenNotFound,
+    /// See [`Refusal::UpstreamTokenMalformed`].
+    UpstreamTokenMalformed,
+    /// See [`Refusal::SubjectTokenMissing`].
+    SubjectTokenMissing,
+    /// See [`Refusal::ExchangeRejected`].
+    TokenExchangeRejected,
+    /// See [`Refusal::ExchangeForbidden`] and [`Refusal::ExchangeInsufficientScope`].
+    TokenExchangeForbidden,
+    /// See [`Refusal::ExchangeMisconfigured`].
+    TokenExchangeMisconfigured,
+    /// See [`Refusal::ExchangeUnavailable`].
+    TokenExchangeUnavailable,
+    /// See [`Refusal::ExchangeTimeout`].
+    TokenExchangeTimeout,
+    /// See [`Refusal::ExchangeInvalidResponse`].
+    TokenExchangeInvalidResponse,
+    /// See [`Refusal::BackendNotConfigured`].
+    BackendNotConfigured,
+    /// See [`Refusal::IdentityUnreadable`].
+    IdentityUnreadable,
+}
+
+impl Code {
+    /// The code as written everywhere.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Code::UpstreamTokenNotFound => "upstream_token_not_found",
+            Code::UpstreamTokenMalformed => "upstream_token_malformed",
+            Code::SubjectTokenMissing => "subject_token_missing",
+            Code::TokenExchangeRejected => "token_exchange_rejected",
+            Code::TokenExchangeForbidden => "token_exchange_forbidden",
+            Code::TokenExchangeMisconfigured => "token_exchange_misconfigured",
+            Code::TokenExchangeUnavailable => "token_exchange_unavailable",
+            Code::TokenExchangeTimeout => "token_exchange_timeout",
+            Code::TokenExchangeInvalidResponse => "token_exchange_invalid_response",
+            Code::BackendNotConfigured => "backend_not_configured",
+            Code::IdentityUnreadable => "identity_unreadable",
+        }
+    }
+}
+
+/// What the table says of one refusal.
+struct Row {
+    status: u16,
+    challenge: Option<BearerError>,
+    code: Code,
+    description: String,
+}
+
+impl Refusal {
+    /// The table. `provider` is the one that the backend's strategy names, if it names one.
+    fn row(self, provider: Option<&str>) -> Row {
+        let row = |status, challenge, code, description: &str| Row {
+            status,
+            challenge,
+            code,
+            description: description.to_owned(),
+        };
+        let upstream_token =
+            || format!("the upstream token of provider {}", provider.unwrap_or("?"));
+        match self {
+            Refusal::UpstreamTokenNotFound { bearer_presented } => row(
+                401,
+                Some(match bearer_presented {
+                    true => BearerError::InvalidToken,
+                    false => BearerError::None,
+                }),
+                Code::UpstreamTokenNotFound,
+                &format!("{} was not found: log in again", upstream_token()),
+            ),
+            Refusal::UpstreamTokenMalformed => row(
+                502,
+                None,
+                Code::UpstreamTokenMalformed,
+                &format!("{} cannot be sent as a bearer token", upstream_token()),
+            ),
+            Refusal::SubjectTokenMissing => row(
+                401,
+                Some(BearerError::None),
+                Code::SubjectTokenMissing,
+                "the request carries no bearer token to exchange: log in",
+            ),
+            Refusal::ExchangeRejected => row(
+                401,
+                Some(BearerError::InvalidToken),
+                Code::TokenExchangeRejected,
+                "the token service refused the subject token: log in again",
+            ),
+            Refusal::ExchangeInsufficientScope => row(
+                403,
+                Some(BearerError::InsufficientScope),
+                Code::TokenExchangeForbidden,
+                "the token service refused the scope for this backend",
+            ),
+            Refusal::ExchangeForbidden => row(
+                403,
+                None,
+                Code::TokenExchangeForbidden,
+                "the token service denied access to this backend",
+            ),
+            Refusal::ExchangeMisconfigured => row(
+                502,
+                None,
+                Code::TokenExchangeMisconfigured,
+                "the token service does not accept this proxy's requests",
+            ),
+            Refusal::ExchangeUnavailable { .. } => row(
+                503,
+                None,
+                Code::TokenExchangeUnavailable,
+                "the token service cannot be reached: try again later",
+            ),
+            Refusal::ExchangeTimeout => row(
+                504,
+                None,
+                Code::TokenExchangeTimeout,
+                "the token service did not answer in time",
+            ),
+            Refusal::ExchangeInvalidResponse => row(
+                502,
+                None,
+                Code::TokenExchangeInvalidResponse,
+                "the token service's answer cannot be used",
+            ),
+            Refusal::BackendNotConfigured => row(
+                500,
+                None,
+                Code::BackendNotConfigured,
+                "no authentication strategy is configured for this backend",
+            ),
+            Refusal::IdentityUnreadable => row(
+                500,
+                None,
+                Code::IdentityUnreadable,
+                "the identity of this request cannot be read",
+            ),
+        }
+    }
+
+    /// The code of this refusal.
+    pub fn code(self) -> Code {
+        self.row(None).code
+    }
+
+    /// The whole answer to the client.
+    pub fn reply(self, about: &About<'_>, challenge: &Challenge) -> Reply {
+        let row = self.row(about.provider);
+        let description = printable(&row.description);
+        let mut headers = vec![("cache-control", "no-store".to_owned())];
+        if let Some(error) = row.challenge {
+            headers.push(("www-authenticate", challenge.header(error, &description)));
+        }
+        if let Refusal::ExchangeUnavailable { retry_after } = self {
+            headers.push(("retry-after", retry_after.to_string()));
+        }
+        let body = match about.grpc {
+            // Envoy turns the body into `grpc-message`, and sets the content type itself.
+            true => description,
+            false => {
+                headers.push(("content-type", "application/json".to_owned()));
+                body(row.code, &description, about)
+            }
+        };
+        Reply {
+            status: row.status,
+            code: row.code,
+            headers,
+            body: body.into_bytes(),
+        }
+    }
+}
+
+/// What a refusal is about.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// The backend, where the request has one that can be named.
+    pub backend: Option<&'a str>,
+    /// The provider that the backend's strategy names.
+    pub provider: Option<&'a str>,
+    /// Whether the client speaks gRPC.
+    pub grpc: bool,
+}
+
+/// A local reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// The refusal's code.
+    pub code: Code,
+    /// The header fields.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+fn body(code: Code, description: &str, about: &About<'_>) -> String {
+    let members = [
+        ("error", Some(code.as_str())),
+        ("error_description", Some(description)),
+        ("backend", about.backend),
+        ("provider", about.provider),
+    ];
+    let members: Vec<String> = members
+        .into_iter()
+        .filter_map(|(name, text)| Some(format!("\"{name}\":{}", Value::from(text?))))
+        .collect();
+    format!("{{{}}}", members.join(","))
+}
+
+/// `text` with each character that RFC 6750 §3 forbids in `error_description` replaced.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '"' | '\\' => '?',
+            ' '..='~' => c,
+            _ => '?',
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ABOUT: About<'_> = About {
+        backend: Some("github-tools"),
+        provider: Some("github"),
+        grpc: false,
+    };
+
+    fn header<'a>(reply: &'a Reply, name: &str) -> Option<&'a str> {
+        let mut values = reply.headers.iter().filter(|(n, _)| *n == name);
+        let value = values.next().map(|(_, value)| value.as_str());
+        assert!(values.next().is_none(), "{name} stands twice");
+        value
+    }
+
+    #[test]
+    fn every_refusal_has_its_status_challenge_and_code() {
+        use Refusal::*;
+        let invalid = Some("Bearer error=\"invalid_token\"");
+        let scope = Some("Bearer error=\"insufficient_scope\"");
+        for (refusal, status, challenge, code) in [
+            (
+                UpstreamTokenNotFound {
+                    bearer_presented: true,
+                },
+                401,
+                invalid,
+                "upstream_token_not_found",
+            ),
+            (
+                UpstreamTokenNotFound {
+                    bearer_presented: false,
+                },
+                401,
+                Some("Bearer"),
+                "upstream_token_not_found",
+            ),
+            (
+                UpstreamTokenMalformed,
+                502,
+                None,
+                "upstream_token_malformed",
+            ),
+            (
+                SubjectTokenMissing,
+                401,
+                Some("Bearer"),
+                "subject_token_missing",
+            ),
+            (ExchangeRejected, 401, invalid, "token_exchange_rejected"),
+            (
+                ExchangeInsufficientScope,
+                403,
+                scope,
+                "token_exchange_forbidden",
+            ),
+            (ExchangeForbidden, 403, None, "token_exchange_forbidden"),
+            (
+                ExchangeMisconfigured,
+                502,
+                None,
+                "token_exchange_misconfigured",
+            ),
+            (
+                ExchangeUnavailable { retry_after: 7 },
+                503,
+                None,
+                "token_exchange_unavailable",
+            ),
+            (ExchangeTimeout, 504, None, "token_exchange_timeout"),
+            (
+                ExchangeInvalidResponse,
+                502,
+                None,
+                "token_exchange_invalid_response",
+            ),
+            (BackendNotConfigured, 500, None, "backend_not_configured"),
+            (IdentityUnreadable, 500, None, "identity_unreadable"),
+        ] {
+            let reply = refusal.reply(&ABOUT, &Challenge::default());
+            assert_eq!(reply.status, status, "{refusal:?}");
+            assert_eq!(reply.code.as_str(), code);
+            assert_eq!(refusal.code(), reply.code);
+            let sent = header(&reply, "www-authenticate")
+                .map(|value| value.split(", error_description").next().unwrap());
+            assert_eq!(sent, challenge, "{refusal:?}");
+            assert_eq!(header(&reply, "cache-control"), Some("no-store"));
+            assert_eq!(header(&reply, "content-type"), Some("application/json"));
+            let retry = matches!(refusal, ExchangeUnavailable { .. }).then_some("7");
+            assert_eq!(header(&reply, "retry-after"), retry);
+            let body: Value = serde_json::from_slice(&reply.body).unwrap();
+            assert_eq!(body["error"], code);
+            assert_eq!(body["backend"], "github-tools");
+            assert_eq!(body["provider"], "github");
+            assert!(body["error_description"].as_str().unwrap().len() > 10);
+        }
+    }
+
+    #[test]
+    fn a_body_names_only_what_there_is() {
+        let about = About {
+            backend: None,
+            provider: None,
+            grpc: false,
+        };
+        let reply = Refusal::IdentityUnreadable.reply(&about, &Challenge::default());
+        assert_eq!(
+            String::from_utf8(reply.body).unwrap(),
+            r#"{"error":"identity_unreadable","error_description":"the identity of this request cannot be read"}"#
+        );
+    }
+
+    #[test]
+    fn odd_names_cannot_break_out_of_the_challenge_or_the_body() {
+        let about = About {
+            backend: Some("a\"b\\c\r\nx: y"),
+            provider: Some("p\"ö\\\n"),
+            grpc: false,
+        };
+        let refusal = Refusal::UpstreamTokenNotFound {
+            bearer_presented: true,
+        };
+        let reply = refusal.reply(&about, &Challenge::default());
+        assert_eq!(
+            header(&reply, "www-authenticate"),
+            Some(
+                "Bearer error=\"invalid_token\", error_description=\"the upstream token of \
+                 provider p???? was not found: log in again\""
+            )
+        );
+        let body: Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(body["backend"], "a\"b\\c\r\nx: y");
+        assert_eq!(body["provider"], "p\"ö\\\n");
+    }
+
+    #[test]
+    fn a_grpc_client_gets_the_description_alone() {
+        let about = About {
+            grpc: true,
+            ..ABOUT
+        };
+        let reply = Refusal::SubjectTokenMissing.reply(&about, &Challenge::default());
+        assert_eq!(
+            String::from_utf8(reply.body.clone()).unwrap(),
+            "the request carries no bearer token to exchange: log in"
+        );
+        assert_eq!(header(&reply, "content-type"), None);
+        assert_eq!(header(&reply, "www-authenticate"), Some("Bearer"));
+    }
+
+    #[test]
+    fn the_configured_challenge_is_part_of_every_bearer_challenge() {
+        let challenge = Challenge {
+            realm: Some("mcp".to_owned()),
+            resource_metadata: Some("https://mcp.example.com/meta".to_owned()),
+            scope: Some("mcp:tools".to_owned()),
+        };
+        let value = |refusal: Refusal| {
+            let reply = refusal.reply(&ABOUT, &challenge);
+            header(&reply, "www-authenticate").map(str::to_owned)
+        };
+        assert_eq!(
+            value(Refusal::SubjectTokenMissing).unwrap(),
+            "Bearer realm=\"mcp\", scope=\"mcp:tools\", resource_metadata=\"https://mcp.example.com/meta\""
+        );
+        assert_eq!(
+            value(Refusal::ExchangeRejected).unwrap(),
+            "Bearer realm=\"mcp\", error=\"invalid_token\", error_description=\"the token service \
+             refused the subject token: log in again\", scope=\"mcp:tools\", \
+             resource_metadata=\"https://mcp.example.com/meta\""
+        );
+        assert_eq!(value(Refusal::ExchangeForbidden), None);
+    }
+}

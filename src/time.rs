@@ -1,0 +1,70 @@
+//! Points in time, as the host's wall clock tells them.
+
+use std::time::Duration;
+
+/// A point in time: nanoseconds since the Unix epoch.
+///
+/// The wall clock rather than a monotonic one, because tokens expire by the wall clock and a
+/// monotonic clock stands still while a machine is suspended. Arithmetic saturates: a clock that
+/// is set back makes differences zero, never negative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(u64);
+
+impl Time {
+    /// From nanoseconds since the Unix epoch.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// From seconds since the Unix epoch, as `exp` of a JWT has them (RFC 7519 §2, NumericDate).
+    /// Anything before the epoch, and what is not a number, is the epoch itself.
+    pub fn from_unix_seconds(seconds: f64) -> Self {
+        // `as` saturates, and maps NaN to 0.
+        Self((seconds * 1e9) as u64)
+    }
+
+    /// This point plus `duration`.
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(duration)))
+    }
+
+    /// This point minus `duration`.
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(duration)))
+    }
+
+    /// The time from `earlier` to this point, zero if `earlier` is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_saturates() {
+        let time = Time::from_nanos(5);
+        assert_eq!(time.minus(Duration::from_secs(1)), Time::from_nanos(0));
+        assert_eq!(time.plus(Duration::MAX), Time::from_nanos(u64::MAX));
+        assert_eq!(time.since(Time::from_nanos(9)), Duration::ZERO);
+    }
+
+    #[test]
+    fn numeric_dates_outside_the_range_are_clamped() {
+        for (seconds, nanos) in [
+            (1.5, 1_500_000_000),
+            (-1.0, 0),
+            (f64::NAN, 0),
+            (f64::INFINITY, u64::MAX),
+            (1e300, u64::MAX),
+        ] {
+            assert_eq!(Time::from_unix_seconds(seconds), Time::from_nanos(nanos));
+        }
+    }
+}
