@@ -7,6 +7,8 @@ mod build_info;
 mod checksum;
 mod finish;
 mod interface;
+#[cfg(feature = "package")]
+mod package;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -22,7 +24,11 @@ usage: artifact finish LINKED FINISHED COMMIT RUSTC
        artifact exports FILE print what FILE exports, one name a line
        artifact imports FILE print what FILE imports, one name a line
        artifact info FILE    print FILE's stamp, as JSON
-       artifact capabilities print the names that capability_restriction_config must allow";
+       artifact capabilities print the names that capability_restriction_config must allow
+       artifact package FILE EPOCH
+                             write an SBOM and an OCI image layout of the finished FILE beside it, dated
+                             EPOCH (seconds since 1970), and print the image's digest; only in a build
+                             with feature package";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -54,6 +60,8 @@ fn run(arguments: &[&str]) -> Result<bool> {
         ["imports", file] => print_lines(finish::imports(&read(file)?)?),
         ["info", file] => println!("{}", BuildInfo::of(&read(file)?)?.to_json()?),
         ["capabilities"] => print_lines(interface::capabilities()),
+        #[cfg(feature = "package")]
+        ["package", file, epoch] => println!("{}", package::package(Path::new(file), epoch)?),
         _ => return Ok(false),
     }
     Ok(true)
