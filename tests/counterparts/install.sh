@@ -63,8 +63,13 @@ install_npm_package() {
     (cd "$directory" && run_npm ci --ignore-scripts --no-audit --no-fund >&2)
     echo "$key" >"$directory/.installed"
   fi
-  # The scripts find their modules beside themselves.
-  cp -u "$sources/$part"/*.mjs "$directory"
+  # The scripts find their modules beside themselves. Renamed into place: one may just be started.
+  local script
+  for script in "$sources/$part"/*.mjs; do
+    cmp -s "$script" "$directory/${script##*/}" && continue
+    cp "$script" "$directory/.new"
+    mv "$directory/.new" "$directory/${script##*/}"
+  done
 }
 
 # The npm that came with the chosen Node.js, else the one on the PATH.

@@ -14,10 +14,10 @@ const configuration = {
   accessTokenTtl: 300,
   clients: [],
   resources: {},
-  trustedIssuers: [],
   ...JSON.parse(process.argv[2] ?? '{}'),
 };
 const subjects = new Map();
+const issuers = [];
 const requests = [];
 
 const server = createServer();
@@ -71,7 +71,7 @@ async function newProvider() {
     scopes: [...new Set(Object.values(resources).flatMap(({ scope }) => scope.split(' ')))],
     ttl: { AccessToken: configuration.accessTokenTtl },
   });
-  registerTokenExchange(made, { subjects, issuers: configuration.trustedIssuers.map(trusted), resources });
+  registerTokenExchange(made, { subjects, issuers, resources });
   made.on('grant.success', (ctx) => record(ctx, 200));
   made.on('grant.error', (ctx, error) => record(ctx, error.statusCode, error.error));
   made.on('server_error', (_ctx, error) => console.error(error));
@@ -92,11 +92,6 @@ function registration({ id, secret, method = 'client_secret_basic' }) {
 async function signingKey() {
   const { privateKey } = await jose.generateKeyPair('RS256', { extractable: true });
   return { ...await jose.exportJWK(privateKey), alg: 'RS256', use: 'sig', kid: 'sts' };
-}
-
-function trusted({ issuer: name, jwks, jwksUri, audience }) {
-  const keys = jwks ? jose.createLocalJWKSet(jwks) : jose.createRemoteJWKSet(new URL(jwksUri));
-  return { issuer: name, keys, audience };
 }
 
 /** Notes one token request: what the provider made of it, but no token and no secret. */
@@ -124,6 +119,11 @@ async function serveControl(req, res) {
       return answer(res, 200, { token_requests: requests.length, requests });
     case 'POST /test/subjects':
       return answer(res, 200, await plant(await json(req)));
+    case 'POST /test/issuers': {
+      const { issuer: name, jwks, audience } = await json(req);
+      issuers.push({ issuer: name, keys: jose.createLocalJWKSet(jwks), audience });
+      return answer(res, 200, {});
+    }
     default:
       return answer(res, 404, { error: 'no such control endpoint' });
   }
