@@ -6,7 +6,7 @@ use std::fmt;
 ///
 /// Its `Debug` output is always `[redacted]`, it has no `Display`, and [`Secret::reveal`] is the
 /// one way to its text, so that a search for `reveal` finds every place a secret goes to.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
 
 impl Secret {

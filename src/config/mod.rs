@@ -1,15 +1,98 @@
-//! From the configuration's text to a [`Plan`](crate::plan::Plan), or to every problem in it.
+//! From the configuration's bytes to a [`Plan`], or to every problem in them.
+//!
+//! ```text
+//! bytes ──▶ Node ──▶ shape check ──▶ rules ──▶ Plan
+//!  json.rs, proto_struct.rs   shape.rs   rules.rs, strategy/
+//!                             against schema.rs, format/
+//! ```
 
+pub(crate) mod draft;
+pub(crate) mod format;
+mod json;
+#[cfg(not(target_family = "wasm"))]
+mod json_schema;
 pub mod path;
 pub mod problem;
+mod proto_struct;
+mod rules;
+mod schema;
+pub(crate) mod shape;
+mod strategies;
+#[cfg(test)]
+mod tests;
 pub mod tree;
 
 pub use path::Path;
 pub use problem::{Problem, Rule};
 pub use tree::Node;
 
+use crate::plan::Plan;
+
 /// Where `clientSecretEnv` and `headerValueEnv` are looked up.
 pub trait Environment {
     /// The variable `name`, or `None` if it is not set or not UTF-8.
     fn var(&self, name: &str) -> Option<String>;
+}
+
+/// What became of a configuration.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The plan, if and only if there are no errors.
+    pub plan: Option<Plan>,
+    /// Everything that is wrong, in the order of the paths.
+    pub errors: Vec<Problem>,
+    /// What is allowed, but probably not meant, in the order of the paths.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads a plugin configuration: a JSON text (Envoy hands over the content of a `StringValue`), or
+/// the serialized `google.protobuf.Struct` that a configuration written as YAML arrives as. No
+/// bytes at all are an empty map.
+///
+/// # Errors
+/// If the bytes are neither. The text never quotes them: they may hold a secret.
+pub fn parse(bytes: &[u8]) -> Result<Node, Problem> {
+    // A text may begin with a line feed, which is also how every `Struct` begins; but no `Struct`
+    // is JSON, because the tag of a map entry's value, 0x12, is no part of any JSON text.
+    if bytes.is_empty() {
+        return Ok(Node::Map(Vec::new()));
+    }
+    let not_json = match json::parse(bytes) {
+        Ok(root) => return Ok(root),
+        Err(error) => error,
+    };
+    let not_a_struct = match proto_struct::decode(bytes) {
+        Ok(root) => return Ok(root),
+        Err(error) => error,
+    };
+    let text = if begins_like_text(bytes) {
+        format!("not JSON: {not_json}")
+    } else {
+        format!("neither JSON ({not_json}) nor a google.protobuf.Struct ({not_a_struct})")
+    };
+    Err(Problem {
+        path: Path::root(),
+        rule: None,
+        text,
+    })
+}
+
+/// Validates a configuration: all problems at once, or the plan that follows from it.
+pub fn plan(root: &Node, env: &dyn Environment) -> Outcome {
+    rules::plan(root, env)
+}
+
+/// The configuration's JSON Schema (draft 2020-12).
+#[cfg(not(target_family = "wasm"))]
+pub fn json_schema() -> serde_json::Value {
+    json_schema::document()
+}
+
+/// A `Struct` has a control character near its beginning: the length of the first key, or the tag
+/// of the first value.
+fn begins_like_text(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .take(64)
+        .all(|byte| !byte.is_ascii_control() || matches!(byte, b'\t' | b'\n' | b'\r'))
 }

@@ -7,9 +7,12 @@ use std::fmt;
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path(Vec<Step>);
 
+/// One step of a [`Path`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Step {
+pub enum Step {
+    /// Into a map, to the value of this key.
     Key(String),
+    /// Into a list, to this element, counted from 0.
     Index(usize),
 }
 
@@ -27,6 +30,22 @@ impl Path {
     /// The path of element `index` of the list at this path.
     pub fn index(&self, index: usize) -> Self {
         self.then(Step::Index(index))
+    }
+
+    /// The steps from the root, for a front end that knows the position of each value.
+    pub fn steps(&self) -> &[Step] {
+        &self.0
+    }
+
+    /// Roughly how much memory it takes, in bytes.
+    pub(super) fn text_len(&self) -> usize {
+        self.0
+            .iter()
+            .map(|step| match step {
+                Step::Key(key) => key.len().saturating_add(size_of::<Step>()),
+                Step::Index(_) => size_of::<Step>(),
+            })
+            .sum()
     }
 
     fn then(&self, step: Step) -> Self {
@@ -59,6 +78,51 @@ impl fmt::Display for Path {
     }
 }
 
+/// A [`Path`] as it grows during a walk over the document: it lives on the stack, so that walking
+/// costs no allocation until there is a problem to report.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// The document itself.
+    Root,
+    /// The value of a key in the map at the first place.
+    Key(&'a Place<'a>, &'a str),
+    /// An element of the list at the first place.
+    Index(&'a Place<'a>, usize),
+}
+
+impl<'a> Place<'a> {
+    /// The place of `key` in the map at this place.
+    pub fn key(&'a self, key: &'a str) -> Place<'a> {
+        Place::Key(self, key)
+    }
+
+    /// The place of element `index` of the list at this place.
+    pub fn index(&'a self, index: usize) -> Place<'a> {
+        Place::Index(self, index)
+    }
+
+    /// This place as a path that can be kept.
+    pub fn path(&self) -> Path {
+        let mut steps = Vec::new();
+        let mut place = self;
+        loop {
+            place = match place {
+                Place::Root => break,
+                Place::Key(parent, key) => {
+                    steps.push(Step::Key((*key).to_owned()));
+                    parent
+                }
+                Place::Index(parent, index) => {
+                    steps.push(Step::Index(*index));
+                    parent
+                }
+            };
+        }
+        steps.reverse();
+        Path(steps)
+    }
+}
+
 fn is_plain(key: &str) -> bool {
     !key.is_empty()
         && key
@@ -69,6 +133,15 @@ fn is_plain(key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_is_the_path_of_its_steps() {
+        let root = Place::Root;
+        let key = root.key("a.b");
+        let index = key.index(2);
+        assert_eq!(root.path(), Path::root());
+        assert_eq!(index.key("c").path().to_string(), r#"["a.b"][2].c"#);
+    }
 
     #[test]
     fn a_path_can_be_read_and_pasted_back() {

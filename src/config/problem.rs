@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, in words an operator can act on.
 
-use super::path::Path;
+use super::path::{Path, Place};
 use std::fmt;
 
 /// The numbered validation rules of RFC THV-0054.
@@ -58,4 +58,102 @@ impl fmt::Display for Problem {
         }
         f.write_str(&self.text)
     }
+}
+
+/// What is wrong with a value whose place the caller knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// The RFC's number, where the rule has one.
+    pub rule: Option<Rule>,
+    /// What is wrong, and what is allowed.
+    pub text: String,
+}
+
+impl Wrong {
+    /// A finding without a number.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self {
+            rule: None,
+            text: text.into(),
+        }
+    }
+
+    /// The finding of a numbered rule.
+    pub fn rule(rule: Rule, text: impl Into<String>) -> Self {
+        Self {
+            rule: Some(rule),
+            text: text.into(),
+        }
+    }
+}
+
+/// Proof that a problem has been reported: a function that returns it instead of a value cannot
+/// leave a part of the plan out silently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reported(());
+
+impl Reported {
+    /// For a value that [`shape`](super::shape) has found wrong, or missing, before.
+    pub(super) fn by_shape_check() -> Self {
+        Self(())
+    }
+}
+
+/// The problems found so far.
+///
+/// A hostile document can hold millions, each with a path as long as the document. Beyond
+/// [`Problems::ROOM`] bytes they are counted, not kept: 100,000 ordinary problems fit.
+#[derive(Debug, Default)]
+pub struct Problems {
+    kept: Vec<Problem>,
+    bytes: usize,
+    left_out: usize,
+}
+
+impl Problems {
+    /// How much text is kept, in bytes.
+    const ROOM: usize = 16 << 20;
+
+    /// Adds a problem.
+    pub fn report(&mut self, place: &Place<'_>, wrong: Wrong) -> Reported {
+        if self.bytes >= Self::ROOM {
+            self.left_out = self.left_out.saturating_add(1);
+            return Reported(());
+        }
+        let problem = Problem {
+            path: place.path(),
+            rule: wrong.rule,
+            text: wrong.text,
+        };
+        self.bytes = self
+            .bytes
+            .saturating_add(problem.path.text_len())
+            .saturating_add(problem.text.len());
+        self.kept.push(problem);
+        Reported(())
+    }
+
+    /// All problems, in the order of their paths: the keys of a `Struct` come in any order, and the
+    /// same configuration should be answered with the same lines.
+    pub fn into_sorted(mut self) -> Vec<Problem> {
+        self.kept.sort_by(|a, b| a.path.cmp(&b.path));
+        if self.left_out > 0 {
+            self.kept.push(Problem {
+                path: Path::root(),
+                rule: None,
+                text: format!("{} further problems are not listed", self.left_out),
+            });
+        }
+        self.kept
+    }
+}
+
+/// `text` as a JSON string, cut to a length that fits a log line: it cannot begin a second line.
+pub fn quoted(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let shown = match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    };
+    serde_json::Value::from(shown).to_string()
 }

@@ -1,6 +1,11 @@
 //! `header_injection`: a static header, such as an API key.
 
-use super::Strategy;
+use super::{Strategy, StrategyType};
+use crate::config::draft::Draft;
+use crate::config::format::{HeaderName, HeaderValue, VariableName};
+use crate::config::path::Place;
+use crate::config::problem::{Reported, Wrong};
+use crate::config::shape::{Nested, Object, Optional, Required, Section};
 use crate::secret::Secret;
 
 /// `headerInjection`.
@@ -13,3 +18,58 @@ pub struct HeaderInjection {
 }
 
 impl Strategy for HeaderInjection {}
+
+/// `header_injection` in a configuration.
+pub(super) const TYPE: StrategyType = StrategyType {
+    name: "header_injection",
+    meaning: "A static header, such as an API key.",
+    block: Some(BLOCK),
+    build,
+};
+
+const BLOCK: Optional<Nested> = Optional {
+    name: "headerInjection",
+    format: Nested(&KEYS),
+    meaning: "Which header is set, and to what.",
+};
+
+static KEYS: Object = Object {
+    keys: &[&HEADER_NAME, &HEADER_VALUE, &HEADER_VALUE_ENV],
+    open: false,
+};
+
+const HEADER_NAME: Required<HeaderName> = Required {
+    name: "headerName",
+    format: HeaderName,
+    meaning: "The header.",
+    rule: None,
+};
+
+const HEADER_VALUE: Optional<HeaderValue> = Optional {
+    name: "headerValue",
+    format: HeaderValue,
+    meaning: "The header's value; rather use headerValueEnv, if it is a secret.",
+};
+
+const HEADER_VALUE_ENV: Optional<VariableName> = Optional {
+    name: "headerValueEnv",
+    format: VariableName,
+    meaning: "The environment variable that holds the header's value.",
+};
+
+fn build(
+    block: &Section<'_>,
+    place: &Place<'_>,
+    draft: &mut Draft<'_>,
+) -> Result<Box<dyn Strategy>, Reported> {
+    let place = place.key(BLOCK.name);
+    let header = block.get(&HEADER_NAME);
+    let value = draft
+        .secret(block, &place, &HEADER_VALUE, &HEADER_VALUE_ENV)?
+        .ok_or_else(|| {
+            let text = "missing; either this or headerValueEnv must be set";
+            draft.error(&place.key(HEADER_VALUE.name), Wrong::new(text))
+        })?;
+    let header = header?;
+    Ok(Box::new(HeaderInjection { header, value }))
+}

@@ -1,0 +1,222 @@
+//! A plan in the making: what the strategies of a configuration have in common, and where their
+//! rules report.
+
+use super::Environment;
+use super::format::{Format, VariableName};
+use super::path::Place;
+use super::problem::{Problems, Reported, Rule, Wrong, quoted};
+use super::shape::{Optional, Section};
+use crate::exchange::Exchange;
+use crate::identity::{IdentityKeys, Provider};
+use crate::plan::ExchangeId;
+use crate::secret::Secret;
+use foldhash::fast::FixedState;
+use hashbrown::{HashSet, HashTable};
+use std::hash::BuildHasher;
+
+/// What a strategy's `build` works with.
+pub struct Draft<'d> {
+    pub(super) errors: Problems,
+    pub(super) warnings: Problems,
+    pub(super) identity: IdentityKeys,
+    pub(super) auth_server: Result<Option<&'d Upstreams<'d>>, Reported>,
+    pub(super) environment: &'d dyn Environment,
+    pub(super) exchanges: Exchanges,
+}
+
+impl<'d> Draft<'d> {
+    /// Reports an error.
+    pub fn error(&mut self, place: &Place<'_>, wrong: Wrong) -> Reported {
+        self.errors.report(place, wrong)
+    }
+
+    /// Reports a warning.
+    pub fn warn(&mut self, place: &Place<'_>, wrong: Wrong) {
+        self.warnings.report(place, wrong);
+    }
+
+    /// Whether upstream tokens exist at all: whether there is an `authServer`, right or wrong.
+    pub fn has_auth_server(&self) -> bool {
+        !matches!(self.auth_server, Ok(None))
+    }
+
+    /// The auth server's upstreams, which `what`, configured at `strategy`, needs.
+    ///
+    /// # Errors
+    /// V-01 if there is no auth server.
+    pub fn upstreams(
+        &mut self,
+        strategy: &Place<'_>,
+        what: &str,
+    ) -> Result<&'d Upstreams<'d>, Reported> {
+        self.auth_server?.ok_or_else(|| {
+            let text = format!("{what} needs authServer, which is not configured");
+            self.error(strategy, Wrong::rule(Rule::V01, text))
+        })
+    }
+
+    /// The provider that is called `name` at `place`.
+    ///
+    /// # Errors
+    /// V-02 if it is not among the upstreams.
+    pub fn provider(
+        &mut self,
+        upstreams: &Upstreams<'_>,
+        place: &Place<'_>,
+        name: &str,
+    ) -> Result<Provider, Reported> {
+        if upstreams.names.contains(name) {
+            return Ok(Provider::new(&self.identity, name));
+        }
+        let text = format!(
+            "provider {} is not in authServer.runConfig.upstreams ({})",
+            quoted(name),
+            upstreams.listed
+        );
+        Err(self.error(place, Wrong::rule(Rule::V02, text)))
+    }
+
+    /// The value of the environment variable `name`, which is configured at `place`, without the
+    /// line end that often follows a secret in a file; it must be of `format`.
+    ///
+    /// # Errors
+    /// If it is not set, empty, or not of that format. The value is never part of the message.
+    pub fn variable(
+        &mut self,
+        place: &Place<'_>,
+        name: &str,
+        format: &impl for<'n> Format<Value<'n> = &'n str>,
+    ) -> Result<Secret, Reported> {
+        let mut value = self.environment.var(name).unwrap_or_default();
+        value.truncate(value.trim_end_matches(['\r', '\n']).len());
+        let wrong = if value.is_empty() {
+            "is not set, empty, or not UTF-8".to_owned()
+        } else {
+            let node = super::tree::Node::String(value);
+            match format.read(&node) {
+                Ok(text) => return Ok(Secret::new(text.to_owned())),
+                Err(wrong) => wrong.text,
+            }
+        };
+        let text = format!("environment variable {} {wrong}", shown_variable(name));
+        Err(self.error(place, Wrong::new(text)))
+    }
+
+    /// A secret that is written in the configuration under one key, or in the environment under
+    /// the name that another key gives; both belong to the block at `place`.
+    ///
+    /// # Errors
+    /// If both keys are there, or what [`Draft::variable`] says.
+    pub fn secret<F>(
+        &mut self,
+        block: &Section<'_>,
+        place: &Place<'_>,
+        inline: &Optional<F>,
+        variable: &Optional<VariableName>,
+    ) -> Result<Option<Secret>, Reported>
+    where
+        F: for<'n> Format<Value<'n> = &'n str>,
+    {
+        let from_text = block.get(inline);
+        let from_environment = match block.get(variable) {
+            Ok(Some(name)) => self
+                .variable(&place.key(variable.name), name, &inline.format)
+                .map(Some),
+            Ok(None) => Ok(None),
+            Err(reported) => Err(reported),
+        };
+        if block.has(inline) && block.has(variable) {
+            let text = format!("{} is set, too; only one of them is allowed", inline.name);
+            return Err(self.error(&place.key(variable.name), Wrong::new(text)));
+        }
+        Ok(from_text?
+            .map(|text| Secret::new(text.to_owned()))
+            .or(from_environment?))
+    }
+
+    /// The id of `exchange`; equal ones share one.
+    pub fn exchange(&mut self, exchange: Exchange) -> ExchangeId {
+        self.exchanges.intern(exchange)
+    }
+}
+
+/// The name, if it looks like one: a secret that was pasted in place of a name is not repeated.
+fn shown_variable(name: &str) -> String {
+    let is_name = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if is_name && !name.starts_with(|first: char| first.is_ascii_digit()) {
+        name.to_owned()
+    } else {
+        "of the given name".to_owned()
+    }
+}
+
+/// `authServer.runConfig.upstreams`: the providers that strategies can name.
+#[derive(Debug, Default)]
+pub struct Upstreams<'n> {
+    names: HashSet<&'n str, FixedState>,
+    /// The names as a message lists them, in the order configured.
+    listed: String,
+}
+
+impl<'n> Upstreams<'n> {
+    /// More names than this are not listed in a message, but counted.
+    const LISTED: usize = 50;
+
+    pub(super) fn new(names: &[&'n str]) -> Self {
+        let mut listed = names
+            .get(..Self::LISTED)
+            .unwrap_or(names)
+            .iter()
+            .map(|name| shown_provider(name))
+            .collect::<Vec<_>>()
+            .join(", ");
+        if let Some(more @ 1..) = names.len().checked_sub(Self::LISTED) {
+            listed.push_str(&format!(", and {more} more"));
+        }
+        Self {
+            names: names.iter().copied().collect(),
+            listed,
+        }
+    }
+}
+
+/// A provider's name, quoted only where it could be misread.
+fn shown_provider(name: &str) -> String {
+    let is_plain = name.len() < 200
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"\",()\\".contains(&byte));
+    if is_plain {
+        name.to_owned()
+    } else {
+        quoted(name)
+    }
+}
+
+/// Every distinct exchange so far.
+#[derive(Default)]
+pub(super) struct Exchanges {
+    pub(super) distinct: Vec<Exchange>,
+    ids: HashTable<u32>,
+    hasher: FixedState,
+}
+
+impl Exchanges {
+    fn intern(&mut self, exchange: Exchange) -> ExchangeId {
+        let hash = self.hasher.hash_one(&exchange);
+        let (distinct, hasher) = (&mut self.distinct, &self.hasher);
+        let known = |id: &u32| distinct.get(*id as usize);
+        if let Some(id) = self.ids.find(hash, |id| known(id) == Some(&exchange)) {
+            return ExchangeId(*id);
+        }
+        // A document in 32-bit memory has no room for more.
+        let id = u32::try_from(distinct.len()).unwrap_or(u32::MAX);
+        self.ids.insert_unique(hash, id, |id| {
+            known(id).map_or(0, |exchange| hasher.hash_one(exchange))
+        });
+        distinct.push(exchange);
+        ExchangeId(id)
+    }
+}

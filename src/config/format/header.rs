@@ -1,0 +1,165 @@
+//! What may stand in an HTTP header.
+
+use super::{TextFormat, must_be};
+use crate::config::problem::Wrong;
+
+/// The name of a request header that the filter may set; becomes lower case.
+#[derive(Clone, Copy, Debug)]
+pub struct HeaderName;
+
+/// What belongs to one connection or frames the message, not to what is said over it (RFC 9110
+/// §7.6.1 and RFC 9113 §8.2.2, and the list of RFC 2616 §13.5.1 that older proxies still strip),
+/// and `host`, which routing has read by then.
+const NOT_TO_BE_SET: [&str; 11] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+impl TextFormat for HeaderName {
+    type Value<'n> = String;
+    const ALLOWED: &'static str = "the name of an HTTP header";
+    const PATTERN: &'static str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
+
+    fn parse(&self, text: &str) -> Result<String, Wrong> {
+        if text.starts_with(':') {
+            return Err(Wrong::new(
+                "must not be a pseudo-header (one that starts with a colon)",
+            ));
+        }
+        if text.is_empty() || !text.bytes().all(is_tchar) {
+            return Err(must_be(self));
+        }
+        let name = text.to_ascii_lowercase();
+        if NOT_TO_BE_SET.contains(&name.as_str()) {
+            return Err(Wrong::new(format!(
+                "must not be {name}: hop-by-hop headers, host and content-length cannot be set"
+            )));
+        }
+        Ok(name)
+    }
+}
+
+/// `tchar` of RFC 9110 §5.6.2.
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// A header's value: visible ASCII, space and tab, and something besides blanks, since blanks at
+/// the ends are no part of a value (RFC 9110 §5.5).
+#[derive(Clone, Copy, Debug)]
+pub struct HeaderValue;
+
+impl TextFormat for HeaderValue {
+    type Value<'n> = &'n str;
+    const ALLOWED: &'static str = "a header value: visible ASCII, spaces and tabs, not only blanks";
+    const PATTERN: &'static str = "^[\\t -~]*[!-~][\\t -~]*$";
+
+    fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
+        let printable = text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
+        if printable && text.bytes().any(|byte| byte.is_ascii_graphic()) {
+            Ok(text)
+        } else {
+            Err(must_be(self))
+        }
+    }
+}
+
+/// A value for a quoted string of `www-authenticate` that needs no escape: many clients do not
+/// undo one.
+#[derive(Clone, Copy, Debug)]
+pub struct ChallengeText;
+
+impl TextFormat for ChallengeText {
+    type Value<'n> = &'n str;
+    const ALLOWED: &'static str =
+        "a string of visible ASCII, spaces and tabs without \" and \\, not empty";
+    const PATTERN: &'static str = "^[\\t !#-\\[\\]-~]+$";
+
+    fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
+        let fits = |byte| matches!(byte, b'\t' | b' ' | b'!' | b'#'..=b'[' | b']'..=b'~');
+        if !text.is_empty() && text.bytes().all(fits) {
+            Ok(text)
+        } else {
+            Err(must_be(self))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_name_is_a_token_that_a_request_may_carry_end_to_end() {
+        for (text, name) in [
+            ("X-API-Key", Some("x-api-key")),
+            ("Authorization", Some("authorization")),
+            ("!#$%&'*+-.^_`|~09azAZ", Some("!#$%&'*+-.^_`|~09azaz")),
+            ("Cookie", Some("cookie")),
+            ("", None),
+            (":authority", None),
+            (":", None),
+            ("x y", None),
+            ("x:y", None),
+            ("x-é", None),
+            ("x\r\ny", None),
+            ("x\0", None),
+            ("Host", None),
+            ("content-length", None),
+            ("Transfer-Encoding", None),
+            ("CONNECTION", None),
+            ("keep-alive", None),
+            ("proxy-connection", None),
+            ("proxy-authenticate", None),
+            ("Proxy-Authorization", None),
+            ("TE", None),
+            ("trailer", None),
+            ("upgrade", None),
+        ] {
+            assert_eq!(HeaderName.parse(text).ok().as_deref(), name, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_value_is_printable_ascii() {
+        for (text, fits) in [
+            ("k", true),
+            ("two words\tand a tab", true),
+            (" k ", true),
+            ("~!\"\\", true),
+            ("", false),
+            (" \t", false),
+            ("k\n", false),
+            ("k\r\nx-evil: 1", false),
+            ("k\0", false),
+            ("k\x7f", false),
+            ("ké", false),
+        ] {
+            assert_eq!(HeaderValue.parse(text).is_ok(), fits, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_challenge_text_fits_a_quoted_string_as_it_is() {
+        for (text, fits) in [
+            ("mcp", true),
+            ("a realm, with; all = of it\t~", true),
+            ("", false),
+            ("quote\"", false),
+            ("back\\slash", false),
+            ("line\nfeed", false),
+            ("é", false),
+        ] {
+            assert_eq!(ChallengeText.parse(text).is_ok(), fits, "{text:?}");
+        }
+    }
+}

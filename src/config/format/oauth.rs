@@ -1,0 +1,150 @@
+//! Scopes (RFC 6749) and token types (RFC 8693).
+
+use super::{AbsoluteUri, TextFormat, must_be};
+use crate::config::problem::Wrong;
+
+/// One `scope-token` (RFC 6749 §3.3).
+#[derive(Clone, Copy, Debug)]
+pub struct ScopeToken;
+
+impl TextFormat for ScopeToken {
+    type Value<'n> = &'n str;
+    const ALLOWED: &'static str =
+        "one scope: visible ASCII without blanks, \" and \\ (RFC 6749 section 3.3)";
+    const PATTERN: &'static str = "^[!#-\\[\\]-~]+$";
+
+    fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
+        if is_scope_token(text) {
+            Ok(text)
+        } else {
+            Err(must_be(self))
+        }
+    }
+}
+
+fn is_scope_token(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'!' | b'#'..=b'[' | b']'..=b'~'))
+}
+
+/// A `scope`: scope-tokens with one space between them.
+#[derive(Clone, Copy, Debug)]
+pub struct Scopes;
+
+impl TextFormat for Scopes {
+    type Value<'n> = &'n str;
+    const ALLOWED: &'static str = "scopes with one space between them: visible ASCII without \" and \\ (RFC 6749 section 3.3)";
+    const PATTERN: &'static str = "^[!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*$";
+
+    fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
+        if text.split(' ').all(is_scope_token) {
+            Ok(text)
+        } else {
+            Err(must_be(self))
+        }
+    }
+}
+
+/// A token type identifier: a URI, or the short name of one of RFC 8693 §3. Becomes the URI.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenType;
+
+/// The short names, and what they stand for (RFC 8693 §3).
+const SHORT_NAMES: [(&str, &str); 3] = [
+    (
+        "access_token",
+        "urn:ietf:params:oauth:token-type:access_token",
+    ),
+    ("id_token", "urn:ietf:params:oauth:token-type:id_token"),
+    ("jwt", "urn:ietf:params:oauth:token-type:jwt"),
+];
+
+impl TokenType {
+    /// `urn:ietf:params:oauth:token-type:access_token`: the default everywhere.
+    pub const ACCESS_TOKEN: &'static str = SHORT_NAMES[0].1;
+}
+
+impl TextFormat for TokenType {
+    type Value<'n> = &'n str;
+    const ALLOWED: &'static str = "access_token, id_token, jwt or an absolute URI without fragment";
+    const PATTERN: &'static str =
+        "^(access_token|id_token|jwt|[A-Za-z][A-Za-z0-9+.-]*:[!$-;=?-Z_a-z~\\[\\]]*)$";
+
+    fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
+        match SHORT_NAMES.iter().find(|(name, _)| *name == text) {
+            Some((_, uri)) => Ok(uri),
+            None => AbsoluteUri.parse(text).map_err(|_| must_be(self)),
+        }
+    }
+}
+
+/// `requestedTokenType`: a [`TokenType`], or the empty text to leave the parameter out.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestedTokenType;
+
+impl TextFormat for RequestedTokenType {
+    type Value<'n> = Option<&'n str>;
+    const ALLOWED: &'static str =
+        "access_token, id_token, jwt, an absolute URI without fragment, or empty to leave it out";
+    const PATTERN: &'static str =
+        "^(|access_token|id_token|jwt|[A-Za-z][A-Za-z0-9+.-]*:[!$-;=?-Z_a-z~\\[\\]]*)$";
+
+    fn parse<'n>(&self, text: &'n str) -> Result<Option<&'n str>, Wrong> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        TokenType.parse(text).map(Some).map_err(|_| must_be(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_is_made_of_scope_tokens() {
+        for (text, one, several) in [
+            ("read", true, true),
+            ("mcp:tools/!~[]", true, true),
+            ("read write", false, true),
+            ("read  write", false, false),
+            (" read", false, false),
+            ("read\twrite", false, false),
+            ("", false, false),
+            ("q\"", false, false),
+            ("b\\", false, false),
+            ("é", false, false),
+        ] {
+            assert_eq!(ScopeToken.parse(text).is_ok(), one, "{text:?}");
+            assert_eq!(Scopes.parse(text).is_ok(), several, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_type_becomes_a_uri() {
+        for (text, uri) in [
+            ("access_token", Some(TokenType::ACCESS_TOKEN)),
+            (
+                "id_token",
+                Some("urn:ietf:params:oauth:token-type:id_token"),
+            ),
+            ("jwt", Some("urn:ietf:params:oauth:token-type:jwt")),
+            ("urn:example:custom", Some("urn:example:custom")),
+            (
+                "https://example.com/types?v=1",
+                Some("https://example.com/types?v=1"),
+            ),
+            ("saml2", None),
+            ("Access_Token", None),
+            ("", None),
+            ("urn:example:custom#part", None),
+            ("urn:exam ple", None),
+        ] {
+            assert_eq!(TokenType.parse(text).ok(), uri, "{text:?}");
+        }
+        assert_eq!(RequestedTokenType.parse(""), Ok(None));
+        assert!(RequestedTokenType.parse("saml2").is_err());
+    }
+}

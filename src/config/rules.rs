@@ -1,0 +1,207 @@
+//! From a document of the right shape to a plan: the rules that look at more than one value.
+
+use super::draft::{Draft, Exchanges, Upstreams};
+use super::format::Format;
+use super::path::Place;
+use super::problem::{Problems, Reported, Rule, Wrong, quoted};
+use super::schema as keys;
+use super::shape::Section;
+use super::strategies::OneStrategy;
+use super::tree::Node;
+use super::{Environment, Outcome};
+use crate::challenge::Challenge;
+use crate::identity::IdentityKeys;
+use crate::plan::{BackendFrom, CachePolicy, Plan};
+use crate::strategy::Strategy;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+
+/// Makes the plan, or says everything that is in its way.
+pub(super) fn plan(root: &Node, environment: &dyn Environment) -> Outcome {
+    let mut errors = Problems::default();
+    let root = Section::check_document(root, &keys::ROOT, &mut errors);
+    let auth_server = root.and_then(|root| auth_server(&root, &mut errors));
+    let mut draft = Draft {
+        errors,
+        warnings: Problems::default(),
+        identity: IdentityKeys::default(),
+        auth_server: match &auth_server {
+            Ok(upstreams) => Ok(upstreams.as_ref()),
+            Err(reported) => Err(*reported),
+        },
+        environment,
+        exchanges: Exchanges::default(),
+    };
+    let plan = root.and_then(|root| assemble(&root, &mut draft));
+    let errors = draft.errors.into_sorted();
+    Outcome {
+        plan: plan.ok().filter(|_| errors.is_empty()),
+        errors,
+        warnings: draft.warnings.into_sorted(),
+    }
+}
+
+fn assemble(root: &Section<'_>, draft: &mut Draft<'_>) -> Result<Plan, Reported> {
+    // Providers are looked up under these keys, so they come before the strategies.
+    let identity = identity(root).inspect(|identity| draft.identity = identity.clone());
+    let strategies = strategies(root, draft);
+    let challenge = challenge(root);
+    let token_cache = token_cache(root);
+    let backend_from = root.get(&keys::BACKEND_FROM);
+    let (default, backends) = strategies?;
+    Ok(Plan {
+        backend_from: backend_from?.unwrap_or(BackendFrom::ClusterName),
+        identity: identity?,
+        challenge: challenge?,
+        token_cache: token_cache?,
+        backends,
+        default,
+        exchanges: std::mem::take(&mut draft.exchanges.distinct),
+    })
+}
+
+/// The upstreams of the auth server, if there is one (V-05).
+fn auth_server<'n>(
+    root: &Section<'n>,
+    errors: &mut Problems,
+) -> Result<Option<Upstreams<'n>>, Reported> {
+    let Some(auth_server) = root.get(&keys::AUTH_SERVER)? else {
+        return Ok(None);
+    };
+    let sections = auth_server.get(&keys::RUN_CONFIG)?.get(&keys::UPSTREAMS)?;
+    let root = Place::Root;
+    let auth_server = root.key(keys::AUTH_SERVER.name);
+    let run_config = auth_server.key(keys::RUN_CONFIG.name);
+    let upstreams = run_config.key(keys::UPSTREAMS.name);
+    let mut names: Vec<&str> = Vec::with_capacity(sections.len());
+    let mut first_with: HashMap<&str, usize, FixedState> = HashMap::default();
+    for (index, section) in sections.iter().enumerate() {
+        let name = match section.get(&keys::UPSTREAM_NAME)? {
+            None | Some("") => "default",
+            Some(name) => name,
+        };
+        match first_with.entry(name) {
+            Entry::Vacant(entry) => {
+                entry.insert(index);
+                names.push(name);
+            }
+            Entry::Occupied(first) => {
+                let text = format!(
+                    "{} is the name of {}, too",
+                    quoted(name),
+                    upstreams.index(*first.get()).path()
+                );
+                errors.report(
+                    &upstreams.index(index).key(keys::UPSTREAM_NAME.name),
+                    Wrong::rule(Rule::V05, text),
+                );
+            }
+        }
+    }
+    Ok(Some(Upstreams::new(&names)))
+}
+
+type Backends = HashMap<Box<str>, Box<dyn Strategy>, FixedState>;
+
+/// `outgoingAuth`: the strategy of unlisted backends, and those of the listed ones.
+fn strategies(
+    root: &Section<'_>,
+    draft: &mut Draft<'_>,
+) -> Result<(Option<Box<dyn Strategy>>, Backends), Reported> {
+    let outgoing_auth = root.get(&keys::OUTGOING_AUTH)?;
+    let root = Place::Root;
+    let place = root.key(keys::OUTGOING_AUTH.name);
+    let source = outgoing_auth.get(&keys::SOURCE);
+    let default = outgoing_auth.get(&keys::DEFAULT).and_then(|chosen| {
+        chosen
+            .map(|chosen| chosen.build(&place.key(keys::DEFAULT.name), draft))
+            .transpose()
+    });
+    let backends = outgoing_auth
+        .get(&keys::BACKENDS)
+        .and_then(|entries| backends(entries.unwrap_or_default(), &place, draft));
+    if let (Ok(None), Ok(backends)) = (&default, &backends)
+        && backends.is_empty()
+    {
+        let text = "neither a default nor a backend is configured";
+        return Err(draft.error(&place, Wrong::new(text)));
+    }
+    source?;
+    Ok((default?, backends?))
+}
+
+fn backends(
+    entries: &[(String, Node)],
+    outgoing_auth: &Place<'_>,
+    draft: &mut Draft<'_>,
+) -> Result<Backends, Reported> {
+    let place = outgoing_auth.key(keys::BACKENDS.name);
+    let mut backends = Backends::with_capacity_and_hasher(entries.len(), FixedState::default());
+    let mut first_problem = None;
+    for (name, node) in entries.iter().filter(|(_, node)| *node != Node::Null) {
+        let strategy = OneStrategy
+            .read(node)
+            .map_err(|_| Reported::by_shape_check())
+            .and_then(|chosen| chosen.build(&place.key(name), draft));
+        match strategy {
+            Ok(strategy) => {
+                backends.insert(name.as_str().into(), strategy);
+            }
+            Err(reported) => first_problem = Some(reported),
+        }
+    }
+    first_problem.map_or(Ok(backends), Err)
+}
+
+fn identity(root: &Section<'_>) -> Result<IdentityKeys, Reported> {
+    let mut identity = IdentityKeys::default();
+    if let Some(section) = root.get(&keys::IDENTITY)? {
+        for (key, value) in [
+            (&keys::METADATA_NAMESPACE, &mut identity.metadata_namespace),
+            (
+                &keys::UPSTREAM_TOKENS_KEY,
+                &mut identity.upstream_tokens_key,
+            ),
+            (&keys::HEALTH_CHECK_KEY, &mut identity.health_check_key),
+        ] {
+            if let Some(name) = section.get(key)? {
+                name.clone_into(value);
+            }
+        }
+    }
+    Ok(identity)
+}
+
+fn challenge(root: &Section<'_>) -> Result<Challenge, Reported> {
+    let Some(section) = root.get(&keys::CHALLENGE)? else {
+        return Ok(Challenge::default());
+    };
+    Ok(Challenge {
+        realm: section.get(&keys::REALM)?.map(str::to_owned),
+        resource_metadata: section.get(&keys::RESOURCE_METADATA)?.map(str::to_owned),
+        scope: section.get(&keys::SCOPE)?.map(str::to_owned),
+    })
+}
+
+fn token_cache(root: &Section<'_>) -> Result<CachePolicy, Reported> {
+    let default = CachePolicy::default();
+    let Some(section) = root.get(&keys::TOKEN_CACHE)? else {
+        return Ok(default);
+    };
+    Ok(CachePolicy {
+        max_entries: section
+            .get(&keys::MAX_ENTRIES)?
+            .unwrap_or(default.max_entries),
+        max_ttl: section.get(&keys::MAX_TTL)?.unwrap_or(default.max_ttl),
+        expiry_skew: section
+            .get(&keys::EXPIRY_SKEW)?
+            .unwrap_or(default.expiry_skew),
+        refresh_ahead: section
+            .get(&keys::REFRESH_AHEAD)?
+            .unwrap_or(default.refresh_ahead),
+        negative_ttl: section
+            .get(&keys::NEGATIVE_TTL)?
+            .unwrap_or(default.negative_ttl),
+    })
+}
