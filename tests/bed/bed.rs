@@ -1,0 +1,251 @@
+//! Everything at once: an Envoy with the filter, and all that it talks to.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use crate::bootstrap::{self, PluginConfig};
+use crate::{Client, Echo, EmbeddedAs, Envoy, EnvoyOptions, Sts};
+
+/// Where the filter runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// In the connection manager's chain, last before the router.
+    Downstream,
+    /// In each backend's cluster, before the codec.
+    Upstream,
+    /// Nowhere: for what Envoy does by itself.
+    Nowhere,
+}
+
+/// A running Envoy with the filter, an embedded AS, an STS and echo backends.
+pub struct Bed {
+    /// The Envoy.
+    pub envoy: Envoy,
+    /// The embedded AS.
+    pub embedded_as: EmbeddedAs,
+    /// The STS; its cluster is called `sts`.
+    pub sts: Sts,
+    backends: BTreeMap<String, Echo>,
+    address: SocketAddr,
+}
+
+impl Bed {
+    /// A bed with this plugin configuration; add backends, then [`Plan::start`] it.
+    #[must_use]
+    pub fn with(name: &str, plugin: PluginConfig) -> Plan {
+        Plan {
+            name: name.to_owned(),
+            plugin,
+            placement: Placement::Downstream,
+            concurrency: 1,
+            environment: Vec::new(),
+            backends: Vec::new(),
+            routes: Vec::new(),
+            filters: Vec::new(),
+            clusters: Vec::new(),
+        }
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A client that speaks HTTP/1.1.
+    #[must_use]
+    pub fn http1(&self) -> Client {
+        Client::http1(self.address)
+    }
+
+    /// A client that speaks HTTP/2.
+    #[must_use]
+    pub fn http2(&self) -> Client {
+        Client::http2(self.address)
+    }
+
+    /// A backend by its cluster's name.
+    #[must_use]
+    pub fn backend(&self, name: &str) -> &Echo {
+        self.backends
+            .get(name)
+            .unwrap_or_else(|| panic!("the bed has no backend {name}"))
+    }
+
+    /// Logs a user in whose session has these upstream tokens, and returns the TH-JWT.
+    #[must_use]
+    pub fn login(&self, user: &str, upstream_tokens: Value) -> String {
+        self.embedded_as.login(
+            user,
+            serde_json::json!({"upstream_tokens": upstream_tokens}),
+        )
+    }
+
+    /// Value of the filter's counter for a backend's outcome so far.
+    pub async fn outcome(&self, backend: &str, outcome: &str) -> u64 {
+        self.envoy.stat(&outcome_name(backend, outcome)).await
+    }
+
+    /// Waits until the counter for a backend's outcome has this value.
+    pub async fn expect_outcome(&self, backend: &str, outcome: &str, count: u64) {
+        self.envoy
+            .expect_stat(&outcome_name(backend, outcome), count)
+            .await;
+    }
+
+    /// Waits for the access-log line of the request with this path.
+    pub async fn access_log_of(&self, path: &str) -> Value {
+        crate::eventually(&format!("the access log of {path}"), || async {
+            self.envoy
+                .access_log()
+                .into_iter()
+                .find(|line| line["path"] == path)
+        })
+        .await
+    }
+}
+
+fn outcome_name(backend: &str, outcome: &str) -> String {
+    format!("wasmcustom.upstream_inject.backend.{backend}.{outcome}")
+}
+
+/// A bed that is not started yet.
+pub struct Plan {
+    name: String,
+    plugin: PluginConfig,
+    placement: Placement,
+    concurrency: u32,
+    environment: Vec<(String, String)>,
+    backends: Vec<(String, bool)>,
+    routes: Vec<Value>,
+    filters: Vec<Value>,
+    clusters: Vec<Value>,
+}
+
+impl Plan {
+    /// Adds an echo backend, its cluster (HTTP/1.1) and its route `/<name>/`.
+    #[must_use]
+    pub fn backend(mut self, name: &str) -> Self {
+        self.backends.push((name.to_owned(), false));
+        self
+    }
+
+    /// The same with HTTP/2 between Envoy and the backend.
+    #[must_use]
+    pub fn http2_backend(mut self, name: &str) -> Self {
+        self.backends.push((name.to_owned(), true));
+        self
+    }
+
+    /// Adds an Envoy route; it is asked before the backends' own.
+    #[must_use]
+    pub fn route(mut self, route: Value) -> Self {
+        self.routes.push(route);
+        self
+    }
+
+    /// Adds an Envoy HTTP filter before this one.
+    #[must_use]
+    pub fn filter(mut self, filter: Value) -> Self {
+        self.filters.push(filter);
+        self
+    }
+
+    /// Adds a cluster as it is.
+    #[must_use]
+    pub fn cluster(mut self, cluster: Value) -> Self {
+        self.clusters.push(cluster);
+        self
+    }
+
+    /// Where the filter runs; downstream, unless told otherwise.
+    #[must_use]
+    pub fn placed(mut self, placement: Placement) -> Self {
+        self.placement = placement;
+        self
+    }
+
+    /// How many workers Envoy has; one, unless told otherwise.
+    #[must_use]
+    pub fn concurrency(mut self, workers: u32) -> Self {
+        self.concurrency = workers;
+        self
+    }
+
+    /// Sets an environment variable of the filter.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts everything.
+    ///
+    /// # Panics
+    /// When something does not start; Envoy's log is in the message.
+    pub async fn start(self) -> Bed {
+        let embedded_as = EmbeddedAs::start()
+            .await
+            .expect("a port for the embedded AS");
+        let sts = Sts::start().await.expect("a port for the STS");
+        let mut backends = BTreeMap::new();
+        for (name, _) in &self.backends {
+            backends.insert(
+                name.clone(),
+                Echo::start(name).await.expect("a port for a backend"),
+            );
+        }
+        let config = self.config(&embedded_as, &sts, &backends).to_string();
+        let mut options = EnvoyOptions::new(&self.name, config);
+        options.concurrency = self.concurrency;
+        let envoy = Envoy::start(options)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
+        let address = envoy.listener("main").await;
+        Bed {
+            envoy,
+            embedded_as,
+            sts,
+            backends,
+            address,
+        }
+    }
+
+    fn config(
+        &self,
+        embedded_as: &EmbeddedAs,
+        sts: &Sts,
+        backends: &BTreeMap<String, Echo>,
+    ) -> Value {
+        let filter = bootstrap::wasm_filter(&self.plugin, &self.environment);
+        let in_clusters: &[Value] = match self.placement {
+            Placement::Upstream => std::slice::from_ref(&filter),
+            Placement::Downstream | Placement::Nowhere => &[],
+        };
+        let jwks = embedded_as.issuer().jwks();
+        let mut filters = vec![bootstrap::jwt_authn(&jwks), bootstrap::ext_authz()];
+        filters.extend(self.filters.iter().cloned());
+        if self.placement == Placement::Downstream {
+            filters.push(filter.clone());
+        }
+        filters.push(bootstrap::router());
+
+        let mut routes = self.routes.clone();
+        let mut clusters = self.clusters.clone();
+        for (name, http2) in &self.backends {
+            routes.push(bootstrap::route_to(name));
+            let address = backends[name].address();
+            clusters.push(bootstrap::cluster(name, address, *http2, in_clusters));
+        }
+        clusters.push(bootstrap::cluster(
+            "embedded-as",
+            embedded_as.grpc_address(),
+            true,
+            &[],
+        ));
+        clusters.push(bootstrap::cluster("sts", sts.address(), false, &[]));
+        bootstrap::bootstrap(&filters, &routes, &clusters)
+    }
+}

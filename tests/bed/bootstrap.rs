@@ -1,0 +1,228 @@
+//! Envoy configurations for tests, built as JSON (which Envoy reads as YAML). What operators are
+//! meant to copy is in `envoy/`; here is the same chain with every part replaceable.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
+use crate::as_server::JWT_PAYLOAD_KEY;
+use crate::identity_token::{AUDIENCE, ISSUER};
+use crate::paths;
+
+/// How the plugin's configuration is handed to Envoy.
+#[derive(Clone, Debug)]
+pub enum PluginConfig {
+    /// JSON text in a `google.protobuf.StringValue`.
+    Json(Value),
+    /// Any text in a `google.protobuf.StringValue`.
+    Text(String),
+    /// The same tree as a `google.protobuf.Struct`.
+    Struct(Value),
+}
+
+impl PluginConfig {
+    fn to_any(&self) -> Value {
+        let (kind, value) = match self {
+            Self::Json(tree) => ("StringValue", Value::String(tree.to_string())),
+            Self::Text(text) => ("StringValue", Value::String(text.clone())),
+            Self::Struct(tree) => ("Struct", tree.clone()),
+        };
+        json!({"@type": format!("type.googleapis.com/google.protobuf.{kind}"), "value": value})
+    }
+}
+
+/// What the filter may call and what may be called in it: the allow-list that `envoy/` ships. A test
+/// keeps it equal to what is in `envoy/demo.yaml` and to what the artifact imports and exports.
+pub const CAPABILITIES: &[&str] = &[];
+
+/// The filter as an HTTP filter, with these environment variables.
+#[must_use]
+pub fn wasm_filter(plugin: &PluginConfig, environment: &[(String, String)]) -> Value {
+    let variables: serde_json::Map<String, Value> = environment
+        .iter()
+        .map(|(name, value)| (name.clone(), json!(value)))
+        .collect();
+    let capabilities: serde_json::Map<String, Value> = CAPABILITIES
+        .iter()
+        .map(|name| ((*name).to_owned(), json!({})))
+        .collect();
+    json!({
+        "name": "upstream_inject",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "config": {
+                "name": "upstream_inject",
+                "failure_policy": "FAIL_RELOAD",
+                "reload_config": {"backoff": {"base_interval": "0.1s", "max_interval": "1s"}},
+                "vm_config": {
+                    "vm_id": "upstream_inject",
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": {"local": {"filename": paths::artifact()}},
+                    "environment_variables": {"key_values": variables},
+                },
+                "capability_restriction_config": {"allowed_capabilities": capabilities},
+                "configuration": plugin.to_any(),
+            },
+        },
+    })
+}
+
+/// Checks the TH-JWT if there is one; a request without one goes on without an identity.
+#[must_use]
+pub fn jwt_authn(jwks: &Value) -> Value {
+    json!({
+        "name": "envoy.filters.http.jwt_authn",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+            "providers": {"embedded_as": {
+                "issuer": ISSUER,
+                "audiences": [AUDIENCE],
+                "forward": true,
+                "payload_in_metadata": JWT_PAYLOAD_KEY,
+                "local_jwks": {"inline_string": jwks.to_string()},
+            }},
+            "rules": [{
+                "match": {"prefix": "/"},
+                "requires": {"requires_any": {"requirements": [
+                    {"provider_name": "embedded_as"},
+                    {"allow_missing_or_failed": {}},
+                ]}},
+            }],
+        },
+    })
+}
+
+/// Asks the embedded AS for the session's metadata.
+#[must_use]
+pub fn ext_authz() -> Value {
+    json!({
+        "name": "envoy.filters.http.ext_authz",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
+            "transport_api_version": "V3",
+            "grpc_service": {
+                "envoy_grpc": {"cluster_name": "embedded-as"},
+                "timeout": "30s",
+            },
+            "failure_mode_allow": false,
+            "metadata_context_namespaces": ["envoy.filters.http.jwt_authn"],
+        },
+    })
+}
+
+/// The router, last in every chain.
+#[must_use]
+pub fn router() -> Value {
+    json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+        },
+    })
+}
+
+/// A cluster with one address. `upstream_filters` run before the codec, for each attempt.
+#[must_use]
+pub fn cluster(name: &str, address: SocketAddr, http2: bool, upstream_filters: &[Value]) -> Value {
+    let protocol = if http2 {
+        "http2_protocol_options"
+    } else {
+        "http_protocol_options"
+    };
+    let mut options = json!({
+        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {protocol: {}},
+    });
+    if !upstream_filters.is_empty() {
+        let mut filters = upstream_filters.to_vec();
+        filters.push(json!({
+            "name": "envoy.filters.http.upstream_codec",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
+            },
+        }));
+        options["http_filters"] = Value::Array(filters);
+    }
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "5s",
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options,
+        },
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket(address)}}]}],
+        },
+    })
+}
+
+/// A route by path prefix to the cluster of the same name, its name being `route-<cluster>`.
+#[must_use]
+pub fn route_to(cluster: &str) -> Value {
+    json!({
+        "name": format!("route-{cluster}"),
+        "match": {"prefix": format!("/{cluster}/")},
+        "route": {"cluster": cluster, "timeout": "0s"},
+    })
+}
+
+/// The whole bootstrap: one listener `main` with these filters and routes, in front of these
+/// clusters.
+#[must_use]
+pub fn bootstrap(filters: &[Value], routes: &[Value], clusters: &[Value]) -> Value {
+    json!({
+        "admin": {"address": socket(SocketAddr::from(([127, 0, 0, 1], 0)))},
+        "static_resources": {
+            "listeners": [{
+                "name": "main",
+                "address": socket(SocketAddr::from(([127, 0, 0, 1], 0))),
+                "filter_chains": [{"filters": [connection_manager(filters, routes)]}],
+            }],
+            "clusters": clusters,
+        },
+    })
+}
+
+fn connection_manager(filters: &[Value], routes: &[Value]) -> Value {
+    json!({
+        "name": "envoy.filters.network.http_connection_manager",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "main",
+            "codec_type": "AUTO",
+            // Thousands of headers are one of the things that the filter has to live through.
+            "max_request_headers_kb": 8192,
+            "common_http_protocol_options": {"max_headers_count": 20_000},
+            "stream_idle_timeout": "300s",
+            "http_filters": filters,
+            "route_config": {
+                "name": "main",
+                "virtual_hosts": [{"name": "main", "domains": ["*"], "routes": routes}],
+            },
+            "access_log": [access_log()],
+        },
+    })
+}
+
+/// One JSON line per request on stdout.
+fn access_log() -> Value {
+    json!({
+        "name": "envoy.access_loggers.stdout",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+            "log_format": {"json_format": {
+                "path": "%REQ(:PATH)%",
+                "status": "%RESPONSE_CODE%",
+                "flags": "%RESPONSE_FLAGS%",
+                "cluster": "%UPSTREAM_CLUSTER%",
+                "outcome": "%FILTER_STATE(wasm.upstream_inject.outcome:PLAIN)%",
+                "backend": "%FILTER_STATE(wasm.upstream_inject.backend:PLAIN)%",
+            }},
+        },
+    })
+}
+
+fn socket(address: SocketAddr) -> Value {
+    json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
+}

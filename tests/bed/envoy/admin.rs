@@ -1,0 +1,89 @@
+//! Envoy's admin interface: just enough HTTP, and how to read what it answers.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+pub(super) struct AdminReply {
+    pub(super) status: u16,
+    pub(super) body: String,
+}
+
+/// One `GET` on a connection of its own.
+pub(super) async fn get(admin: SocketAddr, path: &str) -> std::io::Result<AdminReply> {
+    let mut stream = TcpStream::connect(admin).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await?;
+    let invalid = || std::io::Error::new(std::io::ErrorKind::InvalidData, "not an HTTP answer");
+    let split = bytes
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .ok_or_else(invalid)?;
+    let head = String::from_utf8_lossy(&bytes[..split]).to_ascii_lowercase();
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .ok_or_else(invalid)?;
+    let mut body = bytes.split_off(split + 4);
+    if head.contains("transfer-encoding: chunked") {
+        body = dechunk(&body).ok_or_else(invalid)?;
+    }
+    Ok(AdminReply {
+        status,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    })
+}
+
+fn dechunk(mut rest: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = rest.windows(2).position(|two| two == b"\r\n")?;
+        let size = usize::from_str_radix(std::str::from_utf8(&rest[..end]).ok()?, 16).ok()?;
+        rest = &rest[end + 2..];
+        if size == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(rest.get(..size)?);
+        rest = rest.get(size + 2..)?;
+    }
+}
+
+/// Finds a listener's address in `/listeners?format=json`.
+pub(super) fn listener_address(listeners: &Value, name: &str) -> Option<SocketAddr> {
+    let socket = listeners["listener_statuses"]
+        .as_array()?
+        .iter()
+        .find(|listener| listener["name"] == name)?
+        .pointer("/local_address/socket_address")?;
+    let address = socket["address"].as_str()?.parse().ok()?;
+    let port = u16::try_from(socket["port_value"].as_u64()?).ok()?;
+    Some(SocketAddr::new(address, port))
+}
+
+/// Counters and gauges of `/stats?format=json`; histograms and texts are left out.
+pub(super) fn numbers(stats: &Value) -> Vec<(String, u64)> {
+    stats["stats"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|stat| Some((stat["name"].as_str()?.to_owned(), stat["value"].as_u64()?)))
+        .collect()
+}
+
+pub(super) fn quote_regex(text: &str) -> String {
+    text.replace('.', "\\.")
+}
+
+pub(super) fn quote_query(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' => (byte as char).into(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}

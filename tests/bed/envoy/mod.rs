@@ -1,0 +1,394 @@
+//! A real Envoy as a child process: found or installed, started with a configuration, stopped when
+//! dropped, and gone with this process however that ends.
+
+mod admin;
+mod process;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{LazyLock, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::runtime::wait_for;
+use crate::{paths, repository};
+use process::Process;
+
+/// How an Envoy is started.
+#[derive(Clone, Debug)]
+pub struct EnvoyOptions {
+    /// A name for its directory and for messages.
+    pub name: String,
+    /// The bootstrap configuration, YAML or JSON.
+    pub config: String,
+    /// Worker threads.
+    pub concurrency: u32,
+    /// `--component-log-level`. Tracing the wasm component shows what the filter does and logs; the
+    /// `http` and `router` components stay at info, because at trace Envoy itself logs every header
+    /// of every request, credentials included, and that is not the filter's doing.
+    /// `main` is at warning, since it lists hundreds of extensions at start.
+    pub component_log_level: String,
+    /// Environment variables for Envoy, on top of this process's own.
+    pub environment: Vec<(String, String)>,
+}
+
+impl EnvoyOptions {
+    /// One worker, the wasm component at trace.
+    #[must_use]
+    pub fn new(name: &str, config: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            config,
+            concurrency: 1,
+            component_log_level: "wasm:trace,main:warning".to_owned(),
+            environment: Vec::new(),
+        }
+    }
+}
+
+/// A running Envoy.
+pub struct Envoy {
+    name: String,
+    directory: PathBuf,
+    process: Process,
+    admin: SocketAddr,
+}
+
+impl Envoy {
+    /// Starts an Envoy and waits until it serves.
+    ///
+    /// # Errors
+    /// Envoy cannot be found or installed, ends at once (its log is in the message), or is not
+    /// ready in time.
+    pub async fn start(options: EnvoyOptions) -> Result<Self, String> {
+        let directory = paths::scratch(&options.name).map_err(|error| error.to_string())?;
+        let config = write_config(&directory, &options.config)?;
+        let mut command = Command::new(binary()?);
+        command
+            .current_dir(repository())
+            .arg("-c")
+            .arg(&config)
+            .args(["--concurrency", &options.concurrency.to_string()])
+            .args(["--component-log-level", &options.component_log_level])
+            .arg("--admin-address-path")
+            .arg(directory.join("admin"))
+            .arg("--log-path")
+            .arg(directory.join("envoy.log"))
+            .args(["--log-level", "info", "--file-flush-interval-msec", "20"])
+            .arg("--disable-hot-restart")
+            .envs(options.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(std::fs::File::create(directory.join("stdout")).map_err(|e| e.to_string())?)
+            .stderr(std::fs::File::create(directory.join("stderr")).map_err(|e| e.to_string())?);
+        let process = process::spawn(command)?;
+        let mut envoy = Self {
+            name: options.name,
+            directory,
+            process,
+            admin: SocketAddr::from(([127, 0, 0, 1], 0)),
+        };
+        envoy
+            .become_ready()
+            .await
+            .map_err(|error| format!("{error}\n{}", envoy.log_tail(60)))?;
+        STARTED.lock().expect("no panic in here").push(Started {
+            name: envoy.name.clone(),
+            directory: envoy.directory.clone(),
+            admin: envoy.admin,
+        });
+        Ok(envoy)
+    }
+
+    /// Asks Envoy whether it would accept a configuration (`--mode validate`).
+    ///
+    /// # Errors
+    /// Envoy cannot be found or run.
+    pub fn validate(
+        name: &str,
+        config: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Verdict, String> {
+        let directory = paths::scratch(name).map_err(|error| error.to_string())?;
+        let path = write_config(&directory, config)?;
+        let output = Command::new(binary()?)
+            .current_dir(repository())
+            .args(["--mode", "validate", "--log-level", "info", "-c"])
+            .arg(&path)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| error.to_string())?;
+        let _ = std::fs::remove_dir_all(&directory);
+        let text = [output.stdout, output.stderr].concat();
+        Ok(Verdict {
+            accepted: output.status.success(),
+            output: String::from_utf8_lossy(&text).into_owned(),
+        })
+    }
+
+    async fn become_ready(&mut self) -> Result<(), String> {
+        let address_file = self.directory.join("admin");
+        let process = &self.process;
+        let admin = wait_for("Envoy's admin address", || async {
+            if let Some(status) = process.ended() {
+                return Some(Err(format!("Envoy ended at once: {status}")));
+            }
+            let text = std::fs::read_to_string(&address_file).ok()?;
+            Some(Ok(text.trim().parse::<SocketAddr>().ok()?))
+        })
+        .await??;
+        self.admin = admin;
+        wait_for("Envoy to be ready", || async {
+            if let Some(status) = process.ended() {
+                return Some(Err(format!("Envoy ended before it was ready: {status}")));
+            }
+            let ready = admin::get(admin, "/ready").await.ok()?;
+            (ready.status == 200).then_some(Ok(()))
+        })
+        .await?
+    }
+
+    /// The address of the listener with this name.
+    pub async fn listener(&self, name: &str) -> SocketAddr {
+        let listeners = self.admin_json("/listeners?format=json").await;
+        admin::listener_address(&listeners, name)
+            .unwrap_or_else(|| panic!("no listener {name} in {listeners}"))
+    }
+
+    /// The admin interface's address.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// What the admin interface answers to a `GET`.
+    pub async fn admin_text(&self, path: &str) -> String {
+        admin::get(self.admin, path)
+            .await
+            .unwrap_or_else(|error| panic!("admin {path}: {error}"))
+            .body
+    }
+
+    /// The admin interface's answer to a `GET`, as JSON.
+    pub async fn admin_json(&self, path: &str) -> Value {
+        let text = self.admin_text(path).await;
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("admin {path}: {error}: {text}"))
+    }
+
+    /// The value of a counter or gauge; one that does not exist yet is 0.
+    pub async fn stat(&self, name: &str) -> u64 {
+        let stats = self.stats(&format!("^{}$", admin::quote_regex(name))).await;
+        stats
+            .iter()
+            .find(|(found, _)| found == name)
+            .map_or(0, |(_, value)| *value)
+    }
+
+    /// Counters and gauges whose names match the regular expression.
+    pub async fn stats(&self, regex: &str) -> Vec<(String, u64)> {
+        let path = format!("/stats?format=json&filter={}", admin::quote_query(regex));
+        admin::numbers(&self.admin_json(&path).await)
+    }
+
+    /// Waits until a stat has the value, which may take the filter a second.
+    pub async fn expect_stat(&self, name: &str, expected: u64) {
+        let mut last = 0;
+        let end = std::time::Instant::now() + crate::runtime::PATIENCE;
+        while std::time::Instant::now() < end {
+            last = self.stat(name).await;
+            if last == expected {
+                return;
+            }
+            assert!(last < expected, "{name} is {last}, more than {expected}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{name} stays at {last}, expected {expected}");
+    }
+
+    /// Envoy's log so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        lossy(&self.directory.join("envoy.log"))
+    }
+
+    /// The lines of the access log that the bed's configurations write to stdout, as JSON.
+    #[must_use]
+    pub fn access_log(&self) -> Vec<Value> {
+        lossy(&self.directory.join("stdout"))
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+
+    /// The CPU time that Envoy has used so far, all threads, user and system.
+    #[must_use]
+    pub fn cpu_time(&self) -> Duration {
+        self.process.cpu_time()
+    }
+
+    /// Envoy's resident memory in bytes.
+    #[must_use]
+    pub fn resident_memory(&self) -> u64 {
+        self.process.resident_memory()
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The directory with its configuration and logs.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The end of its log and of what it wrote to stderr, for a message about a failure.
+    #[must_use]
+    pub fn log_tail(&self, lines: usize) -> String {
+        log_tail(&self.name, &self.directory, lines)
+    }
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        self.process.stop();
+        if std::thread::panicking() {
+            eprintln!("{}", self.log_tail(40));
+        }
+        let remembered = STARTED.lock().is_ok_and(|started| {
+            started
+                .iter()
+                .any(|other| other.directory == self.directory)
+        });
+        // The logs of an Envoy that served stay until the canary search has read them.
+        if !remembered && !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.directory);
+        }
+    }
+}
+
+/// What Envoy said about a configuration.
+#[derive(Debug)]
+pub struct Verdict {
+    /// It would start with it.
+    pub accepted: bool,
+    /// Everything it printed.
+    pub output: String,
+}
+
+impl Verdict {
+    /// The filter's own `config: …` lines, without what Envoy puts around them.
+    #[must_use]
+    pub fn config_lines(&self) -> Vec<&str> {
+        self.output
+            .lines()
+            .filter_map(|line| line.find("config: ").map(|start| line[start..].trim_end()))
+            .collect()
+    }
+}
+
+/// An Envoy that was started by this process and may still run.
+#[derive(Clone)]
+pub(crate) struct Started {
+    pub(crate) name: String,
+    pub(crate) directory: PathBuf,
+    pub(crate) admin: SocketAddr,
+}
+
+static STARTED: Mutex<Vec<Started>> = Mutex::new(Vec::new());
+
+/// Looks for canaries in everything that the Envoys of this process have logged so far, and in the
+/// stats of those that still run. Each finding names the place and shows the line.
+///
+/// Not looked at: `/config_dump`, which repeats the operator's configuration, inline secrets
+/// included. That is why secrets belong into environment variables.
+///
+/// Answers with how many places were searched, so that a search of nothing is not taken for a clean
+/// one.
+pub async fn search_canaries() -> (usize, Vec<String>) {
+    let started = STARTED.lock().expect("no panic in here").clone();
+    let mut searched = 0;
+    let mut findings = Vec::new();
+    for envoy in started {
+        let mut places = Vec::new();
+        for file in ["envoy.log", "stdout", "stderr"] {
+            places.push((file, lossy(&envoy.directory.join(file))));
+        }
+        for page in ["/stats", "/stats/prometheus", "/clusters"] {
+            if let Ok(reply) = admin::get(envoy.admin, page).await {
+                places.push((page, reply.body));
+            }
+        }
+        for (place, text) in places {
+            searched += usize::from(!text.is_empty());
+            if let Some(line) = crate::canary::find(&text) {
+                findings.push(format!("{}, {place}: {line}", envoy.name));
+            }
+        }
+    }
+    (searched, findings)
+}
+
+/// The ends of the logs of all Envoys of this process, newest last.
+#[must_use]
+pub fn all_log_tails(lines: usize) -> String {
+    let started = STARTED.lock().expect("no panic in here").clone();
+    started
+        .iter()
+        .map(|envoy| log_tail(&envoy.name, &envoy.directory, lines))
+        .collect()
+}
+
+/// The Envoy binary, found or installed by `tests/install-envoy.sh`, once per process.
+///
+/// # Errors
+/// What the script said.
+pub fn binary() -> Result<&'static Path, String> {
+    static BINARY: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
+        let script = repository().join("tests/install-envoy.sh");
+        let output = Command::new("bash")
+            .arg(&script)
+            .stderr(Stdio::inherit())
+            .output()
+            .map_err(|error| format!("{}: {error}", script.display()))?;
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        match stdout.lines().last() {
+            Some(path) if output.status.success() => Ok(PathBuf::from(path)),
+            _ => Err(format!("{} found no Envoy", script.display())),
+        }
+    });
+    BINARY.as_deref().map_err(Clone::clone)
+}
+
+fn write_config(directory: &Path, config: &str) -> Result<PathBuf, String> {
+    // YAML is a superset of JSON, and by this extension Envoy accepts both.
+    let path = directory.join("envoy.yaml");
+    std::fs::write(&path, config).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(path)
+}
+
+fn lossy(path: &Path) -> String {
+    std::fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
+}
+
+fn log_tail(name: &str, directory: &Path, lines: usize) -> String {
+    let mut text = format!(
+        "--- the end of Envoy's log ({name}, {})\n",
+        directory.display()
+    );
+    for file in ["envoy.log", "stderr"] {
+        let content = lossy(&directory.join(file));
+        let all: Vec<&str> = content.lines().collect();
+        for line in all.iter().skip(all.len().saturating_sub(lines)) {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
+}

@@ -1,0 +1,35 @@
+//! A real Envoy with everything around it that the filter needs, all of it on 127.0.0.1 and on free
+//! ports: who starts a [`Bed`] gets an embedded authorization server, echo backends, a scripted STS
+//! and an Envoy that knows them.
+//!
+//! ```text
+//! Client ──▶ Envoy: jwt_authn ─ ext_authz ─ upstream_inject ─ router ──▶ Echo (one per backend)
+//!               │       │           │              └─ token exchange ──▶ Sts
+//!               │       └ JWKS      └ gRPC ──▶ EmbeddedAs
+//! ```
+//!
+//! Every token and secret is made by [`canary`], which can later prove that none of them is in a
+//! log, in a stat or in a reply.
+
+mod as_server;
+pub mod bed;
+pub mod bootstrap;
+pub mod canary;
+mod client;
+mod echo;
+pub mod envoy;
+mod identity_token;
+mod paths;
+mod runtime;
+mod sts;
+
+pub use as_server::EmbeddedAs;
+pub use bed::{Bed, Placement};
+pub use bootstrap::PluginConfig;
+pub use client::{Client, Reply, Request, raw_exchange};
+pub use echo::{Echo, EventStream, Recorded};
+pub use envoy::{Envoy, EnvoyOptions};
+pub use identity_token::IdentityIssuer;
+pub use paths::{artifact, repository};
+pub use runtime::{eventually, run, wait_for};
+pub use sts::{Answer, Sts, StsRequest};

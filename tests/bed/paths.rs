@@ -1,0 +1,47 @@
+//! Where things are in the repository.
+
+use std::path::{Path, PathBuf};
+
+/// The repository's root directory.
+#[must_use]
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ is a directory of the repository")
+}
+
+/// The filter under test: `UPSTREAM_INJECT_WASM`, else `dist/upstream_inject.wasm`.
+#[must_use]
+pub fn artifact() -> PathBuf {
+    match std::env::var_os("UPSTREAM_INJECT_WASM") {
+        Some(path) if !path.is_empty() => PathBuf::from(path),
+        _ => repository().join("dist/upstream_inject.wasm"),
+    }
+}
+
+/// A fresh directory under `target/bed`, named after this process. Directories of processes that
+/// are gone are removed on the way.
+pub(crate) fn scratch(name: &str) -> std::io::Result<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let base = target
+        .unwrap_or_else(|| repository().join("target"))
+        .join("bed");
+    std::fs::create_dir_all(&base)?;
+    for entry in std::fs::read_dir(&base)?.flatten() {
+        let pid = entry
+            .file_name()
+            .to_string_lossy()
+            .split('-')
+            .next()
+            .map(str::to_owned);
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            // Another process may be tidying up the same directory at this moment.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let dir = base.join(format!("{}-{count}-{name}", std::process::id()));
+    std::fs::create_dir_all(&dir)?;
+    Ok(dir)
+}

@@ -1,0 +1,210 @@
+//! A security token service that does what a test tells it, down to the bytes on the socket.
+//!
+//! By default it behaves: every exchange gets a token of its own. A test replaces that by a script
+//! of its own ([`Sts::set_script`]), puts single answers in front of it ([`Sts::answer_next`]),
+//! holds all answers back ([`Sts::hold`]) or lets connections be refused ([`Sts::refuse`]).
+
+mod answer;
+mod wire;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::watch;
+
+use crate::runtime;
+pub use answer::Answer;
+pub use wire::StsRequest;
+
+type Script = dyn Fn(&StsRequest) -> Answer + Send + Sync;
+
+/// A running STS.
+pub struct Sts {
+    address: SocketAddr,
+    state: Arc<State>,
+    /// While refusing: a socket that keeps the port without listening on it.
+    placeholder: Mutex<Option<TcpSocket>>,
+}
+
+struct State {
+    seen: Mutex<Vec<StsRequest>>,
+    script: Mutex<Arc<Script>>,
+    next: Mutex<VecDeque<Answer>>,
+    held: watch::Sender<bool>,
+    /// Counts the times that the door was shut: connections of earlier openings end.
+    shut: watch::Sender<u64>,
+}
+
+impl Sts {
+    /// Starts an STS on a free port.
+    ///
+    /// # Errors
+    /// No port can be bound.
+    pub async fn start() -> std::io::Result<Self> {
+        let socket = bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        let address = socket.local_addr()?;
+        let state = Arc::new(State {
+            seen: Mutex::default(),
+            script: Mutex::new(Arc::new(Answer::token_for)),
+            next: Mutex::default(),
+            held: watch::Sender::new(false),
+            shut: watch::Sender::new(0),
+        });
+        let sts = Self {
+            address,
+            state,
+            placeholder: Mutex::new(None),
+        };
+        sts.listen(socket)?;
+        Ok(sts)
+    }
+
+    /// Where it listens, or would.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Every request so far, in order of arrival.
+    #[must_use]
+    pub fn requests(&self) -> Vec<StsRequest> {
+        self.state.seen.lock().expect("no panic in here").clone()
+    }
+
+    /// How many requests have arrived.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.state.seen.lock().expect("no panic in here").len()
+    }
+
+    /// Waits until this many requests have arrived since the start.
+    pub async fn reached(&self, calls: usize) {
+        runtime::eventually(&format!("{calls} calls at the STS"), || async {
+            (self.calls() >= calls).then_some(())
+        })
+        .await;
+    }
+
+    /// Replaces the default behaviour.
+    pub fn set_script(&self, script: impl Fn(&StsRequest) -> Answer + Send + Sync + 'static) {
+        *self.state.script.lock().expect("no panic in here") = Arc::new(script);
+    }
+
+    /// Back to the default behaviour, with no answers queued, nothing held, connections accepted.
+    ///
+    /// # Errors
+    /// The port cannot be listened on again.
+    pub fn behave(&self) -> std::io::Result<()> {
+        self.set_script(Answer::token_for);
+        self.state.next.lock().expect("no panic in here").clear();
+        self.release();
+        self.accept()
+    }
+
+    /// Queues an answer for one request, before the script is asked again.
+    pub fn answer_next(&self, answer: Answer) {
+        self.state
+            .next
+            .lock()
+            .expect("no panic in here")
+            .push_back(answer);
+    }
+
+    /// Lets all requests wait for their answer until [`Self::release`].
+    pub fn hold(&self) {
+        self.state.held.send_replace(true);
+    }
+
+    /// Ends [`Self::hold`].
+    pub fn release(&self) {
+        self.state.held.send_replace(false);
+    }
+
+    /// From now on connections are refused, and those that are open are closed.
+    ///
+    /// # Errors
+    /// The port cannot be kept.
+    pub fn refuse(&self) -> std::io::Result<()> {
+        let mut placeholder = self.placeholder.lock().expect("no panic in here");
+        if placeholder.is_none() {
+            self.state.shut.send_modify(|count| *count += 1);
+            *placeholder = Some(bind(self.address)?);
+        }
+        Ok(())
+    }
+
+    /// Ends [`Self::refuse`].
+    ///
+    /// # Errors
+    /// The port cannot be listened on.
+    pub fn accept(&self) -> std::io::Result<()> {
+        let socket = self.placeholder.lock().expect("no panic in here").take();
+        socket.map_or(Ok(()), |socket| self.listen(socket))
+    }
+
+    fn listen(&self, socket: TcpSocket) -> std::io::Result<()> {
+        let _in_runtime = runtime::enter();
+        let listener = socket.listen(1024)?;
+        let state = Arc::clone(&self.state);
+        let mut shut = state.shut.subscribe();
+        runtime::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = shut.changed() => return,
+                    accepted = listener.accept() => {
+                        let Ok((stream, _)) = accepted else { continue };
+                        runtime::spawn(serve(stream, Arc::clone(&state)));
+                    }
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Drop for Sts {
+    fn drop(&mut self) {
+        self.state.shut.send_modify(|count| *count += 1);
+    }
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+/// Serves one connection until it ends, one answer says so, or the door is shut.
+async fn serve(mut stream: TcpStream, state: Arc<State>) {
+    let mut shut = state.shut.subscribe();
+    let conversation = async {
+        let mut unread = Vec::new();
+        while let Some(request) = wire::read_request(&mut stream, &mut unread).await {
+            let answer = state.answer_to(request);
+            let mut held = state.held.subscribe();
+            if held.wait_for(|held| !held).await.is_err() {
+                return;
+            }
+            if !answer.send(&mut stream).await {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        _ = shut.changed() => {}
+        () = conversation => {}
+    }
+}
+
+impl State {
+    fn answer_to(&self, request: StsRequest) -> Answer {
+        let queued = self.next.lock().expect("no panic in here").pop_front();
+        let script = Arc::clone(&self.script.lock().expect("no panic in here"));
+        let answer = queued.unwrap_or_else(|| script(&request));
+        self.seen.lock().expect("no panic in here").push(request);
+        answer
+    }
+}
