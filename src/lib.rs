@@ -10,10 +10,15 @@
     )
 )]
 
+pub mod attributes;
+pub mod backend;
 pub mod challenge;
 pub mod config;
+pub mod decision;
 pub mod exchange;
+pub mod host;
 pub mod identity;
+pub mod observe;
 pub mod plan;
 pub mod refusal;
 pub mod secret;

@@ -184,6 +184,50 @@ impl Refusal {
         }
     }
 
+    /// What an operator should look at, for the log.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Refusal::UpstreamTokenNotFound { .. } => {
+                "the identity holds no token of this provider; the user must log in again"
+            }
+            Refusal::UpstreamTokenMalformed => {
+                "the identity's token of this provider is no text that may stand in a header; \
+                 check what the auth server puts into the metadata"
+            }
+            Refusal::SubjectTokenMissing => {
+                "the request carries no single bearer token; if it should, check that jwt_authn \
+                 has forward: true"
+            }
+            Refusal::ExchangeRejected => {
+                "the STS refused the subject token; if it refuses every user, check clientId, \
+                 the client secret and clientAuthMethod"
+            }
+            Refusal::ExchangeInsufficientScope => "the STS refused the scope; check scopes",
+            Refusal::ExchangeForbidden => {
+                "the STS denied access to the target; check audience and resource"
+            }
+            Refusal::ExchangeMisconfigured => {
+                "the STS does not take this client's requests; check tokenUrl, clientId, the \
+                 client secret and clientAuthMethod"
+            }
+            Refusal::ExchangeUnavailable { .. } => {
+                "the STS cannot be reached or cannot serve; check that its cluster exists and is \
+                 healthy"
+            }
+            Refusal::ExchangeTimeout => "the STS did not answer within timeout",
+            Refusal::ExchangeInvalidResponse => {
+                "the STS answered 200 without a usable bearer token of the requested type"
+            }
+            Refusal::BackendNotConfigured => {
+                "the backend is not among outgoingAuth.backends, and there is no \
+                 outgoingAuth.default"
+            }
+            Refusal::IdentityUnreadable => {
+                "Envoy could not hand out the dynamic metadata that ext_authz left"
+            }
+        }
+    }
+
     /// The code of this refusal.
     pub fn code(self) -> Code {
         self.row(None).code

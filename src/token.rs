@@ -31,6 +31,11 @@ impl BearerToken {
         &self.0
     }
 
+    /// The value `Bearer <token>` of a header.
+    pub fn to_value(&self) -> BearerValue {
+        BearerValue([b"Bearer ", self.as_bytes()].concat().into())
+    }
+
     /// The token of a whole `authorization` field: exactly one credential of the scheme `Bearer`
     /// in any case (RFC 6750 §2.1, RFC 9110 §11.1).
     ///
@@ -52,11 +57,6 @@ impl BearerToken {
 pub struct BearerValue(Rc<[u8]>);
 
 impl BearerValue {
-    /// The value that carries `token`.
-    pub fn new(token: &BearerToken) -> Self {
-        Self([b"Bearer ", token.as_bytes()].concat().into())
-    }
-
     /// The value itself.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

@@ -63,7 +63,7 @@ pub enum Acquired {
         renew: Option<Key>,
     },
     /// Wait for the call under way.
-    Join,
+    Join(Key),
     /// Make this call, and wait for it.
     Call(Key),
     /// Do not go on.
@@ -177,7 +177,7 @@ impl<W> Engine<W> {
         exchange: ExchangeId,
         subject: BearerToken,
         on_behalf_of: u32,
-        waiter: impl FnOnce(&Key) -> W,
+        waiter: impl FnOnce() -> W,
         now: Time,
     ) -> Acquired {
         let key = Key::new(exchange, subject.into_bytes());
@@ -208,7 +208,7 @@ impl<W> Engine<W> {
         &mut self,
         key: Key,
         on_behalf_of: u32,
-        waiter: impl FnOnce(&Key) -> W,
+        waiter: impl FnOnce() -> W,
         now: Time,
     ) -> Acquired {
         if self.waiting >= MAX_WAITING {
@@ -218,9 +218,9 @@ impl<W> Engine<W> {
             if flight.waiting.len() >= MAX_WAITING_PER_KEY {
                 return Acquired::Refuse(Stop::Crowded);
             }
-            flight.waiting.push(waiter(&key));
+            flight.waiting.push(waiter());
             self.waiting = self.waiting.saturating_add(1);
-            return Acquired::Join;
+            return Acquired::Join(key);
         }
         if self.flights.len() >= MAX_WAITING {
             return Acquired::Refuse(Stop::Crowded);
@@ -232,7 +232,7 @@ impl<W> Engine<W> {
         }
         self.waiting = self.waiting.saturating_add(1);
         let flight = Flight {
-            waiting: vec![waiter(&key)],
+            waiting: vec![waiter()],
             started: now,
             renewal: false,
             on_behalf_of,
@@ -321,7 +321,7 @@ impl<W> Engine<W> {
     /// The token's life ends with the first of: what the STS says, and the subject's own end.
     /// Without a word from the STS, the issued token's own `exp` counts.
     fn hold(&mut self, key: Key, issued: Issued, now: Time) -> Obtained {
-        let value = BearerValue::new(&issued.token);
+        let value = issued.token.to_value();
         let expires = match issued.expires {
             ExpiresIn::After(lifetime) => Some(now.plus(lifetime)),
             ExpiresIn::Absent => jwt::expiry(issued.token.as_bytes()),

@@ -6,6 +6,8 @@ use crate::config::format::{HeaderName, HeaderValue, VariableName};
 use crate::config::path::Place;
 use crate::config::problem::{Reported, Wrong};
 use crate::config::shape::{Nested, Object, Optional, Required, Section};
+use crate::decision::{Credential, Decision, Request};
+use crate::observe::counters::Outcome;
 use crate::secret::Secret;
 
 /// `headerInjection`.
@@ -17,7 +19,12 @@ pub struct HeaderInjection {
     pub value: Secret,
 }
 
-impl Strategy for HeaderInjection {}
+impl Strategy for HeaderInjection {
+    fn decide<'a>(&'a self, _request: &Request<'_>) -> Decision<'a> {
+        let credential = Credential::Header(&self.header, &self.value);
+        Decision::Forward(credential, Outcome::HeaderInjected)
+    }
+}
 
 /// `header_injection` in a configuration.
 pub(super) const TYPE: StrategyType = StrategyType {

@@ -9,9 +9,11 @@ use crate::config::format::{
 use crate::config::path::Place;
 use crate::config::problem::{Reported, Rule, Wrong, quoted};
 use crate::config::shape::{Nested, Object, Optional, Required, Section};
+use crate::decision::{Decision, Request};
 use crate::exchange::{ClientAuth, Exchange};
 use crate::identity::Provider;
 use crate::plan::ExchangeId;
+use crate::refusal::Refusal;
 use std::time::Duration;
 
 /// `tokenExchange`.
@@ -34,7 +36,29 @@ pub enum Subject {
     Provider(Provider),
 }
 
-impl Strategy for TokenExchange {}
+impl Strategy for TokenExchange {
+    fn decide<'a>(&'a self, request: &Request<'_>) -> Decision<'a> {
+        let subject = match &self.subject {
+            Subject::Identity => request.bearer_token().ok_or(Refusal::SubjectTokenMissing),
+            Subject::Provider(provider) => request.upstream_token(provider),
+        };
+        match subject {
+            Ok(subject) => Decision::Exchange {
+                exchange: self.exchange,
+                subject,
+                header: &self.header,
+            },
+            Err(refusal) => Decision::Refuse(refusal),
+        }
+    }
+
+    fn provider(&self) -> Option<&str> {
+        match &self.subject {
+            Subject::Identity => None,
+            Subject::Provider(provider) => Some(provider.name()),
+        }
+    }
+}
 
 /// `token_exchange` in a configuration.
 pub(super) const TYPE: StrategyType = StrategyType {

@@ -1,12 +1,18 @@
 //! `unauthenticated`: an open backend gets no credential.
 
 use super::{Strategy, StrategyType};
+use crate::decision::{Credential, Decision, Request};
+use crate::observe::counters::Outcome;
 
 /// Has no settings.
 #[derive(Debug)]
 pub struct Unauthenticated;
 
-impl Strategy for Unauthenticated {}
+impl Strategy for Unauthenticated {
+    fn decide<'a>(&'a self, _request: &Request<'_>) -> Decision<'a> {
+        Decision::Forward(Credential::None, Outcome::Unauthenticated)
+    }
+}
 
 /// `unauthenticated` in a configuration.
 pub(super) const TYPE: StrategyType = StrategyType {

@@ -6,7 +6,9 @@ use crate::config::format::MetadataKey;
 use crate::config::path::Place;
 use crate::config::problem::{Reported, Rule, quoted};
 use crate::config::shape::{Nested, Object, Optional, Required, Section};
+use crate::decision::{Credential, Decision, Request};
 use crate::identity::Provider;
+use crate::observe::counters::Outcome;
 
 /// `upstreamInject`.
 #[derive(Debug)]
@@ -15,7 +17,18 @@ pub struct UpstreamInject {
     pub provider: Provider,
 }
 
-impl Strategy for UpstreamInject {}
+impl Strategy for UpstreamInject {
+    fn decide<'a>(&'a self, request: &Request<'_>) -> Decision<'a> {
+        match request.upstream_token(&self.provider) {
+            Ok(token) => Decision::Forward(Credential::Bearer(token), Outcome::Injected),
+            Err(refusal) => Decision::Refuse(refusal),
+        }
+    }
+
+    fn provider(&self) -> Option<&str> {
+        Some(self.provider.name())
+    }
+}
 
 /// `upstream_inject` in a configuration.
 pub(super) const TYPE: StrategyType = StrategyType {

@@ -26,8 +26,8 @@ pub(crate) fn finish(linked: &[u8], stamp: &BuildInfo) -> Result<Vec<u8>> {
         .generate_name_section(false)
         .generate_producers_section(false)
         .parse(linked)?;
-    drop_unwanted_exports(&mut module);
-    require_wanted_exports(&module)?;
+    select_exports(&mut module);
+    require_all_exports(&module)?;
     drop_custom_sections(&mut module);
     walrus::passes::gc::run(&mut module);
     stamp.add_to(&mut module)?;
@@ -53,32 +53,34 @@ pub(crate) fn imports(wasm: &[u8]) -> Result<BTreeSet<String>> {
         .collect())
 }
 
-fn drop_unwanted_exports(module: &mut Module) {
-    let unwanted: Vec<_> = module
+/// Drops what the artifact does not export, and gives the rest its name.
+fn select_exports(module: &mut Module) {
+    let linked: Vec<_> = module
         .exports
         .iter()
-        .filter(|export| !interface::is_wanted(&export.name))
-        .map(|export| export.id())
+        .map(|export| (export.id(), interface::exported_name(&export.name)))
         .collect();
-    for export in unwanted {
-        module.exports.delete(export);
+    for (export, name) in linked {
+        match name {
+            Some(name) => module.exports.get_mut(export).name = name.to_owned(),
+            None => module.exports.delete(export),
+        }
     }
 }
 
-fn require_wanted_exports(module: &Module) -> Result<()> {
+fn require_all_exports(module: &Module) -> Result<()> {
     let missing: Vec<_> = interface::EXPORTS
         .iter()
-        .filter(|(name, _)| !module.exports.iter().any(|export| export.name == *name))
-        .map(|(name, why)| format!("{name} ({why})"))
+        .filter(|wanted| {
+            !module
+                .exports
+                .iter()
+                .any(|export| export.name == wanted.name)
+        })
+        .map(|wanted| format!("{} ({})", wanted.linked_as, wanted.why))
         .collect();
     if !missing.is_empty() {
-        eprintln!(
-            "warning: the linked module lacks exports: {}",
-            missing.join(", ")
-        );
-    }
-    if module.exports.iter().next().is_none() {
-        bail!("the linked module exports nothing");
+        bail!("the linked module lacks {}", missing.join(", "));
     }
     Ok(())
 }

@@ -7,48 +7,75 @@
 use std::collections::BTreeSet;
 
 /// What the artifact exports: exactly this.
-pub(crate) const EXPORTS: &[(&str, &str)] = &[
-    ("memory", "the host reads and writes arguments in it"),
-    (
+pub(crate) const EXPORTS: &[Export] = &[
+    Export::same("memory", "the host reads and writes arguments in it"),
+    Export::same(
         "_initialize",
         "sets the root context's constructor; runs once per VM",
     ),
-    (
+    Export::same(
         "proxy_abi_version_0_2_1",
         "names the ABI; Envoy refuses a module without it",
     ),
-    (
+    Export::same(
         "proxy_on_memory_allocate",
         "the host allocates what it hands over",
     ),
-    (
+    Export::same("proxy_on_configure", "reads the plugin configuration"),
+    Export::same("proxy_on_tick", "flushes counters, ends overdue calls"),
+    Export::own(
         "proxy_on_context_create",
-        "the SDK's record of a plugin or a stream begins",
+        "upstream_inject_on_context_create",
+        "which plugin a stream belongs to",
     ),
-    ("proxy_on_configure", "reads the plugin configuration"),
-    ("proxy_on_request_headers", "the filter's work"),
-    (
-        "proxy_on_response_headers",
-        "a backend's 401 drops the exchanged token that caused it",
+    Export::own(
+        "proxy_on_request_headers",
+        "upstream_inject_on_request_headers",
+        "the filter's work",
     ),
-    ("proxy_on_http_call_response", "the answer of an STS"),
-    (
-        "proxy_on_queue_ready",
-        "the way into the root context, where exchanges are dispatched",
+    Export::own(
+        "proxy_on_http_call_response",
+        "upstream_inject_on_http_call_response",
+        "the answer of an STS",
     ),
-    (
-        "proxy_on_tick",
-        "flushes counters, times out waiting requests",
-    ),
-    (
+    Export::own(
         "proxy_on_delete",
-        "the SDK's record of a stream ends; without it every stream would leak",
+        "upstream_inject_on_delete",
+        "a stream's record ends, and a backend's 401 drops the exchanged token that caused it",
     ),
 ];
 
-/// Whether the artifact keeps this export.
-pub(crate) fn is_wanted(export: &str) -> bool {
-    EXPORTS.iter().any(|(name, _)| *name == export)
+/// One export of the artifact.
+pub(crate) struct Export {
+    /// The name that Envoy looks for.
+    pub(crate) name: &'static str,
+    /// The name of that function in the linked module, where the filter's own takes the place of
+    /// the SDK's (`host/callbacks.rs` says why).
+    pub(crate) linked_as: &'static str,
+    /// Why it is there.
+    pub(crate) why: &'static str,
+}
+
+impl Export {
+    const fn same(name: &'static str, why: &'static str) -> Self {
+        Self::own(name, name, why)
+    }
+
+    const fn own(name: &'static str, linked_as: &'static str, why: &'static str) -> Self {
+        Self {
+            name,
+            linked_as,
+            why,
+        }
+    }
+}
+
+/// The name under which the artifact exports what is linked as `linked_as`, if it does.
+pub(crate) fn exported_name(linked_as: &str) -> Option<&'static str> {
+    EXPORTS
+        .iter()
+        .find(|export| export.linked_as == linked_as)
+        .map(|export| export.name)
 }
 
 /// The functions the artifact may import, and no others: `(module, name)`.
@@ -59,7 +86,7 @@ pub(crate) const IMPORTS: &[(&str, &str)] = &[];
 pub(crate) fn capabilities() -> BTreeSet<&'static str> {
     let callbacks = EXPORTS
         .iter()
-        .map(|(name, _)| *name)
+        .map(|export| export.name)
         .filter(|name| name.starts_with("proxy_on_"));
     IMPORTS
         .iter()

@@ -1,0 +1,156 @@
+//! Which backend a request goes to, and which strategy serves it.
+
+use crate::attributes::{Attribute, AttributePath, Attributes};
+use crate::plan::BackendFrom;
+use crate::strategy::Strategy;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+
+/// The most backends outside the configuration that get stats of their own. Their names come from
+/// routes, not from clients, but nothing in the VM may grow without bound.
+const MAX_UNLISTED: usize = 1024;
+
+/// One backend.
+#[derive(Debug)]
+pub struct Backend {
+    /// The name, as configured or as the route gives it; empty where the route gives none.
+    pub name: Box<str>,
+    /// A small number that stands for it in counters.
+    pub id: u32,
+    /// How its requests are authenticated; `None`: they are refused.
+    pub strategy: Option<Rc<dyn Strategy>>,
+}
+
+/// All backends of a configuration.
+pub struct Backends {
+    from: BackendFrom,
+    listed: HashMap<Box<str>, Rc<Backend>, FixedState>,
+    default: Option<Rc<dyn Strategy>>,
+    unlisted: RefCell<HashMap<Box<str>, Rc<Backend>, FixedState>>,
+    by_id: RefCell<Vec<Rc<Backend>>>,
+    /// Stands in for requests whose route gives no usable name, and for all unlisted backends
+    /// beyond [`MAX_UNLISTED`].
+    others: Rc<Backend>,
+    cluster_name: Option<AttributePath>,
+    route: Option<AttributePath>,
+}
+
+/// What a request's route leads to.
+#[derive(Clone, Debug)]
+pub enum Destination {
+    /// A backend.
+    Backend(Rc<Backend>),
+    /// Nowhere: Envoy answers the request itself (no route, direct response, redirect).
+    Envoy,
+}
+
+impl Backends {
+    /// The backends of a plan.
+    pub fn new(
+        from: BackendFrom,
+        listed: impl IntoIterator<Item = (Box<str>, Box<dyn Strategy>)>,
+        default: Option<Box<dyn Strategy>>,
+    ) -> Self {
+        let default: Option<Rc<dyn Strategy>> = default.map(Into::into);
+        let by_id = RefCell::default();
+        let others = register(&by_id, "", default.clone());
+        let listed = listed
+            .into_iter()
+            .map(|(name, strategy)| {
+                let backend = register(&by_id, &name, Some(strategy.into()));
+                (name, backend)
+            })
+            .collect();
+        Self {
+            from,
+            listed,
+            default,
+            unlisted: RefCell::default(),
+            by_id,
+            others,
+            cluster_name: AttributePath::new(&["xds", "cluster_name"]),
+            route: match from {
+                BackendFrom::ClusterName => None,
+                BackendFrom::RouteName => AttributePath::new(&["xds", "route_name"]),
+                BackendFrom::RouteMetadata => AttributePath::new(&[
+                    "xds",
+                    "route_metadata",
+                    "filter_metadata",
+                    "upstream_inject",
+                    "backend",
+                ]),
+            },
+        }
+    }
+
+    /// Where the request at hand goes. A request without a cluster is answered by Envoy itself,
+    /// whatever its route is called.
+    pub fn destination(&self, attributes: &dyn Attributes) -> Destination {
+        let read =
+            |path: &Option<AttributePath>| match path.as_ref().map(|path| attributes.read(path)) {
+                Some(Attribute::Bytes(name)) => Some(name),
+                _ => None,
+            };
+        let Some(cluster) = read(&self.cluster_name) else {
+            return Destination::Envoy;
+        };
+        let name = match self.from {
+            BackendFrom::ClusterName => Some(cluster),
+            BackendFrom::RouteName | BackendFrom::RouteMetadata => read(&self.route),
+        };
+        Destination::Backend(match name {
+            Some(name) => self.named(&name),
+            None => Rc::clone(&self.others),
+        })
+    }
+
+    /// The backend that `id` stands for.
+    pub fn by_id(&self, id: u32) -> Option<Rc<Backend>> {
+        let place = usize::try_from(id).ok()?;
+        self.by_id.borrow().get(place).cloned()
+    }
+
+    fn named(&self, name: &[u8]) -> Rc<Backend> {
+        // A configured name is UTF-8, so a name that is not cannot be listed.
+        let Ok(name) = std::str::from_utf8(name) else {
+            return Rc::clone(&self.others);
+        };
+        if let Some(backend) = self.listed.get(name) {
+            return Rc::clone(backend);
+        }
+        let mut unlisted = self.unlisted.borrow_mut();
+        if let Some(backend) = unlisted.get(name) {
+            return Rc::clone(backend);
+        }
+        if unlisted.len() >= MAX_UNLISTED {
+            return Rc::clone(&self.others);
+        }
+        let backend = register(&self.by_id, name, self.default.clone());
+        unlisted.insert(name.into(), Rc::clone(&backend));
+        backend
+    }
+}
+
+fn register(
+    by_id: &RefCell<Vec<Rc<Backend>>>,
+    name: &str,
+    strategy: Option<Rc<dyn Strategy>>,
+) -> Rc<Backend> {
+    let mut by_id = by_id.borrow_mut();
+    let backend = Rc::new(Backend {
+        name: name.into(),
+        id: u32::try_from(by_id.len()).unwrap_or(u32::MAX),
+        strategy,
+    });
+    by_id.push(Rc::clone(&backend));
+    backend
+}
+
+impl fmt::Debug for Backends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Backends({} listed)", self.listed.len())
+    }
+}

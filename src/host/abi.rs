@@ -1,0 +1,321 @@
+//! The host functions that the SDK wraps in panics or copies, called directly.
+//!
+//! The SDK's `hostcalls` panic on every status that they do not expect, and a panic kills every
+//! request of the worker. Here each status is a value. Paths arrive serialized, and what the host
+//! hands over is taken as it is.
+
+use crate::attributes::{Attribute, AttributePath, Attributes};
+use crate::time::Time;
+use std::ptr::null_mut;
+use std::time::Duration;
+
+/// `proxy_status_t`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status(u32);
+
+impl Status {
+    const OK: Self = Self(0);
+    const NOT_FOUND: Self = Self(1);
+    /// The host does not know what is named.
+    pub const BAD_ARGUMENT: Self = Self(2);
+    const SERIALIZATION_FAILURE: Self = Self(3);
+    /// The host could not do it.
+    pub const INTERNAL_FAILURE: Self = Self(10);
+
+    fn ok(raw: u32) -> Result<(), Self> {
+        match Self(raw) {
+            Self::OK => Ok(()),
+            status => Err(status),
+        }
+    }
+}
+
+/// `proxy_header_map_type_t`, the maps that are used here.
+#[derive(Clone, Copy, Debug)]
+#[repr(u32)]
+pub enum Map {
+    /// The header fields of the request.
+    Request = 0,
+    /// The header fields of the answer to a call.
+    CallResponse = 6,
+}
+
+/// `proxy_metric_type_t`.
+#[derive(Clone, Copy, Debug)]
+#[repr(u32)]
+pub enum Metric {
+    /// Only grows.
+    Counter = 0,
+    /// Grows and shrinks.
+    Gauge = 1,
+    /// A distribution.
+    Histogram = 2,
+}
+
+const BUFFER_CALL_RESPONSE_BODY: u32 = 4;
+const BUFFER_PLUGIN_CONFIGURATION: u32 = 7;
+const STREAM_HTTP_REQUEST: u32 = 0;
+
+#[cfg_attr(target_family = "wasm", link(wasm_import_module = "env"))]
+unsafe extern "C" {
+    fn proxy_get_property(
+        path: *const u8,
+        path_size: usize,
+        value: *mut *mut u8,
+        value_size: *mut usize,
+    ) -> u32;
+    fn proxy_set_property(
+        path: *const u8,
+        path_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_get_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *mut *mut u8,
+        value_size: *mut usize,
+    ) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+    fn proxy_get_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        max_size: usize,
+        value: *mut *mut u8,
+        value_size: *mut usize,
+    ) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
+    fn proxy_http_call(
+        cluster: *const u8,
+        cluster_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        body: *const u8,
+        body_size: usize,
+        trailers: *const u8,
+        trailers_size: usize,
+        timeout_ms: u32,
+        call: *mut u32,
+    ) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_continue_stream(stream: u32) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    fn proxy_record_metric(id: u32, value: u64) -> u32;
+}
+
+/// Reads the attributes of the effective context.
+#[derive(Clone, Copy, Debug)]
+pub struct HostAttributes;
+
+impl Attributes for HostAttributes {
+    fn read(&self, path: &AttributePath) -> Attribute {
+        let path = path.as_bytes();
+        let read = take(|value, size| unsafe {
+            proxy_get_property(path.as_ptr(), path.len(), value, size)
+        });
+        match read {
+            Ok(bytes) if bytes.is_empty() => Attribute::Absent,
+            Ok(bytes) => Attribute::Bytes(bytes),
+            Err(Status::NOT_FOUND) => Attribute::Absent,
+            Err(Status::SERIALIZATION_FAILURE) => Attribute::Unpackable,
+            Err(_) => Attribute::Failed,
+        }
+    }
+}
+
+/// Leaves `value` in the stream's filter state, where access logs find it.
+pub fn set_property(path: &str, value: &[u8]) -> Result<(), Status> {
+    Status::ok(unsafe {
+        proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len())
+    })
+}
+
+/// The first field of that name.
+pub fn header(map: Map, name: &str) -> Option<Vec<u8>> {
+    take(|value, size| unsafe {
+        proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), value, size)
+    })
+    .ok()
+}
+
+/// Makes `value` the only field of that name.
+pub fn replace_header(map: Map, name: &str, value: &[u8]) -> Result<(), Status> {
+    Status::ok(unsafe {
+        proxy_replace_header_map_value(
+            map as u32,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
+    })
+}
+
+/// Removes every field of that name.
+pub fn remove_header(map: Map, name: &str) -> Result<(), Status> {
+    Status::ok(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
+}
+
+/// The plugin configuration, of `size` bytes.
+pub fn plugin_configuration(size: usize) -> Result<Vec<u8>, Status> {
+    buffer(BUFFER_PLUGIN_CONFIGURATION, size)
+}
+
+/// The body of the answer to a call, of `size` bytes.
+pub fn call_response_body(size: usize) -> Result<Vec<u8>, Status> {
+    buffer(BUFFER_CALL_RESPONSE_BODY, size)
+}
+
+/// Answers the request of the effective context. Ends its stream once the callback returns.
+pub fn send_local_response(
+    status: u16,
+    details: &str,
+    headers: &[(&'static str, String)],
+    body: &[u8],
+) -> Result<(), Status> {
+    let headers: Vec<(&str, &str)> = headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let headers = pack(&headers);
+    Status::ok(unsafe {
+        proxy_send_local_response(
+            u32::from(status),
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            -1,
+        )
+    })
+}
+
+/// Calls `cluster`. The answer comes to the root context under the number returned; an error means
+/// that none will come: [`Status::BAD_ARGUMENT`] that the cluster is unknown.
+pub fn http_call(
+    cluster: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    timeout: Duration,
+) -> Result<u32, Status> {
+    let headers = pack(headers);
+    let trailers = pack(&[]);
+    // Less than a millisecond would mean no timeout at all.
+    let timeout = u32::try_from(timeout.as_millis())
+        .unwrap_or(u32::MAX)
+        .max(1);
+    let mut call = 0;
+    Status::ok(unsafe {
+        proxy_http_call(
+            cluster.as_ptr(),
+            cluster.len(),
+            headers.as_ptr(),
+            headers.len(),
+            body.as_ptr(),
+            body.len(),
+            trailers.as_ptr(),
+            trailers.len(),
+            timeout,
+            &mut call,
+        )
+    })?;
+    Ok(call)
+}
+
+/// Has the root context's timer go off every `period`.
+pub fn set_tick_period(period: Duration) -> Result<(), Status> {
+    let millis = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
+    Status::ok(unsafe { proxy_set_tick_period_milliseconds(millis) })
+}
+
+/// Lets the paused request of the effective context go on, once the callback returns.
+pub fn resume_request() -> Result<(), Status> {
+    Status::ok(unsafe { proxy_continue_stream(STREAM_HTTP_REQUEST) })
+}
+
+/// Makes `context` the one that host calls act on. Fails if its stream has ended.
+pub fn set_effective_context(context: u32) -> Result<(), Status> {
+    Status::ok(unsafe { proxy_set_effective_context(context) })
+}
+
+/// The time. The epoch, if the host cannot tell.
+pub fn now() -> Time {
+    let mut nanos = 0;
+    match unsafe { proxy_get_current_time_nanoseconds(&mut nanos) } {
+        0 => Time::from_nanos(nanos),
+        _ => Time::default(),
+    }
+}
+
+/// Defines a metric. Each call makes a new id, so that it must be kept.
+pub fn define_metric(kind: Metric, name: &str) -> Result<u32, Status> {
+    let mut id = 0;
+    Status::ok(unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &mut id) })?;
+    Ok(id)
+}
+
+/// Adds to a counter, or to or from a gauge.
+pub fn increment_metric(id: u32, offset: i64) -> Result<(), Status> {
+    Status::ok(unsafe { proxy_increment_metric(id, offset) })
+}
+
+/// Records a value of a histogram.
+pub fn record_metric(id: u32, value: u64) -> Result<(), Status> {
+    Status::ok(unsafe { proxy_record_metric(id, value) })
+}
+
+fn buffer(buffer: u32, size: usize) -> Result<Vec<u8>, Status> {
+    take(|value, taken| unsafe { proxy_get_buffer_bytes(buffer, 0, size, value, taken) })
+}
+
+/// Runs a host function that hands over memory, and takes the memory.
+fn take(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
+    let mut data: *mut u8 = null_mut();
+    let mut size: usize = 0;
+    Status::ok(call(&mut data, &mut size))?;
+    if data.is_null() {
+        return Ok(Vec::new());
+    }
+    // The host got this memory from `proxy_on_memory_allocate`, which gives out boxed slices of
+    // exactly the size asked for, and leaves it to us.
+    Ok(unsafe { Vec::from_raw_parts(data, size, size) })
+}
+
+/// The form in which the host takes header fields.
+fn pack(headers: &[(&str, &str)]) -> Vec<u8> {
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).to_le_bytes();
+    let mut packed = count(headers.len()).to_vec();
+    for (name, value) in headers {
+        packed.extend_from_slice(&count(name.len()));
+        packed.extend_from_slice(&count(value.len()));
+    }
+    for (name, value) in headers {
+        packed.extend_from_slice(name.as_bytes());
+        packed.push(0);
+        packed.extend_from_slice(value.as_bytes());
+        packed.push(0);
+    }
+    packed
+}

@@ -1,0 +1,12 @@
+//! The one layer that talks to Envoy. It holds no policy: it reads what the logic asks for, and
+//! does what the logic decided.
+
+mod abi;
+pub mod callbacks;
+mod calls;
+mod metrics;
+mod plugin;
+mod plugins;
+mod reply;
+mod root;
+mod streams;

@@ -1,0 +1,44 @@
+//! The plugins of this VM: one root context, one plugin.
+
+use super::plugin::Plugin;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+thread_local! {
+    /// There are few: one, or two while a new configuration takes over from an old one, or one for
+    /// each cluster that has the filter.
+    static PLUGINS: RefCell<Vec<(u32, Rc<Plugin>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The plugin of the root context `root`.
+pub fn find(root: u32) -> Option<Rc<Plugin>> {
+    PLUGINS.with_borrow(|plugins| {
+        plugins
+            .iter()
+            .find(|(id, _)| *id == root)
+            .map(|(_, plugin)| Rc::clone(plugin))
+    })
+}
+
+/// Makes `plugin` the one of the root context `root`. It takes over the tokens that the plugins
+/// already in this VM obtained by exactly the same exchanges: a new configuration replaces an old
+/// one this way, and tokens that are still good need not be exchanged again.
+pub fn install(root: u32, plugin: Plugin) {
+    let present = PLUGINS.with_borrow(Vec::clone);
+    for (_, other) in &present {
+        plugin.adopt(other);
+    }
+    remove(root);
+    PLUGINS.with_borrow_mut(|plugins| plugins.push((root, Rc::new(plugin))));
+}
+
+/// The root context `root` ends.
+pub fn remove(root: u32) {
+    let removed = PLUGINS.with_borrow_mut(|plugins| {
+        let place = plugins.iter().position(|(id, _)| *id == root)?;
+        Some(plugins.swap_remove(place))
+    });
+    if let Some((_, plugin)) = removed {
+        plugin.retire();
+    }
+}

@@ -1,0 +1,101 @@
+//! A plugin from Envoy's side: its configuration, its timer, its end.
+
+use super::abi;
+use super::plugin::Plugin;
+use super::plugins;
+use crate::config::{self, Environment};
+use log::{LevelFilter, error, info, warn};
+use proxy_wasm::traits::{Context, RootContext};
+use proxy_wasm::types::LogLevel;
+use std::time::Duration;
+
+/// How often counters are handed to Envoy: they lag by no more than this.
+const TICK: Duration = Duration::from_millis(500);
+
+/// The root context.
+pub struct Root {
+    id: u32,
+}
+
+impl Root {
+    /// The root context `id`.
+    pub fn new(id: u32) -> Self {
+        Self { id }
+    }
+}
+
+impl Context for Root {}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
+        follow_log_level();
+        let Ok(bytes) = abi::plugin_configuration(size) else {
+            error!("config: (root): Envoy did not hand over the plugin configuration");
+            return false;
+        };
+        let outcome = match config::parse(&bytes) {
+            Ok(document) => config::plan(&document, &VmEnvironment),
+            Err(problem) => {
+                error!("config: {problem}");
+                return false;
+            }
+        };
+        for problem in &outcome.errors {
+            error!("config: {problem}");
+        }
+        let Some(plan) = outcome.plan else {
+            return false;
+        };
+        for warning in &outcome.warnings {
+            warn!("config: {warning}");
+        }
+        info!(
+            "upstream-inject {} (commit {}) serves {} backends{}",
+            env!("CARGO_PKG_VERSION"),
+            option_env!("UPSTREAM_INJECT_COMMIT").unwrap_or("unknown"),
+            plan.backends.len(),
+            if plan.default.is_some() {
+                " and a default"
+            } else {
+                ""
+            },
+        );
+        plugins::install(self.id, Plugin::new(plan));
+        abi::set_tick_period(TICK).is_ok()
+    }
+
+    fn on_tick(&mut self) {
+        follow_log_level();
+        if let Some(plugin) = plugins::find(self.id) {
+            plugin.tick();
+        }
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        plugins::remove(self.id);
+    }
+}
+
+/// What the log level lets through is formatted in the VM and handed over, so it is asked for here
+/// rather than for every line. Operators change it at run time.
+fn follow_log_level() {
+    log::set_max_level(match proxy_wasm::hostcalls::get_log_level() {
+        Ok(LogLevel::Trace) => LevelFilter::Trace,
+        Ok(LogLevel::Debug) => LevelFilter::Debug,
+        Ok(LogLevel::Info) => LevelFilter::Info,
+        Ok(LogLevel::Error) => LevelFilter::Error,
+        Ok(LogLevel::Critical) => LevelFilter::Off,
+        _ => LevelFilter::Warn,
+    });
+}
+
+/// The variables that Envoy's `environment_variables` let into the VM.
+struct VmEnvironment;
+
+impl Environment for VmEnvironment {
+    fn var(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+}

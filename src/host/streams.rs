@@ -1,0 +1,58 @@
+//! The streams of this worker that are under way.
+
+use crate::exchange::cache::Key;
+use crate::exchange::engine::Used;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use std::cell::RefCell;
+
+/// What is known of a stream.
+pub struct Stream {
+    /// The plugin that it belongs to.
+    pub root: u32,
+    /// Its part in an exchange.
+    pub part: Part,
+}
+
+/// A stream's part in an exchange.
+pub enum Part {
+    /// None.
+    None,
+    /// It waits for this answer.
+    Waiting(Key),
+    /// It went on with this token.
+    Used(Used),
+}
+
+thread_local! {
+    static STREAMS: RefCell<HashMap<u32, Stream, FixedState>> =
+        const { RefCell::new(HashMap::with_hasher(FixedState::with_seed(0))) };
+}
+
+/// A stream of the plugin `root` begins.
+pub fn begin(context: u32, root: u32) {
+    let stream = Stream {
+        root,
+        part: Part::None,
+    };
+    STREAMS.with_borrow_mut(|streams| streams.insert(context, stream));
+}
+
+/// A stream ends; `None` if `context` is no stream.
+pub fn end(context: u32) -> Option<Stream> {
+    STREAMS.with_borrow_mut(|streams| streams.remove(&context))
+}
+
+/// The plugin that the stream belongs to.
+pub fn root_of(context: u32) -> Option<u32> {
+    STREAMS.with_borrow(|streams| streams.get(&context).map(|stream| stream.root))
+}
+
+/// The stream's part in an exchange changes.
+pub fn set_part(context: u32, part: Part) {
+    STREAMS.with_borrow_mut(|streams| {
+        if let Some(stream) = streams.get_mut(&context) {
+            stream.part = part;
+        }
+    });
+}
