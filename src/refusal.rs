@@ -211,8 +211,7 @@ impl Refusal {
                  client secret and clientAuthMethod"
             }
             Refusal::ExchangeUnavailable { .. } => {
-                "the STS cannot be reached or cannot serve; check that its cluster exists and is \
-                 healthy"
+                "the STS cannot be reached or cannot serve, or its breaker is open"
             }
             Refusal::ExchangeTimeout => "the STS did not answer within timeout",
             Refusal::ExchangeInvalidResponse => {

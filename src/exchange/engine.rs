@@ -165,6 +165,11 @@ impl<W> Engine<W> {
         }
     }
 
+    /// The exchange that `id` stands for.
+    pub fn exchange(&self, id: ExchangeId) -> Option<&Exchange> {
+        self.exchanges.get(index(id))
+    }
+
     /// How many tokens are held.
     pub fn held(&self) -> usize {
         self.cache.held()

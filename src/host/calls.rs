@@ -6,6 +6,7 @@
 use super::abi::{self, Map, Status};
 use super::metrics;
 use super::plugin::Plugin;
+use super::reply::AtSts;
 use super::streams::{self, Part};
 use crate::backend::Backend;
 use crate::decision::Credential;
@@ -66,18 +67,23 @@ impl Plugin {
                 self.call(key);
                 false
             }
-            Acquired::Refuse(stop) => self.stop(backend, stop),
+            Acquired::Refuse(stop) => self.stop(backend, exchange, stop),
         }
     }
 
-    fn stop(&self, backend: &Backend, stop: Stop) -> bool {
+    fn stop(&self, backend: &Backend, exchange: ExchangeId, stop: Stop) -> bool {
         let (result, error) = match stop {
             Stop::RefusedBefore(error) => (StsResult::NegativeHit, error),
             Stop::BreakerOpen(_) => (StsResult::BreakerOpen, None),
             Stop::Crowded => (StsResult::Unavailable, None),
         };
         self.count(backend.id, Counter::Sts(result));
-        self.refuse(backend, stop.refusal(), error)
+        let sts = AtSts {
+            exchange,
+            error,
+            kind: None,
+        };
+        self.refuse(backend, stop.refusal(), Some(sts))
     }
 
     /// Makes the call that `key` stands for.
@@ -146,12 +152,12 @@ impl Plugin {
         for waiter in completion.waiting {
             // A stream that has just ended is no longer there to be served.
             if abi::set_effective_context(waiter.context).is_ok() {
-                self.serve(&waiter, &completion.result);
+                self.serve(&waiter, completion.exchange, &completion.result);
             }
         }
     }
 
-    fn serve(&self, waiter: &Waiter, result: &Result<Obtained, Failed>) {
+    fn serve(&self, waiter: &Waiter, exchange: ExchangeId, result: &Result<Obtained, Failed>) {
         match result {
             Ok(obtained) => {
                 let part = obtained.used.clone().map_or(Part::None, Part::Used);
@@ -165,7 +171,12 @@ impl Plugin {
             }
             Err(failed) => {
                 streams::set_part(waiter.context, Part::None);
-                self.refuse(&waiter.backend, failed.refusal, failed.failure.error);
+                let sts = AtSts {
+                    exchange,
+                    error: failed.failure.error,
+                    kind: Some(failed.failure.kind),
+                };
+                self.refuse(&waiter.backend, failed.refusal, Some(sts));
             }
         }
     }

@@ -83,6 +83,7 @@ impl Plugin {
             // The credential that is there must not go on, so the request must not either.
             return self.refuse(backend, Refusal::IdentityUnreadable, None);
         }
+        debug!("{}: backend {:?}", outcome.as_str(), backend.name);
         self.count(backend.id, Counter::Backend(outcome));
         true
     }

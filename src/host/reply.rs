@@ -3,21 +3,26 @@
 use super::abi::{self, Map};
 use super::plugin::Plugin;
 use crate::backend::Backend;
-use crate::exchange::answer::StsError;
+use crate::exchange::answer::{FailureKind, StsError};
 use crate::observe::counters::{Counter, Outcome};
-use crate::observe::limiter::Limiter;
+use crate::plan::ExchangeId;
 use crate::refusal::{About, Refusal};
 use log::warn;
 
+/// What a refusal has to do with an STS, for the log line.
+#[derive(Clone, Copy)]
+pub(super) struct AtSts {
+    /// Which exchange it was.
+    pub exchange: ExchangeId,
+    /// What the STS said, where it is one of the known words.
+    pub error: Option<StsError>,
+    /// How the call failed, if one was made for this request.
+    pub kind: Option<FailureKind>,
+}
+
 impl Plugin {
-    /// Answers the request of the effective context. `error` is what the STS said, if it was asked.
-    /// Always false: the request does not go on.
-    pub(super) fn refuse(
-        &self,
-        backend: &Backend,
-        refusal: Refusal,
-        error: Option<StsError>,
-    ) -> bool {
+    /// Answers the request of the effective context. Always false: the request does not go on.
+    pub(super) fn refuse(&self, backend: &Backend, refusal: Refusal, sts: Option<AtSts>) -> bool {
         let about = About {
             backend: Some(&*backend.name).filter(|name| !name.is_empty()),
             provider: backend
@@ -29,13 +34,7 @@ impl Plugin {
         let reply = refusal.reply(&about, &self.challenge);
         let code = reply.code.as_str();
         self.count(backend.id, Counter::Backend(Outcome::Refused(reply.code)));
-        warn_of(
-            &mut self.limiter.borrow_mut(),
-            backend,
-            &about,
-            refusal,
-            error,
-        );
+        self.warn_of(backend, &about, refusal, sts);
         let details = format!("upstream_inject:{code}");
         // Whether the access log can say why does not change the answer.
         let _ = abi::set_property("upstream_inject.outcome", code.as_bytes());
@@ -45,32 +44,44 @@ impl Plugin {
         }
         false
     }
-}
 
-fn warn_of(
-    limiter: &mut Limiter,
-    backend: &Backend,
-    about: &About<'_>,
-    refusal: Refusal,
-    error: Option<StsError>,
-) {
-    let code = refusal.code();
-    let Some(left_out) = limiter.admit(backend.id, code, abi::now()) else {
-        return;
-    };
-    let mut line = format!("{}: backend {:?}", code.as_str(), backend.name);
-    if let Some(provider) = about.provider {
-        line.push_str(&format!(", provider {provider:?}"));
+    fn warn_of(&self, backend: &Backend, about: &About<'_>, refusal: Refusal, sts: Option<AtSts>) {
+        let code = refusal.code();
+        let admitted = self
+            .limiter
+            .borrow_mut()
+            .admit(backend.id, code, abi::now());
+        let Some(left_out) = admitted else {
+            return;
+        };
+        let mut line = format!("{}: backend {:?}", code.as_str(), backend.name);
+        if let Some(provider) = about.provider {
+            line.push_str(&format!(", provider {provider:?}"));
+        }
+        if let Some(sts) = sts {
+            line.push_str(&self.described(sts));
+        }
+        line.push_str(": ");
+        line.push_str(refusal.hint());
+        if left_out > 0 {
+            line.push_str(&format!(" ({left_out} more since the last such line)"));
+        }
+        warn!("{line}");
     }
-    if let Some(error) = error {
-        line.push_str(&format!(", the STS said {}", error.as_str()));
+
+    fn described(&self, sts: AtSts) -> String {
+        let mut text = String::new();
+        if let Some(exchange) = self.engine.borrow().exchange(sts.exchange) {
+            text.push_str(&format!(", STS cluster {:?}", exchange.cluster));
+        }
+        if sts.kind == Some(FailureKind::UnknownCluster) {
+            text.push_str(" (Envoy has no cluster of that name)");
+        }
+        if let Some(error) = sts.error {
+            text.push_str(&format!(", the STS said {}", error.as_str()));
+        }
+        text
     }
-    line.push_str(": ");
-    line.push_str(refusal.hint());
-    if left_out > 0 {
-        line.push_str(&format!(" ({left_out} more since the last such line)"));
-    }
-    warn!("{line}");
 }
 
 /// As Envoy decides it: `application/grpc`, alone or with a suffix such as `+proto`.
