@@ -34,6 +34,8 @@ pub struct Backends {
     /// Stands in for requests whose route gives no usable name, and for all unlisted backends
     /// beyond [`MAX_UNLISTED`].
     others: Rc<Backend>,
+    /// Stands in where Envoy could not say which cluster it is: refused.
+    unknown: Rc<Backend>,
     cluster_name: Option<AttributePath>,
     route: Option<AttributePath>,
 }
@@ -57,6 +59,7 @@ impl Backends {
         let default: Option<Rc<dyn Strategy>> = default.map(Into::into);
         let by_id = RefCell::default();
         let others = register(&by_id, "", default.clone());
+        let unknown = register(&by_id, "", None);
         let listed = listed
             .into_iter()
             .map(|(name, strategy)| {
@@ -71,6 +74,7 @@ impl Backends {
             unlisted: RefCell::default(),
             by_id,
             others,
+            unknown,
             cluster_name: AttributePath::new(&["xds", "cluster_name"]),
             route: match from {
                 BackendFrom::ClusterName => None,
@@ -89,21 +93,25 @@ impl Backends {
     /// Where the request at hand goes. A request without a cluster is answered by Envoy itself,
     /// whatever its route is called.
     pub fn destination(&self, attributes: &dyn Attributes) -> Destination {
-        let read =
-            |path: &Option<AttributePath>| match path.as_ref().map(|path| attributes.read(path)) {
-                Some(Attribute::Bytes(name)) => Some(name),
-                _ => None,
-            };
-        let Some(cluster) = read(&self.cluster_name) else {
-            return Destination::Envoy;
+        let read = |path: &Option<AttributePath>| match path {
+            Some(path) => attributes.read(path),
+            None => Attribute::Failed,
+        };
+        let cluster = match read(&self.cluster_name) {
+            Attribute::Bytes(cluster) => cluster,
+            Attribute::Absent => return Destination::Envoy,
+            // There may be one, so that the request must not pass for one without.
+            Attribute::Unpackable | Attribute::Failed => {
+                return Destination::Backend(Rc::clone(&self.unknown));
+            }
         };
         let name = match self.from {
-            BackendFrom::ClusterName => Some(cluster),
+            BackendFrom::ClusterName => Attribute::Bytes(cluster),
             BackendFrom::RouteName | BackendFrom::RouteMetadata => read(&self.route),
         };
         Destination::Backend(match name {
-            Some(name) => self.named(&name),
-            None => Rc::clone(&self.others),
+            Attribute::Bytes(name) => self.named(&name),
+            _ => Rc::clone(&self.others),
         })
     }
 
