@@ -21,6 +21,7 @@ pub mod envoy;
 mod identity_token;
 mod paths;
 mod runtime;
+pub mod scene;
 mod sts;
 
 pub use as_server::EmbeddedAs;

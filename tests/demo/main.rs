@@ -1,0 +1,149 @@
+//! The main job, shown: a stock Envoy with `envoy/demo.yaml` gives four backends four different
+//! credentials for the same user.
+//!
+//! Progress goes to standard error, the result to standard output. The exit code is 0 only if
+//! everything that is shown is as it should be.
+
+mod cast;
+mod performance;
+mod table;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use bed::scene::{Neighbours, Scene};
+use bed::{artifact, envoy, run};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cast::Cast;
+use crate::table::Style;
+
+const USAGE: &str = "\
+usage: demo [--stay]
+
+  --stay   keep everything running after the table, with curl lines to try, until Ctrl-C
+";
+
+fn main() -> ExitCode {
+    let mut stay = false;
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--stay" => stay = true,
+            "-h" | "--help" => {
+                print!("{USAGE}");
+                return ExitCode::SUCCESS;
+            }
+            other => {
+                eprint!("error: unknown argument \"{other}\"\n{USAGE}");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    // Whichever ends first: the scene is dropped in both cases, and Envoy ends with it.
+    run(async {
+        tokio::select! {
+            code = show(stay) => code,
+            code = interrupted() => code,
+        }
+    })
+}
+
+async fn show(stay: bool) -> ExitCode {
+    let (scene, cast) = match raise_curtain().await {
+        Ok(started) => started,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let style = Style::of_stdout();
+    let performance = performance::perform(&scene, &cast).await;
+    print!("{}", performance.render(&style));
+    let flaws = performance.flaws();
+    for flaw in &flaws {
+        eprintln!("{}: {flaw}", style.bad("not as expected"));
+    }
+    if stay {
+        print!("{}", invitation(&scene, &cast));
+        std::future::pending::<()>().await;
+    }
+    if flaws.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+async fn raise_curtain() -> Result<(Scene, Cast), String> {
+    let wasm = artifact();
+    if !wasm.is_file() {
+        return Err(format!(
+            "{} is missing; ./build.sh makes it",
+            wasm.display()
+        ));
+    }
+    eprintln!("looking for Envoy …");
+    let binary = envoy::binary()?;
+    eprintln!("starting the embedded AS, its JWKS, a corporate STS and four backends …");
+    let neighbours = Neighbours::start()
+        .await
+        .map_err(|error| error.to_string())?;
+    let cast = Cast::introduce(&neighbours);
+    eprintln!("starting {} with envoy/demo.yaml …", binary.display());
+    let start = Instant::now();
+    let secrets = [cast.client_secret(), cast.api_key()];
+    let scene = Scene::start("envoy/demo.yaml", neighbours, secrets, "main:warning").await?;
+    eprintln!(
+        "Envoy is ready after {:.1} s\n",
+        start.elapsed().as_secs_f32()
+    );
+    Ok((scene, cast))
+}
+
+/// Ctrl-C or a polite kill.
+async fn interrupted() -> ExitCode {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
+        return std::future::pending().await;
+    };
+    let code = tokio::select! {
+        _ = interrupt.recv() => 130,
+        _ = terminate.recv() => 143,
+    };
+    eprintln!("\nstopping Envoy");
+    ExitCode::from(code)
+}
+
+/// What a reader can try while everything keeps running.
+fn invitation(scene: &Scene, cast: &Cast) -> String {
+    let address = scene.address();
+    let mut text =
+        String::from("\nEverything keeps running until Ctrl-C. In another terminal:\n\n");
+    for user in cast.users() {
+        text.push_str(&format!(
+            "  export {}='{}'\n",
+            user.name.to_uppercase(),
+            user.identity_token
+        ));
+    }
+    text.push('\n');
+    for (user, backend) in [
+        ("ALICE", "github-tools"),
+        ("BOB", "github-tools"),
+        ("BOB", "atlassian-tools"),
+        ("ALICE", "corporate-api"),
+        ("ALICE", "internal-api"),
+    ] {
+        text.push_str(&format!(
+            "  curl -si http://{address}/{backend}/mcp -H \"authorization: Bearer ${user}\"\n"
+        ));
+    }
+    text.push_str(&format!(
+        "\n  curl -s http://{}/stats?filter=upstream_inject    # the filter's counters\n  tail {}/stdout    # access log\n",
+        scene.envoy.admin_address(),
+        scene.envoy.directory().display(),
+    ));
+    text
+}
