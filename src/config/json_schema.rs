@@ -97,7 +97,7 @@ fn keys(entries: &[&dyn Entry]) -> Value {
 
 /// `null` counts as absent.
 fn or_null(mut schema: Value) -> Value {
-    let null = json!({"type": "null"});
+    let absent = json!({"type": "null"});
     if let Some(kind) = schema.get("type").cloned() {
         schema["type"] = json!([kind, "null"]);
         schema
@@ -105,9 +105,9 @@ fn or_null(mut schema: Value) -> Value {
         words.push(Value::Null);
         schema
     } else if let Some(Value::Array(ways)) = schema.get_mut("anyOf") {
-        ways.push(null);
+        ways.push(absent);
         schema
     } else {
-        json!({"anyOf": [schema, null]})
+        json!({"anyOf": [schema, absent]})
     }
 }

@@ -77,10 +77,10 @@ fn auth_server<'n>(
     let mut names: Vec<&str> = Vec::with_capacity(sections.len());
     let mut first_with: HashMap<&str, usize, FixedState> = HashMap::default();
     for (index, section) in sections.iter().enumerate() {
-        let name = match section.get(&keys::UPSTREAM_NAME)? {
-            None | Some("") => "default",
-            Some(name) => name,
-        };
+        let name = section
+            .get(&keys::UPSTREAM_NAME)?
+            .flatten()
+            .unwrap_or("default");
         match first_with.entry(name) {
             Entry::Vacant(entry) => {
                 entry.insert(index);

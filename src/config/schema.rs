@@ -4,7 +4,7 @@
 
 use super::format::{
     AnyText, Boolean, ChallengeText, Choice, Count, DurationIn, HttpUrl, ListOf, MetadataKey,
-    Scopes,
+    MetadataKeyOrNone, Scopes,
 };
 use super::problem::Rule;
 use super::shape::{Nested, Object, Optional, Required};
@@ -76,12 +76,9 @@ static UPSTREAM_KEYS: Object = Object {
 };
 
 /// `authServer.runConfig.upstreams[].name`.
-pub const UPSTREAM_NAME: Optional<MetadataKey> = Optional {
+pub const UPSTREAM_NAME: Optional<MetadataKeyOrNone> = Optional {
     name: "name",
-    format: MetadataKey {
-        may_be_empty: true,
-        rule: None,
-    },
+    format: MetadataKeyOrNone,
     meaning: "What providerName and subjectProviderName call it; default if absent or empty.",
 };
 
@@ -144,10 +141,7 @@ static IDENTITY_KEYS: Object = Object {
     open: false,
 };
 
-const IDENTITY_KEY: MetadataKey = MetadataKey {
-    may_be_empty: false,
-    rule: None,
-};
+const IDENTITY_KEY: MetadataKey = MetadataKey { not_empty: None };
 
 /// `identity.metadataNamespace`.
 pub const METADATA_NAMESPACE: Optional<MetadataKey> = Optional {

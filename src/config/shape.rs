@@ -58,10 +58,6 @@ pub struct Optional<F> {
     /// What its value may be.
     pub format: F,
     /// What it is for, in one sentence.
-    #[cfg_attr(
-        target_family = "wasm",
-        expect(dead_code, reason = "for the JSON Schema")
-    )]
     pub meaning: &'static str,
 }
 
@@ -72,10 +68,6 @@ pub struct Required<F> {
     /// What its value may be.
     pub format: F,
     /// What it is for, in one sentence.
-    #[cfg_attr(
-        target_family = "wasm",
-        expect(dead_code, reason = "for the JSON Schema")
-    )]
     pub meaning: &'static str,
     /// The numbered rule that demands it, if one does.
     pub rule: Option<Rule>,

@@ -19,10 +19,6 @@ pub(crate) struct StrategyType {
     /// `type`.
     pub(crate) name: &'static str,
     /// What it does, in one sentence.
-    #[cfg_attr(
-        target_family = "wasm",
-        expect(dead_code, reason = "for the JSON Schema")
-    )]
     pub(crate) meaning: &'static str,
     /// The key of its own settings, if it has any, and what they are.
     pub(crate) block: Option<Optional<Nested>>,

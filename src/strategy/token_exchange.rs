@@ -3,8 +3,8 @@
 use super::{Strategy, StrategyType};
 use crate::config::draft::Draft;
 use crate::config::format::{
-    AbsoluteUri, Boolean, Choice, DurationIn, Endpoint, HeaderName, ListOf, MetadataKey, OneOrMany,
-    RequestedTokenType, ScopeToken, Text, TokenType, TokenUrl, VariableName,
+    AbsoluteUri, Boolean, Choice, DurationIn, Endpoint, HeaderName, ListOf, MetadataKeyOrNone,
+    OneOrMany, RequestedTokenType, ScopeToken, Text, TokenType, TokenUrl, VariableName,
 };
 use crate::config::path::Place;
 use crate::config::problem::{Reported, Rule, Wrong, quoted};
@@ -170,12 +170,9 @@ const REQUESTED_TOKEN_TYPE: Optional<RequestedTokenType> = Optional {
     meaning: "The type of token that is asked for, access_token by default; empty does not say.",
 };
 
-const SUBJECT_PROVIDER_NAME: Optional<MetadataKey> = Optional {
+const SUBJECT_PROVIDER_NAME: Optional<MetadataKeyOrNone> = Optional {
     name: "subjectProviderName",
-    format: MetadataKey {
-        may_be_empty: true,
-        rule: None,
-    },
+    format: MetadataKeyOrNone,
     meaning: "The provider whose upstream token is exchanged, from authServer.runConfig.upstreams; \
               absent or empty, the request's own token is.",
 };
@@ -324,8 +321,8 @@ fn subject(
 ) -> Result<Subject, Reported> {
     let at_block = place.key(BLOCK.name);
     let at_name = at_block.key(SUBJECT_PROVIDER_NAME.name);
-    match block.get(&SUBJECT_PROVIDER_NAME)? {
-        None | Some("") => {
+    match block.get(&SUBJECT_PROVIDER_NAME)?.flatten() {
+        None => {
             if draft.has_auth_server() {
                 let text = "missing, so that the STS must trust the tokens of the embedded auth \
                             server; name a provider to exchange its token";

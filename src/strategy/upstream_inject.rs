@@ -52,8 +52,7 @@ static KEYS: Object = Object {
 const PROVIDER_NAME: Required<MetadataKey> = Required {
     name: "providerName",
     format: MetadataKey {
-        may_be_empty: false,
-        rule: Some(Rule::V06),
+        not_empty: Some(Rule::V06),
     },
     meaning: "The provider: a name from authServer.runConfig.upstreams.",
     rule: Some(Rule::V06),

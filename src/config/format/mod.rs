@@ -53,7 +53,7 @@ pub trait TextFormat: Sync {
     /// A regular expression (ECMA 262) that every valid text matches; empty for any text.
     #[cfg_attr(
         target_family = "wasm",
-        expect(dead_code, reason = "for the JSON Schema")
+        allow(dead_code, reason = "for the JSON Schema")
     )]
     const PATTERN: &'static str;
 }
@@ -127,27 +127,38 @@ impl TextFormat for AnyText {
 /// would ask for something else than it says.
 #[derive(Clone, Copy, Debug)]
 pub struct MetadataKey {
-    /// Whether the empty text is allowed.
-    pub may_be_empty: bool,
-    /// The rule that forbids the empty text.
-    pub rule: Option<Rule>,
+    /// The numbered rule that forbids the empty text, if one does.
+    pub not_empty: Option<Rule>,
 }
 
 impl TextFormat for MetadataKey {
     type Value<'n> = &'n str;
+    const ALLOWED: &'static str = "a string that is not empty";
+    const PATTERN: &'static str = "^[^\\x00]+$";
+
+    fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
+        let name = MetadataKeyOrNone.parse(text)?;
+        name.ok_or_else(|| Wrong {
+            rule: self.not_empty,
+            text: "must not be empty".to_owned(),
+        })
+    }
+}
+
+/// A [`MetadataKey`], or the empty text, which names none.
+#[derive(Clone, Copy, Debug)]
+pub struct MetadataKeyOrNone;
+
+impl TextFormat for MetadataKeyOrNone {
+    type Value<'n> = Option<&'n str>;
     const ALLOWED: &'static str = "a string";
     const PATTERN: &'static str = "^[^\\x00]*$";
 
-    fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
-        let rule = self.rule;
-        if text.is_empty() && !self.may_be_empty {
-            let text = "must not be empty".to_owned();
-            return Err(Wrong { rule, text });
-        }
+    fn parse<'n>(&self, text: &'n str) -> Result<Option<&'n str>, Wrong> {
         if text.contains('\0') {
             return Err(Wrong::new("must not hold a NUL character"));
         }
-        Ok(text)
+        Ok(Some(text).filter(|text| !text.is_empty()))
     }
 }
 

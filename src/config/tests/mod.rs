@@ -1,11 +1,15 @@
-//! What the filter says about a configuration: each document, and the exact lines.
+//! What the filter says about a configuration.
 
+mod cases;
+mod hostile;
 mod plans;
+mod secrets;
+mod struct_bytes;
 
-use super::{Environment, Outcome, parse, plan};
+use super::{Environment, Outcome, Problem, parse, plan};
 
-/// The variables that the cases refer to.
-pub struct Variables;
+/// The variables that the cases refer to. Every value is a secret, which holds the word `CANARY`.
+struct Variables;
 
 impl Environment for Variables {
     fn var(&self, name: &str) -> Option<String> {
@@ -21,11 +25,57 @@ impl Environment for Variables {
     }
 }
 
-/// What becomes of a JSON text.
-pub fn outcome(text: &str) -> Outcome {
-    plan(&parse(text.as_bytes()).unwrap(), &Variables)
+fn outcome(document: impl AsRef<[u8]>) -> Outcome {
+    plan(&parse(document.as_ref()).unwrap(), &Variables)
 }
 
-pub fn lines(problems: &[super::Problem]) -> Vec<String> {
+fn lines(problems: &[Problem]) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn every_problem_is_reported_and_nothing_else() {
+    for case in cases::all() {
+        let outcome = outcome(&case.text);
+        assert_eq!(lines(&outcome.errors), case.errors, "{}", case.text);
+        assert_eq!(
+            outcome.plan.is_some(),
+            case.errors.is_empty(),
+            "{}",
+            case.text
+        );
+    }
+}
+
+#[test]
+fn a_struct_says_the_same_as_json() {
+    for case in cases::all() {
+        let root = parse(case.text.as_bytes()).unwrap();
+        // Only a map can be a `Struct`.
+        let Some(bytes) = struct_bytes::encode(&root) else {
+            continue;
+        };
+        assert_eq!(parse(&bytes), Ok(root), "{}", case.text);
+        assert_eq!(lines(&outcome(bytes).errors), case.errors, "{}", case.text);
+    }
+}
+
+/// Whatever the filter accepts is valid under the schema, and whatever it refuses is not, but for
+/// the rules that a schema cannot express.
+#[test]
+fn the_json_schema_agrees_with_the_filter() {
+    let schema = jsonschema::draft202012::new(&super::json_schema()).unwrap();
+    let disagree = |case: &cases::Case| {
+        let document = serde_json::from_str(&case.text).unwrap();
+        schema.is_valid(&document) != (case.errors.is_empty() || case.beyond_schema)
+    };
+    let disputed: Vec<_> = cases::all().into_iter().filter(disagree).collect();
+    let disputed: Vec<_> = disputed.iter().map(|case| &case.text).collect();
+    assert!(disputed.is_empty(), "{disputed:#?}");
+}
+
+#[test]
+fn the_json_schema_is_one() {
+    let schema = super::json_schema();
+    jsonschema::draft202012::meta::validate(&schema).unwrap();
 }
