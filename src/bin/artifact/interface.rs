@@ -3,6 +3,9 @@
 //! The SDK exports every callback of the ABI, whether the filter implements it or not, and Envoy
 //! enters the VM for each one that it finds: about a quarter of a microsecond per request and
 //! callback, and once per chunk for bodies. What is not in [`EXPORTS`] is therefore cut off.
+//!
+//! [`IMPORTS`] is what the filter can do to Envoy. It grows only on purpose: `finish` refuses a
+//! module that imports anything else, and a test refuses an entry that is not imported.
 
 use std::collections::BTreeSet;
 
@@ -78,19 +81,69 @@ pub(crate) fn exported_name(linked_as: &str) -> Option<&'static str> {
         .map(|export| export.name)
 }
 
-/// The functions the artifact may import, and no others: `(module, name)`.
-pub(crate) const IMPORTS: &[(&str, &str)] = &[];
+/// What the artifact imports: exactly this, as module and function.
+pub(crate) const IMPORTS: &[(&str, &str)] = &[
+    ("env.proxy_log", "log lines"),
+    (
+        "env.proxy_get_current_time_nanoseconds",
+        "lifetimes of tokens and waits",
+    ),
+    ("env.proxy_set_tick_period_milliseconds", "sets the timer"),
+    (
+        "env.proxy_get_buffer_bytes",
+        "the plugin configuration and the body of an STS's answer",
+    ),
+    (
+        "env.proxy_get_header_map_value",
+        "the request's bearer token, the status of an answer",
+    ),
+    ("env.proxy_replace_header_map_value", "sets the credential"),
+    ("env.proxy_remove_header_map_value", "removes the client's"),
+    (
+        "env.proxy_get_property",
+        "the identity's metadata and where the request goes",
+    ),
+    ("env.proxy_set_property", "the outcome, for access logs"),
+    ("env.proxy_http_call", "calls an STS"),
+    (
+        "env.proxy_set_effective_context",
+        "turns from the plugin to a waiting stream and back",
+    ),
+    ("env.proxy_continue_stream", "sends a waiting request on"),
+    ("env.proxy_send_local_response", "refuses a request"),
+    ("env.proxy_define_metric", "counters, gauge and histogram"),
+    ("env.proxy_increment_metric", "counters and the gauge"),
+    ("env.proxy_record_metric", "the histogram"),
+    (
+        "wasi_snapshot_preview1.environ_get",
+        "secrets in environment variables",
+    ),
+    ("wasi_snapshot_preview1.environ_sizes_get", "the same"),
+    (
+        "wasi_snapshot_preview1.fd_write",
+        "the message of a panic, for Envoy's log",
+    ),
+    ("wasi_snapshot_preview1.proc_exit", "the end of a panic"),
+];
+
+/// Whether the artifact may import this, named `module.function`.
+pub(crate) fn is_import(name: &str) -> bool {
+    IMPORTS.iter().any(|(import, _)| *import == name)
+}
 
 /// The names for Envoy's `capability_restriction_config.allowed_capabilities`, sorted. The host
-/// asks it about the functions a module imports and about the callbacks it exports, by bare name.
+/// looks up in it, by name without module, the functions that it hands to a VM and the callbacks
+/// that it would call; `_initialize`, the allocator and the ABI's name it takes unasked.
+///
+/// The list must be whole: without a callback of it, Envoy does not call the filter, and requests go
+/// by it unchanged.
 pub(crate) fn capabilities() -> BTreeSet<&'static str> {
+    let functions = IMPORTS
+        .iter()
+        .filter_map(|(name, _)| Some(name.split_once('.')?.1));
     let callbacks = EXPORTS
         .iter()
         .map(|export| export.name)
-        .filter(|name| name.starts_with("proxy_on_"));
-    IMPORTS
-        .iter()
-        .map(|(_, name)| *name)
-        .chain(callbacks)
-        .collect()
+        .filter(|name| name.starts_with("proxy_on_") && *name != "proxy_on_memory_allocate");
+    functions.chain(callbacks).collect()
 }

@@ -2,13 +2,26 @@
 //!
 //! `./build.sh` calls this; see [`USAGE`]. It is a native program of this package, because what it
 //! keeps and drops belongs to the filter's own source: see [`interface`].
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::arithmetic_side_effects
+    )
+)]
 
+#[cfg(test)]
+mod artifact_tests;
 mod build_info;
 mod checksum;
 mod finish;
 mod interface;
 #[cfg(feature = "package")]
 mod package;
+mod sdk_methods;
 
 use std::path::Path;
 use std::process::ExitCode;

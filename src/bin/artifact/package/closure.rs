@@ -133,8 +133,6 @@ fn checksums(lock: &str) -> BTreeMap<CrateId, String> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
     use super::*;
 
     fn id(name: &str, version: &str) -> CrateId {
