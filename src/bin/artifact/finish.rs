@@ -30,7 +30,7 @@ pub(crate) fn finish(linked: &[u8], stamp: &BuildInfo) -> Result<Vec<u8>> {
     select_exports(&mut module);
     require_all_exports(&module)?;
     drop_custom_sections(&mut module);
-    sdk_methods::cut_from_tables(&mut module)?;
+    sdk_methods::cut_from_tables(&mut module);
     walrus::passes::gc::run(&mut module);
     require_known_imports(&module)?;
     stamp.add_to(&mut module)?;

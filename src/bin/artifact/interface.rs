@@ -85,6 +85,10 @@ pub(crate) fn exported_name(linked_as: &str) -> Option<&'static str> {
 pub(crate) const IMPORTS: &[(&str, &str)] = &[
     ("env.proxy_log", "log lines"),
     (
+        "env.proxy_get_log_level",
+        "no line is made that Envoy would drop",
+    ),
+    (
         "env.proxy_get_current_time_nanoseconds",
         "lifetimes of tokens and waits",
     ),

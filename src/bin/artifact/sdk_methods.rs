@@ -7,29 +7,27 @@
 //! what the filter calls by name stays, since a direct call needs no table.
 //!
 //! This is right as long as nobody calls such a method through a trait object: the SDK's dispatcher
-//! calls nothing but callbacks, and the filter has no trait objects of the SDK.
+//! calls nothing but callbacks, and the filter calls the host itself. A symbol's name alone would not
+//! be enough, since the linker merges functions with equal bodies under one of their names: only
+//! what also calls the host is cut, which no callback that the SDK defines does.
 
 use std::collections::BTreeSet;
 
-use anyhow::{Result, ensure};
-use walrus::{ElementItems, Function, FunctionBuilder, FunctionId, Module};
+use walrus::ir::{Visitor, dfs_in_order};
+use walrus::{ElementItems, Function, FunctionBuilder, FunctionId, FunctionKind, Module};
 
 /// Points the table entries of convenience methods at a trap.
-///
-/// # Errors
-/// If the linker may have merged functions with equal bodies. One name could then stand for another
-/// function too, which may well be called through a table.
-pub(crate) fn cut_from_tables(module: &mut Module) -> Result<()> {
+pub(crate) fn cut_from_tables(module: &mut Module) {
     let cut: BTreeSet<FunctionId> = module
         .funcs
         .iter()
         .filter(|function| sdk_method(function).is_some_and(|method| !is_callback(method)))
+        .filter(|function| calls_host(module, function))
         .map(Function::id)
         .collect();
     if cut.is_empty() {
-        return Ok(());
+        return;
     }
-    require_unmerged(module)?;
 
     let mut trap = FunctionBuilder::new(&mut module.types, &[], &[]);
     trap.func_body().unreachable();
@@ -44,26 +42,33 @@ pub(crate) fn cut_from_tables(module: &mut Module) -> Result<()> {
             }
         }
     }
-    Ok(())
 }
 
-/// Two callbacks of the SDK's traits take the same and do nothing: if the linker merged functions,
-/// one of their names would be gone.
-fn require_unmerged(module: &Module) -> Result<()> {
-    for callback in [
-        "on_grpc_stream_initial_metadata",
-        "on_grpc_stream_trailing_metadata",
-    ] {
-        ensure!(
-            module
-                .funcs
-                .iter()
-                .any(|function| sdk_method(function) == Some(callback)),
-            "{callback} is not there: either the SDK changed, or the linker merges equal functions, \
-             and the SDK's methods cannot be told from others"
-        );
+/// Whether the function calls a host function, or the SDK's wrapper of one, by name.
+fn calls_host(module: &Module, function: &Function) -> bool {
+    let FunctionKind::Local(local) = &function.kind else {
+        return false;
+    };
+    let mut callees = Callees(Vec::new());
+    dfs_in_order(&mut callees, local, local.entry_block());
+    callees
+        .0
+        .into_iter()
+        .map(|callee| module.funcs.get(callee))
+        .any(|callee| {
+            let wraps = |symbol: &str| symbol.contains("10proxy_wasm9hostcalls");
+            matches!(callee.kind, FunctionKind::Import(_))
+                || callee.name.as_deref().is_some_and(wraps)
+        })
+}
+
+/// The functions that a function calls by name.
+struct Callees(Vec<FunctionId>);
+
+impl<'a> Visitor<'a> for Callees {
+    fn visit_function_id(&mut self, function: &FunctionId) {
+        self.0.push(*function);
     }
-    Ok(())
 }
 
 /// Whether the SDK's dispatcher calls the method.
@@ -142,58 +147,62 @@ mod tests {
         }
     }
 
-    const INITIAL: &str = "_ZN10proxy_wasm6traits7Context31on_grpc_stream_initial_metadata17h01E";
-    const TRAILING: &str = "_ZN10proxy_wasm6traits7Context32on_grpc_stream_trailing_metadata17h02E";
-    const DONE: &str = "_ZN10proxy_wasm6traits7Context4done17h03E";
-    const OWN: &str = "_ZN6filter3runE";
-
-    /// A module whose table holds one function under each of the names.
-    fn module_with_table(names: &[&str]) -> Module {
+    /// A module whose table holds functions of these names, each of which calls `callee`, of an
+    /// import, or nothing.
+    fn module_with_table(functions: &[(&str, Option<&str>)]) -> Module {
         let mut module = Module::default();
-        let functions = names
-            .iter()
-            .map(|name| {
-                let mut builder = FunctionBuilder::new(&mut module.types, &[], &[]);
-                builder
-                    .name((*name).to_owned())
-                    .func_body()
-                    .i32_const(1)
-                    .drop();
-                builder.finish(Vec::new(), &mut module.funcs)
-            })
-            .collect();
+        let ty = module.types.add(&[], &[]);
+        let mut table_entries = Vec::new();
+        for (name, callee) in functions {
+            let callee = callee.map(|callee| module.add_import_func("env", callee, ty).0);
+            let mut builder = FunctionBuilder::new(&mut module.types, &[], &[]);
+            builder.name((*name).to_owned());
+            if let Some(callee) = callee {
+                builder.func_body().call(callee);
+            }
+            table_entries.push(builder.finish(Vec::new(), &mut module.funcs));
+        }
         let table = module.tables.add_local(false, 10, None, RefType::FUNCREF);
         module.exports.add("table", table);
         let offset = ConstExpr::Value(Value::I32(0));
         let segment = module.elements.add(
             ElementKind::Active { table, offset },
-            ElementItems::Functions(functions),
+            ElementItems::Functions(table_entries),
         );
         module.tables.get_mut(table).elem_segments.insert(segment);
         module
     }
 
     #[test]
-    fn only_convenience_methods_leave_the_table() {
-        let mut module = module_with_table(&[INITIAL, TRAILING, DONE, OWN]);
-        cut_from_tables(&mut module).unwrap();
+    fn only_convenience_methods_that_call_the_host_leave_the_table() {
+        const DONE: &str = "_ZN10proxy_wasm6traits7Context4done17h03E";
+        const MERGED: &str = "_ZN10proxy_wasm6traits7Context16cancel_grpc_call17h04E";
+        const CALLBACK: &str = "_ZN10proxy_wasm6traits7Context7on_done17h01E";
+        const OWN: &str = "_ZN6filter3runE";
+        let mut module = module_with_table(&[
+            (DONE, Some("proxy_done")),
+            (MERGED, None),
+            (CALLBACK, None),
+            (OWN, Some("proxy_log")),
+        ]);
+        cut_from_tables(&mut module);
         walrus::passes::gc::run(&mut module);
         let left: BTreeSet<_> = module
             .funcs
             .iter()
+            .filter(|function| matches!(function.kind, FunctionKind::Local(_)))
             .map(|function| function.name.as_deref())
             .collect();
         let trap = None;
         assert_eq!(
             left,
-            BTreeSet::from([trap, Some(INITIAL), Some(TRAILING), Some(OWN)])
+            BTreeSet::from([trap, Some(MERGED), Some(CALLBACK), Some(OWN)])
         );
-    }
-
-    #[test]
-    fn merged_functions_are_refused() {
-        for left in [INITIAL, TRAILING] {
-            assert!(cut_from_tables(&mut module_with_table(&[left, DONE])).is_err());
-        }
+        let imports: Vec<_> = module
+            .imports
+            .iter()
+            .map(|import| import.name.as_str())
+            .collect();
+        assert_eq!(imports, ["proxy_log"]);
     }
 }
