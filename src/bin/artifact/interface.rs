@@ -124,6 +124,10 @@ pub(crate) const IMPORTS: &[(&str, &str)] = &[
     ),
     ("wasi_snapshot_preview1.environ_sizes_get", "the same"),
     (
+        "wasi_snapshot_preview1.random_get",
+        "the seed of hashes that clients must not foresee",
+    ),
+    (
         "wasi_snapshot_preview1.fd_write",
         "the message of a panic, for Envoy's log",
     ),
