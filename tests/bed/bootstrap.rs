@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::as_server::JWT_PAYLOAD_KEY;
 use crate::identity_token::{AUDIENCE, ISSUER};
-use crate::paths;
+use crate::{paths, repository};
 
 /// How the plugin's configuration is handed to Envoy.
 #[derive(Clone, Debug)]
@@ -31,9 +31,28 @@ impl PluginConfig {
     }
 }
 
-/// What the filter may call and what may be called in it: the allow-list that `envoy/` ships. A test
-/// keeps it equal to what is in `envoy/demo.yaml` and to what the artifact imports and exports.
-pub const CAPABILITIES: &[&str] = &[];
+/// What the filter may call and what may be called in it, as `envoy/demo.yaml` ships it: so every
+/// test shows that the list is long enough.
+///
+/// # Panics
+/// The file cannot be read, or has no such list.
+#[must_use]
+pub fn shipped_capabilities(file: &str) -> Vec<String> {
+    let path = repository().join(file);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let names: Vec<String> = text
+        .lines()
+        .skip_while(|line| line.trim() != "allowed_capabilities:")
+        .skip(1)
+        .map_while(|line| line.trim().strip_suffix(": {}").map(str::to_owned))
+        .collect();
+    assert!(
+        !names.is_empty(),
+        "{} lists no capabilities",
+        path.display()
+    );
+    names
+}
 
 /// The filter as an HTTP filter, with these environment variables.
 #[must_use]
@@ -42,9 +61,9 @@ pub fn wasm_filter(plugin: &PluginConfig, environment: &[(String, String)]) -> V
         .iter()
         .map(|(name, value)| (name.clone(), json!(value)))
         .collect();
-    let capabilities: serde_json::Map<String, Value> = CAPABILITIES
-        .iter()
-        .map(|name| ((*name).to_owned(), json!({})))
+    let capabilities: serde_json::Map<String, Value> = shipped_capabilities("envoy/demo.yaml")
+        .into_iter()
+        .map(|name| (name, json!({})))
         .collect();
     json!({
         "name": "upstream_inject",
@@ -78,6 +97,8 @@ pub fn jwt_authn(jwks: &Value) -> Value {
                 "issuer": ISSUER,
                 "audiences": [AUDIENCE],
                 "forward": true,
+                // Not in the query, from where it would reach the backend.
+                "from_headers": [{"name": "Authorization", "value_prefix": "Bearer "}],
                 "payload_in_metadata": JWT_PAYLOAD_KEY,
                 "local_jwks": {"inline_string": jwks.to_string()},
             }},

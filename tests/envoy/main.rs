@@ -4,16 +4,26 @@
 //! After the last test, whatever it was, everything that the Envoys have logged and counted is
 //! searched for canaries: no token and no secret of the whole run may be there.
 
+mod plugin;
 mod trial;
 
 mod bare;
+mod refusals;
+mod strategies;
+mod traffic;
 
 use bed::{envoy, run};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() {
     let arguments = Arguments::from_args();
-    let trials = [bare::trials()].into_iter().flatten().collect();
+    let topics = [
+        bare::trials(),
+        strategies::trials(),
+        refusals::trials(),
+        traffic::trials(),
+    ];
+    let trials = topics.into_iter().flatten().collect();
     let mut conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
         let last = vec![Trial::test(

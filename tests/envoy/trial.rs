@@ -9,8 +9,8 @@ use bed::{Bed, run};
 use libtest_mimic::{Failed, Trial};
 use tokio::sync::OnceCell;
 
-/// A test's body, for lists of tests.
-pub type Body = fn() -> Pin<Box<dyn Future<Output = ()>>>;
+/// A test's body: runs on the thread that the test runs on.
+type Body = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Makes a list of named tests from async functions: a function that is written but not listed is
 /// reported as dead code.
@@ -25,7 +25,7 @@ macro_rules! trials {
 pub(crate) use trials;
 
 /// One named test.
-pub fn trial(topic: &str, name: &str, body: Body) -> Trial {
+pub fn trial(topic: &str, name: &str, body: impl FnOnce() -> Body + Send + 'static) -> Trial {
     Trial::test(format!("{topic}::{name}"), move || {
         USED.set(None);
         let outcome = catch_unwind(AssertUnwindSafe(|| run(body())));
