@@ -8,6 +8,8 @@ mod plugin;
 mod trial;
 
 mod bare;
+mod real_mcp;
+mod real_sts;
 mod refusals;
 mod strategies;
 mod traffic;
@@ -22,6 +24,8 @@ fn main() {
         strategies::trials(),
         refusals::trials(),
         traffic::trials(),
+        real_sts::trials(),
+        real_mcp::trials(),
     ];
     let trials = topics.into_iter().flatten().collect();
     let mut conclusion = libtest_mimic::run(&arguments, trials);
