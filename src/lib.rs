@@ -46,6 +46,7 @@ pub mod host;
 pub mod identity;
 pub mod observe;
 pub mod plan;
+pub mod quote;
 pub mod refusal;
 pub mod secret;
 pub mod strategy;

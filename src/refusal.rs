@@ -1,7 +1,7 @@
 //! Refusals: the one table from what went wrong to what the client, the stats and the logs see.
 
 use crate::challenge::{BearerError, Challenge};
-use serde_json::Value;
+use crate::quote::json_string;
 
 /// Why a request is not forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -293,7 +293,7 @@ fn body(code: Code, description: &str, about: &About<'_>) -> String {
     ];
     let members: Vec<String> = members
         .into_iter()
-        .filter_map(|(name, text)| Some(format!("\"{name}\":{}", Value::from(text?))))
+        .filter_map(|(name, text)| Some(format!("\"{name}\":{}", json_string(text?))))
         .collect();
     format!("{{{}}}", members.join(","))
 }
@@ -312,6 +312,7 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     const ABOUT: About<'_> = About {
         backend: Some("github-tools"),

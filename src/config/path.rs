@@ -1,5 +1,6 @@
 //! Where in the configuration a problem is.
 
+use crate::quote::json_string;
 use std::fmt;
 
 /// The way from the document's root to one value, printed as
@@ -70,7 +71,7 @@ impl fmt::Display for Path {
                 }
                 // A JSON string, so that a key with a quote or a line break stays one line that can
                 // be pasted back.
-                Step::Key(key) => write!(f, "[{}]", serde_json::Value::from(key.as_str()))?,
+                Step::Key(key) => write!(f, "[{}]", json_string(key))?,
                 Step::Index(index) => write!(f, "[{index}]")?,
             }
         }

@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, in words an operator can act on.
 
 use super::path::{Path, Place};
+use crate::quote::json_string;
 use std::fmt;
 
 /// The numbered validation rules of RFC THV-0054.
@@ -151,9 +152,8 @@ impl Problems {
 /// `text` as a JSON string, cut to a length that fits a log line: it cannot begin a second line.
 pub fn quoted(text: &str) -> String {
     const LONGEST: usize = 200;
-    let shown = match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    };
-    serde_json::Value::from(shown).to_string()
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => json_string(&format!("{}…", text.get(..end).unwrap_or_default())),
+        None => json_string(text),
+    }
 }

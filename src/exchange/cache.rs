@@ -285,7 +285,8 @@ impl Held {
         let usable = life.saturating_sub(policy.expiry_skew);
         self.usable_until = self.obtained.plus(usable);
         let share = 0.2 - 0.05 * jitter.clamp(0.0, 1.0);
-        self.renew_from = self.usable_until.minus(usable.mul_f64(share));
+        let ahead = Duration::from_nanos((usable.as_secs_f64() * share * 1e9) as u64);
+        self.renew_from = self.usable_until.minus(ahead);
         !usable.is_zero()
     }
 }

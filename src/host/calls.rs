@@ -135,18 +135,17 @@ impl Plugin {
     pub(super) fn complete(&self, completion: Completion<Waiter>, sent: bool) {
         let result = sts_result(&completion);
         self.count(completion.on_behalf_of, Counter::Sts(result));
+        let millis = u64::try_from(completion.elapsed.as_millis()).unwrap_or(u64::MAX);
         if sent {
             let backend = self.stat_name(completion.on_behalf_of);
-            let millis = u64::try_from(completion.elapsed.as_millis()).unwrap_or(u64::MAX);
             metrics::record(
                 &format!("upstream_inject.sts.{backend}.duration_ms"),
                 millis,
             );
         }
         debug!(
-            "token exchange: {} after {:?}, {} waiting",
+            "token exchange: {} after {millis} ms, {} waiting",
             result.as_str(),
-            completion.elapsed,
             completion.waiting.len()
         );
         for waiter in completion.waiting {

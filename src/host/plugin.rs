@@ -13,6 +13,7 @@ use crate::identity::Identity;
 use crate::observe::counters::{Counter, Counters, Outcome, stat_name};
 use crate::observe::limiter::Limiter;
 use crate::plan::Plan;
+use crate::quote::json_string;
 use crate::refusal::Refusal;
 use log::debug;
 use std::cell::{Cell, RefCell};
@@ -83,7 +84,11 @@ impl Plugin {
             // The credential that is there must not go on, so the request must not either.
             return self.refuse(backend, Refusal::IdentityUnreadable, None);
         }
-        debug!("{}: backend {:?}", outcome.as_str(), backend.name);
+        debug!(
+            "{}: backend {}",
+            outcome.as_str(),
+            json_string(&backend.name)
+        );
         self.count(backend.id, Counter::Backend(outcome));
         true
     }

@@ -6,6 +6,7 @@ use crate::backend::Backend;
 use crate::exchange::answer::{FailureKind, StsError};
 use crate::observe::counters::{Counter, Outcome};
 use crate::plan::ExchangeId;
+use crate::quote::json_string;
 use crate::refusal::{About, Refusal};
 use log::warn;
 
@@ -54,9 +55,9 @@ impl Plugin {
         let Some(left_out) = admitted else {
             return;
         };
-        let mut line = format!("{}: backend {:?}", code.as_str(), backend.name);
+        let mut line = format!("{}: backend {}", code.as_str(), json_string(&backend.name));
         if let Some(provider) = about.provider {
-            line.push_str(&format!(", provider {provider:?}"));
+            line.push_str(&format!(", provider {}", json_string(provider)));
         }
         if let Some(sts) = sts {
             line.push_str(&self.described(sts));
@@ -72,7 +73,7 @@ impl Plugin {
     fn described(&self, sts: AtSts) -> String {
         let mut text = String::new();
         if let Some(exchange) = self.engine.borrow().exchange(sts.exchange) {
-            text.push_str(&format!(", STS cluster {:?}", exchange.cluster));
+            text.push_str(&format!(", STS cluster {}", json_string(&exchange.cluster)));
         }
         if sts.kind == Some(FailureKind::UnknownCluster) {
             text.push_str(" (Envoy has no cluster of that name)");

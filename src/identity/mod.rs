@@ -51,7 +51,9 @@ impl Provider {
             name,
         ];
         // Envoy takes a number for an index, should the tokens be a list.
-        let is_index = name.trim().parse::<i128>().is_ok();
+        let digits = name.trim_ascii();
+        let digits = digits.strip_prefix(['+', '-']).unwrap_or(digits);
+        let is_index = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         Self {
             name: name.to_owned(),
             path: AttributePath::new(&segments).filter(|_| !is_index),

@@ -52,7 +52,7 @@ impl Format for DurationIn {
 
 /// Digits, perhaps a fraction, and a unit; anything too long for a [`Duration`] is `None`, too.
 fn parse(text: &str) -> Option<Duration> {
-    const UNITS: [(&str, u128); 4] = [
+    const UNITS: [(&str, u64); 4] = [
         ("ms", 1_000_000),
         ("s", 1_000_000_000),
         ("m", 60_000_000_000),
@@ -65,14 +65,14 @@ fn parse(text: &str) -> Option<Duration> {
         Some((whole, fraction)) => (digits(whole)?, digits(fraction)?),
         None => (digits(number)?, ""),
     };
-    let mut nanos = whole.parse::<u128>().ok()?.checked_mul(unit)?;
+    let mut nanos = whole.parse::<u64>().ok()?.checked_mul(unit)?;
     let mut place = unit;
     for digit in fraction.bytes() {
         place = place.checked_div(10)?;
-        let digit = u128::from(digit.checked_sub(b'0')?);
+        let digit = u64::from(digit.checked_sub(b'0')?);
         nanos = nanos.checked_add(digit.checked_mul(place)?)?;
     }
-    Some(Duration::from_nanos(u64::try_from(nanos).ok()?))
+    Some(Duration::from_nanos(nanos))
 }
 
 fn digits(text: &str) -> Option<&str> {

@@ -3,7 +3,7 @@
 use super::{TextFormat, must_be};
 use crate::config::problem::Wrong;
 use fluent_uri::Uri;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use fluent_uri::component::Host;
 
 /// An absolute URI without fragment, of any scheme.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +103,7 @@ fn endpoint(text: &str) -> Result<Endpoint, Wrong> {
     };
     Ok(Endpoint {
         url: text.to_owned(),
-        loopback: is_loopback(host),
+        loopback: is_loopback(host, authority.host_parsed()),
         secure,
         authority: authority.as_str().to_owned(),
         path: match uri.query() {
@@ -123,19 +123,19 @@ fn is_plain_host(host: &str) -> bool {
 }
 
 /// `localhost`, `*.localhost` (RFC 6761 §6.3), 127.0.0.0/8 and ::1.
-fn is_loopback(host: &str) -> bool {
-    let in_brackets = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    if let Some(host) = in_brackets {
-        return host.parse() == Ok(Ipv6Addr::LOCALHOST);
+fn is_loopback(host: &str, kind: Host<'_>) -> bool {
+    match kind {
+        Host::Ipv4 { .. } => host.starts_with("127."),
+        // However it is abbreviated: nothing but zeros before a last 1.
+        Host::Ipv6 { .. } => host
+            .trim_matches(['[', ']'])
+            .strip_suffix('1')
+            .is_some_and(|rest| rest.bytes().all(|byte| matches!(byte, b'0' | b':' | b'.'))),
+        _ => {
+            let host = host.to_ascii_lowercase();
+            host == "localhost" || host.ends_with(".localhost")
+        }
     }
-    let host = host.to_ascii_lowercase();
-    host == "localhost"
-        || host.ends_with(".localhost")
-        || host
-            .parse::<Ipv4Addr>()
-            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -238,6 +238,11 @@ mod tests {
             ("http://127.255.1.2:99/", true),
             ("http://[::1]/", true),
             ("http://[0:0:0:0:0:0:0:1]:80/", true),
+            ("http://[::0.0.0.1]/", true),
+            ("http://[::1:1]/", false),
+            ("http://[1::]/", false),
+            ("http://[::11]/", false),
+            ("http://[::127.0.0.1]/", false),
             ("http://notlocalhost/", false),
             ("http://localhost.example.com/", false),
             ("http://127.0.0.1.example.com/", false),
