@@ -6,13 +6,13 @@ use super::format::{Format, VariableName};
 use super::path::Place;
 use super::problem::{Problems, Reported, Rule, Wrong, quoted};
 use super::shape::{Optional, Section};
-use crate::exchange::Exchange;
+use crate::exchange::{ClientAuth, Exchange};
 use crate::identity::{IdentityKeys, Provider};
 use crate::plan::ExchangeId;
 use crate::secret::Secret;
 use foldhash::fast::FixedState;
 use hashbrown::{HashSet, HashTable};
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash, Hasher};
 
 /// What a strategy's `build` works with.
 pub struct Draft<'d> {
@@ -71,7 +71,7 @@ impl<'d> Draft<'d> {
         let text = format!(
             "provider {} is not in authServer.runConfig.upstreams ({})",
             quoted(name),
-            upstreams.listed
+            upstreams.listed()
         );
         Err(self.error(place, Wrong::rule(Rule::V02, text)))
     }
@@ -156,29 +156,32 @@ fn shown_variable(name: &str) -> String {
 #[derive(Debug, Default)]
 pub struct Upstreams<'n> {
     names: HashSet<&'n str, FixedState>,
-    /// The names as a message lists them, in the order configured.
-    listed: String,
+    in_order: Vec<&'n str>,
 }
 
 impl<'n> Upstreams<'n> {
-    /// More names than this are not listed in a message, but counted.
-    const LISTED: usize = 50;
+    /// Adds a provider; `false` if there is one of that name.
+    pub(super) fn insert(&mut self, name: &'n str) -> bool {
+        let is_new = self.names.insert(name);
+        if is_new {
+            self.in_order.push(name);
+        }
+        is_new
+    }
 
-    pub(super) fn new(names: &[&'n str]) -> Self {
-        let mut listed = names
-            .get(..Self::LISTED)
-            .unwrap_or(names)
+    /// What there is, in the order configured, as a message names it.
+    fn listed(&self) -> String {
+        const LONGEST: usize = 50;
+        let mut shown: Vec<String> = self
+            .in_order
             .iter()
+            .take(LONGEST)
             .map(|name| shown_provider(name))
-            .collect::<Vec<_>>()
-            .join(", ");
-        if let Some(more @ 1..) = names.len().checked_sub(Self::LISTED) {
-            listed.push_str(&format!(", and {more} more"));
+            .collect();
+        if let Some(more @ 1..) = self.in_order.len().checked_sub(LONGEST) {
+            shown.push(format!("and {more} more"));
         }
-        Self {
-            names: names.iter().copied().collect(),
-            listed,
-        }
+        shown.join(", ")
     }
 }
 
@@ -200,23 +203,47 @@ fn shown_provider(name: &str) -> String {
 pub(super) struct Exchanges {
     pub(super) distinct: Vec<Exchange>,
     ids: HashTable<u32>,
-    hasher: FixedState,
 }
 
 impl Exchanges {
     fn intern(&mut self, exchange: Exchange) -> ExchangeId {
-        let hash = self.hasher.hash_one(&exchange);
-        let (distinct, hasher) = (&mut self.distinct, &self.hasher);
+        let hash_of_new = hash(&exchange);
+        let distinct = &mut self.distinct;
         let known = |id: &u32| distinct.get(*id as usize);
-        if let Some(id) = self.ids.find(hash, |id| known(id) == Some(&exchange)) {
+        if let Some(id) = self
+            .ids
+            .find(hash_of_new, |id| known(id) == Some(&exchange))
+        {
             return ExchangeId(*id);
         }
         // A document in 32-bit memory has no room for more.
         let id = u32::try_from(distinct.len()).unwrap_or(u32::MAX);
-        self.ids.insert_unique(hash, id, |id| {
-            known(id).map_or(0, |exchange| hasher.hash_one(exchange))
-        });
+        self.ids
+            .insert_unique(hash_of_new, id, |id| known(id).map_or(0, hash));
         distinct.push(exchange);
         ExchangeId(id)
     }
+}
+
+/// Of what tells exchanges apart in practice; whether two are equal is not decided by it.
+fn hash(exchange: &Exchange) -> u64 {
+    let (id, secret) = match &exchange.client {
+        ClientAuth::None { client_id } => (client_id.as_ref(), None),
+        ClientAuth::Basic {
+            client_id,
+            client_secret,
+        }
+        | ClientAuth::Post {
+            client_id,
+            client_secret,
+        } => (Some(client_id), Some(client_secret)),
+    };
+    let lists = [&exchange.audience, &exchange.resource, &exchange.scopes];
+    let mut texts = vec![&exchange.token_url, &exchange.cluster];
+    texts.extend(id);
+    texts.extend(lists.into_iter().flatten());
+    let mut hasher = FixedState::default().build_hasher();
+    secret.hash(&mut hasher);
+    texts.hash(&mut hasher);
+    hasher.finish()
 }

@@ -137,7 +137,8 @@ impl Problems {
     /// All problems, in the order of their paths: the keys of a `Struct` come in any order, and the
     /// same configuration should be answered with the same lines.
     pub fn into_sorted(mut self) -> Vec<Problem> {
-        self.kept.sort_by(|a, b| a.path.cmp(&b.path));
+        self.kept
+            .sort_unstable_by(|a, b| (&a.path, a.rule, &a.text).cmp(&(&b.path, b.rule, &b.text)));
         if self.left_out > 0 {
             self.kept.push(Problem {
                 path: Path::root(),

@@ -15,7 +15,6 @@ use crate::plan::{BackendFrom, CachePolicy, Plan};
 use crate::strategy::Strategy;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
 
 /// Makes the plan, or says everything that is in its way.
 pub(super) fn plan(root: &Node, environment: &dyn Environment) -> Outcome {
@@ -73,33 +72,25 @@ fn auth_server<'n>(
     let root = Place::Root;
     let auth_server = root.key(keys::AUTH_SERVER.name);
     let run_config = auth_server.key(keys::RUN_CONFIG.name);
-    let upstreams = run_config.key(keys::UPSTREAMS.name);
-    let mut names: Vec<&str> = Vec::with_capacity(sections.len());
-    let mut first_with: HashMap<&str, usize, FixedState> = HashMap::default();
+    let place = run_config.key(keys::UPSTREAMS.name);
+    let mut upstreams = Upstreams::default();
+    let mut unreadable = None;
     for (index, section) in sections.iter().enumerate() {
-        let name = section
-            .get(&keys::UPSTREAM_NAME)?
-            .flatten()
-            .unwrap_or("default");
-        match first_with.entry(name) {
-            Entry::Vacant(entry) => {
-                entry.insert(index);
-                names.push(name);
+        match section.get(&keys::UPSTREAM_NAME) {
+            Ok(name) => {
+                let name = name.flatten().unwrap_or("default");
+                if !upstreams.insert(name) {
+                    let text = format!("another upstream is already called {}", quoted(name));
+                    errors.report(
+                        &place.index(index).key(keys::UPSTREAM_NAME.name),
+                        Wrong::rule(Rule::V05, text),
+                    );
+                }
             }
-            Entry::Occupied(first) => {
-                let text = format!(
-                    "{} is the name of {}, too",
-                    quoted(name),
-                    upstreams.index(*first.get()).path()
-                );
-                errors.report(
-                    &upstreams.index(index).key(keys::UPSTREAM_NAME.name),
-                    Wrong::rule(Rule::V05, text),
-                );
-            }
+            Err(reported) => unreadable = Some(reported),
         }
     }
-    Ok(Some(Upstreams::new(&names)))
+    unreadable.map_or(Ok(Some(upstreams)), Err)
 }
 
 type Backends = HashMap<Box<str>, Box<dyn Strategy>, FixedState>;

@@ -207,7 +207,7 @@ impl Format for Nested {
     fn read<'n>(&self, node: &'n Node) -> Result<Section<'n>, Wrong> {
         match node {
             Node::Map(entries) => Ok(Section(entries)),
-            other => Err(wrong_kind(self, other)),
+            other => Err(wrong_kind(&self.allowed(), other)),
         }
     }
 

@@ -44,7 +44,7 @@ impl Format for OneStrategy {
 
     fn read<'n>(&self, node: &'n Node) -> Result<Chosen<'n>, Wrong> {
         let Node::Map(entries) = node else {
-            return Err(wrong_kind(self, node));
+            return Err(wrong_kind(&self.allowed(), node));
         };
         let strategy = chosen_type(entries).ok_or_else(|| Wrong::new("no known type"))?;
         let Some(block) = &strategy.block else {
@@ -59,7 +59,7 @@ impl Format for OneStrategy {
 
     fn check(&self, node: &Node, place: &Place<'_>, problems: &mut Problems) {
         let Node::Map(entries) = node else {
-            problems.report(place, wrong_kind(self, node));
+            problems.report(place, wrong_kind(&self.allowed(), node));
             return;
         };
         let chosen = chosen_type(entries);
@@ -206,7 +206,7 @@ impl Format for Backends {
     fn read<'n>(&self, node: &'n Node) -> Result<Self::Value<'n>, Wrong> {
         match node {
             Node::Map(entries) => Ok(entries),
-            other => Err(wrong_kind(self, other)),
+            other => Err(wrong_kind(&self.allowed(), other)),
         }
     }
 

@@ -30,7 +30,7 @@ impl Format for DurationIn {
             Node::Number(number) if *number == 0.0 => Some(Duration::ZERO),
             Node::String(text) if text == "0" => Some(Duration::ZERO),
             Node::String(text) => parse(text),
-            other => return Err(wrong_kind(self, other)),
+            other => return Err(wrong_kind(&self.allowed(), other)),
         };
         duration
             .filter(|duration| (self.least..=self.most).contains(duration))

@@ -68,7 +68,7 @@ impl<F: TextFormat> Format for F {
     fn read<'n>(&self, node: &'n Node) -> Result<Self::Value<'n>, Wrong> {
         match node {
             Node::String(text) => self.parse(text),
-            other => Err(wrong_kind(self, other)),
+            other => Err(wrong_kind(&self.allowed(), other)),
         }
     }
 
@@ -82,8 +82,8 @@ impl<F: TextFormat> Format for F {
 }
 
 /// The finding that a value is not even of the right kind.
-pub fn wrong_kind(format: &(impl Format + ?Sized), node: &Node) -> Wrong {
-    Wrong::new(format!("must be {}, not {}", format.allowed(), node.kind()))
+pub fn wrong_kind(allowed: &str, node: &Node) -> Wrong {
+    Wrong::new(format!("must be {allowed}, not {}", node.kind()))
 }
 
 fn must_be<F: TextFormat>(_: &F) -> Wrong {
@@ -193,7 +193,7 @@ impl Format for Boolean {
     fn read(&self, node: &Node) -> Result<bool, Wrong> {
         match node {
             Node::Bool(value) => Ok(*value),
-            other => Err(wrong_kind(self, other)),
+            other => Err(wrong_kind(&self.allowed(), other)),
         }
     }
 
@@ -230,7 +230,7 @@ impl Format for Count {
                 Ok(*number as usize)
             }
             Node::Number(_) => Err(Wrong::new(format!("must be {}", self.allowed()))),
-            other => Err(wrong_kind(self, other)),
+            other => Err(wrong_kind(&self.allowed(), other)),
         }
     }
 
@@ -253,7 +253,7 @@ impl<T: Copy + Sync> Format for Choice<T> {
 
     fn read(&self, node: &Node) -> Result<T, Wrong> {
         let Node::String(text) = node else {
-            return Err(wrong_kind(self, node));
+            return Err(wrong_kind(&self.allowed(), node));
         };
         match self.0.iter().find(|(word, _)| word == text) {
             Some((_, value)) => Ok(*value),
@@ -303,7 +303,7 @@ impl<F: Format> Format for ListOf<F> {
                 Err(Wrong::rule(rule, "must not be empty"))
             }
             (Node::List(items), _) => items.iter().map(|item| self.item.read(item)).collect(),
-            (other, _) => Err(wrong_kind(self, other)),
+            (other, _) => Err(wrong_kind(&self.allowed(), other)),
         }
     }
 
@@ -347,7 +347,7 @@ impl<F: TextFormat> Format for OneOrMany<F> {
         match node {
             Node::String(text) => Ok(vec![self.0.parse(text)?]),
             Node::List(items) => items.iter().map(|item| self.0.read(item)).collect(),
-            other => Err(wrong_kind(self, other)),
+            other => Err(wrong_kind(&self.allowed(), other)),
         }
     }
 

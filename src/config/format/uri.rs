@@ -3,7 +3,7 @@
 use super::{TextFormat, must_be};
 use crate::config::problem::Wrong;
 use fluent_uri::Uri;
-use fluent_uri::component::Host;
+use fluent_uri::component::{Authority, Host};
 
 /// An absolute URI without fragment, of any scheme.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +89,7 @@ fn endpoint(text: &str) -> Result<Endpoint, Wrong> {
     if host.is_empty() {
         return wrong("must be a URL with a host");
     }
-    if !is_plain_host(host) {
+    if !host.starts_with('[') && !is_plain_name(host) {
         return wrong("must be a URL whose host is a name or an IP address");
     }
     if let Some(port) = authority.port()
@@ -103,7 +103,7 @@ fn endpoint(text: &str) -> Result<Endpoint, Wrong> {
     };
     Ok(Endpoint {
         url: text.to_owned(),
-        loopback: is_loopback(host, authority.host_parsed()),
+        loopback: is_loopback(&authority),
         secure,
         authority: authority.as_str().to_owned(),
         path: match uri.query() {
@@ -113,29 +113,23 @@ fn endpoint(text: &str) -> Result<Endpoint, Wrong> {
     })
 }
 
-/// RFC 3986 allows percent-encoding and punctuation in a registered name; `:authority` does not
-/// mean the same by them.
-fn is_plain_host(host: &str) -> bool {
-    host.starts_with('[')
-        || host
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'))
-}
-
 /// `localhost`, `*.localhost` (RFC 6761 §6.3), 127.0.0.0/8 and ::1.
-fn is_loopback(host: &str, kind: Host<'_>) -> bool {
-    match kind {
-        Host::Ipv4 { .. } => host.starts_with("127."),
-        // However it is abbreviated: nothing but zeros before a last 1.
-        Host::Ipv6 { .. } => host
-            .trim_matches(['[', ']'])
-            .strip_suffix('1')
-            .is_some_and(|rest| rest.bytes().all(|byte| matches!(byte, b'0' | b':' | b'.'))),
+fn is_loopback(authority: &Authority<'_>) -> bool {
+    match authority.host_parsed() {
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
         _ => {
-            let host = host.to_ascii_lowercase();
+            let host = authority.host().to_ascii_lowercase();
             host == "localhost" || host.ends_with(".localhost")
         }
     }
+}
+
+/// RFC 3986 allows percent-encoding and punctuation in a registered name; `:authority` does not
+/// mean the same by them.
+fn is_plain_name(host: &str) -> bool {
+    host.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'))
 }
 
 #[cfg(test)]

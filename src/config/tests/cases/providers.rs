@@ -131,9 +131,9 @@ fn auth_servers() -> Vec<Case> {
                 OPEN,
             ),
             &[
-                r#"authServer.runConfig.upstreams[2].name: V-05: "a" is the name of authServer.runConfig.upstreams[0], too"#,
-                r#"authServer.runConfig.upstreams[3].name: V-05: "default" is the name of authServer.runConfig.upstreams[1], too"#,
-                r#"authServer.runConfig.upstreams[4].name: V-05: "a" is the name of authServer.runConfig.upstreams[0], too"#,
+                r#"authServer.runConfig.upstreams[2].name: V-05: another upstream is already called "a""#,
+                r#"authServer.runConfig.upstreams[3].name: V-05: another upstream is already called "default""#,
+                r#"authServer.runConfig.upstreams[4].name: V-05: another upstream is already called "a""#,
             ],
         )
         .beyond_schema(),
