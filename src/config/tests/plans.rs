@@ -2,7 +2,10 @@
 
 use super::{lines, outcome};
 use crate::challenge::Challenge;
-use crate::plan::{BackendFrom, CachePolicy};
+use crate::exchange::{ClientAuth, Exchange};
+use crate::identity::IdentityKeys;
+use crate::plan::{BackendFrom, CachePolicy, Plan};
+use crate::secret::Secret;
 use std::time::Duration;
 
 /// The example of RFC THV-0054, with the upstream that it forgot.
@@ -48,4 +51,307 @@ fn the_rfcs_example_is_a_plan_without_warnings() {
     let exchange = &plan.exchanges[0];
     assert_eq!(exchange.cluster, "corp-sts.example.com");
     assert_eq!(exchange.timeout, Duration::from_secs(5));
+}
+
+fn planned(document: &str) -> Plan {
+    let outcome = outcome(document);
+    assert_eq!(lines(&outcome.errors), [""; 0]);
+    outcome.plan.unwrap()
+}
+
+/// The exchange of a backend with these keys besides `tokenUrl`.
+fn exchange(fields: &str) -> Exchange {
+    let plan = planned(&format!(
+        r#"{{"outgoingAuth":{{"backends":{{"b":{{"type":"token_exchange","tokenExchange":
+            {{"tokenUrl":"https://sts.example.com:8443/token?x=1"{fields}}}}}}}}}}}"#
+    ));
+    plan.exchanges.into_iter().next().unwrap()
+}
+
+#[test]
+fn what_is_absent_has_the_documented_default() {
+    assert_eq!(
+        exchange(""),
+        Exchange {
+            token_url: "https://sts.example.com:8443/token?x=1".to_owned(),
+            cluster: "sts.example.com:8443".to_owned(),
+            authority: "sts.example.com:8443".to_owned(),
+            path: "/token?x=1".to_owned(),
+            client: ClientAuth::None { client_id: None },
+            audience: vec![],
+            resource: vec![],
+            scopes: vec![],
+            subject_token_type: "urn:ietf:params:oauth:token-type:access_token".to_owned(),
+            requested_token_type: Some("urn:ietf:params:oauth:token-type:access_token".to_owned()),
+            timeout: Duration::from_secs(5),
+        }
+    );
+    let plan = planned(r#"{"outgoingAuth":{"default":{"type":"unauthenticated"}}}"#);
+    assert_eq!(plan.identity, IdentityKeys::default());
+    assert_eq!(plan.token_cache, CachePolicy::default());
+    assert_eq!(plan.challenge, Challenge::default());
+    assert_eq!(plan.backend_from, BackendFrom::ClusterName);
+    assert!(plan.default.is_some());
+}
+
+#[test]
+fn every_parameter_of_an_exchange_takes_effect() {
+    assert_eq!(
+        exchange(
+            r#","cluster":"corp-sts","clientId":"id","clientSecretEnv":"SECRET_WITH_LINE_END",
+               "clientAuthMethod":"client_secret_post","audience":["a","b"],"resource":"urn:r",
+               "scopes":["read","write"],"subjectTokenType":"jwt","requestedTokenType":"",
+               "timeout":"1.5s""#
+        ),
+        Exchange {
+            token_url: "https://sts.example.com:8443/token?x=1".to_owned(),
+            cluster: "corp-sts".to_owned(),
+            authority: "sts.example.com:8443".to_owned(),
+            path: "/token?x=1".to_owned(),
+            client: ClientAuth::Post {
+                client_id: "id".to_owned(),
+                client_secret: Secret::new("CANARY-s3cr3t".to_owned()),
+            },
+            audience: vec!["a".to_owned(), "b".to_owned()],
+            resource: vec!["urn:r".to_owned()],
+            scopes: vec!["read".to_owned(), "write".to_owned()],
+            subject_token_type: "urn:ietf:params:oauth:token-type:jwt".to_owned(),
+            requested_token_type: None,
+            timeout: Duration::from_millis(1500),
+        }
+    );
+}
+
+#[test]
+fn client_authentication_follows_from_what_is_there() {
+    let id = || "id".to_owned();
+    let secret = || Secret::new("s".to_owned());
+    let basic = ClientAuth::Basic {
+        client_id: id(),
+        client_secret: secret(),
+    };
+    for (fields, client) in [
+        ("", ClientAuth::None { client_id: None }),
+        (
+            r#","clientId":"id""#,
+            ClientAuth::None {
+                client_id: Some(id()),
+            },
+        ),
+        (r#","clientId":"id","clientSecret":"s""#, basic.clone()),
+        (
+            r#","clientId":"id","clientSecret":"s","clientAuthMethod":"client_secret_basic""#,
+            basic,
+        ),
+        (
+            r#","clientId":"id","clientSecret":"s","clientAuthMethod":"client_secret_post""#,
+            ClientAuth::Post {
+                client_id: id(),
+                client_secret: secret(),
+            },
+        ),
+    ] {
+        assert_eq!(exchange(fields).client, client, "{fields}");
+    }
+}
+
+#[test]
+fn every_setting_around_the_strategies_takes_effect() {
+    let plan = planned(
+        r#"{"outgoingAuth":{"default":{"type":"unauthenticated"}},
+            "backendFrom":"route_metadata",
+            "identity":{"metadataNamespace":"ns","upstreamTokensKey":"tokens","healthCheckKey":"hc"},
+            "challenge":{"realm":"mcp","resourceMetadata":"https://mcp/rm","scope":"a b"},
+            "tokenCache":{"maxEntries":7,"maxTtl":"2h","expirySkew":0,"refreshAhead":false,"negativeTtl":"250ms"}}"#,
+    );
+    assert_eq!(plan.backend_from, BackendFrom::RouteMetadata);
+    assert_eq!(
+        plan.identity,
+        IdentityKeys {
+            metadata_namespace: "ns".to_owned(),
+            upstream_tokens_key: "tokens".to_owned(),
+            health_check_key: "hc".to_owned(),
+        }
+    );
+    assert_eq!(
+        plan.challenge,
+        Challenge {
+            realm: Some("mcp".to_owned()),
+            resource_metadata: Some("https://mcp/rm".to_owned()),
+            scope: Some("a b".to_owned()),
+        }
+    );
+    assert_eq!(
+        plan.token_cache,
+        CachePolicy {
+            max_entries: 7,
+            max_ttl: Duration::from_secs(7200),
+            expiry_skew: Duration::ZERO,
+            refresh_ahead: false,
+            negative_ttl: Duration::from_millis(250),
+        }
+    );
+}
+
+#[test]
+fn the_token_goes_to_authorization_unless_another_header_is_named() {
+    for (fields, header) in [
+        ("", "authorization"),
+        (
+            r#","externalTokenHeaderName":"X-Upstream-Token""#,
+            "x-upstream-token",
+        ),
+    ] {
+        let plan = planned(&format!(
+            r#"{{"outgoingAuth":{{"backends":{{"b":{{"type":"token_exchange","tokenExchange":{{"tokenUrl":"https://sts"{fields}}}}}}}}}}}"#
+        ));
+        let strategy = format!("{:?}", plan.backends["b"]);
+        assert!(
+            strategy.contains(&format!("header: \"{header}\"")),
+            "{strategy}"
+        );
+    }
+}
+
+#[test]
+fn a_provider_is_looked_up_under_the_configured_keys() {
+    let with = |identity: &str| {
+        planned(&format!(
+            r#"{{"outgoingAuth":{{"backends":{{"b":{{"type":"upstream_inject","upstreamInject":{{"providerName":"github"}}}}}}}},
+                "authServer":{{"runConfig":{{"upstreams":[{{"name":"github"}}]}}}}{identity}}}"#
+        ))
+    };
+    let default = format!("{:?}", with("").backends["b"]);
+    let other = with(r#","identity":{"metadataNamespace":"my.namespace"}"#);
+    assert_ne!(default, format!("{:?}", other.backends["b"]));
+    assert_eq!(other.backends["b"].provider(), Some("github"));
+}
+
+#[test]
+fn equal_exchanges_are_one_and_different_ones_are_not() {
+    let variants = [
+        r#""cluster":"c""#,
+        r#""cluster":"d""#,
+        r#""cluster":"c","clientId":"id""#,
+        r#""cluster":"c","clientId":"id","clientSecret":"s""#,
+        r#""cluster":"c","clientId":"id","clientSecret":"t""#,
+        r#""cluster":"c","clientId":"id","clientSecret":"s","clientAuthMethod":"client_secret_post""#,
+        r#""cluster":"c","audience":"a""#,
+        r#""cluster":"c","resource":"urn:a""#,
+        r#""cluster":"c","scopes":["a"]"#,
+        r#""cluster":"c","scopes":["a","b"]"#,
+        r#""cluster":"c","subjectTokenType":"jwt""#,
+        r#""cluster":"c","requestedTokenType":"jwt""#,
+        r#""cluster":"c","requestedTokenType":"""#,
+        r#""cluster":"c","timeout":"1s""#,
+        r#""cluster":"c","tokenUrl":"https://other""#,
+    ];
+    // Each variant three times; where the token goes to is no part of the exchange.
+    let backends: Vec<String> = (0..3)
+        .flat_map(|copy| {
+            variants.iter().enumerate().map(move |(index, fields)| {
+                let url = if fields.contains("tokenUrl") { "" } else { r#""tokenUrl":"https://sts","# };
+                format!(
+                    r#""b{copy}-{index}":{{"type":"token_exchange","tokenExchange":{{{url}{fields},"externalTokenHeaderName":"x-{copy}"}}}}"#
+                )
+            })
+        })
+        .collect();
+    let plan = planned(&format!(
+        r#"{{"outgoingAuth":{{"backends":{{{}}}}}}}"#,
+        backends.join(",")
+    ));
+    assert_eq!(plan.backends.len(), 3 * variants.len());
+    assert_eq!(plan.exchanges.len(), variants.len());
+    for (index, exchange) in plan.exchanges.iter().enumerate() {
+        assert!(!plan.exchanges[..index].contains(exchange));
+    }
+}
+
+#[test]
+fn an_sts_that_must_trust_the_auth_server_is_warned_about() {
+    const WARNING: &str = "outgoingAuth.backends.b.tokenExchange.subjectProviderName: V-03: missing, so that the STS must trust the tokens of the embedded auth server; name a provider to exchange its token";
+    const AUTH_SERVER: &str = r#""authServer":{"runConfig":{"upstreams":[{"name":"github"}]}},"#;
+    for (auth_server, fields, warnings) in [
+        (AUTH_SERVER, "", &[WARNING][..]),
+        (AUTH_SERVER, r#","subjectProviderName":"""#, &[WARNING]),
+        (AUTH_SERVER, r#","subjectProviderName":"github""#, &[]),
+        (AUTH_SERVER, r#","subjectProviderName":7"#, &[]),
+        ("", "", &[]),
+    ] {
+        let outcome = outcome(format!(
+            r#"{{{auth_server}"outgoingAuth":{{"backends":{{"b":{{"type":"token_exchange","tokenExchange":{{"tokenUrl":"https://sts"{fields}}}}}}}}}}}"#
+        ));
+        assert_eq!(lines(&outcome.warnings), warnings, "{fields}");
+    }
+}
+
+#[test]
+fn problems_of_all_kinds_are_reported_at_once_and_in_the_order_of_their_paths() {
+    let outcome = outcome(
+        r#"{
+          "outgoingAuth": {"backends": {
+            "z": {"type": "upstream_inject", "upstreamInject": {"providerName": "githib"}},
+            "a.b": {"type": "token_exchange", "tokenExchange": {"tokenUrl": "https://sts", "scopes": ["ok", ""]}},
+            "m": {"type": "header_injection", "headerInjection": {"headerName": "host", "headerValueEnv": "NOT_SET"}}
+          }, "source": "discovered"},
+          "authServer": {"runConfig": {"upstreams": [{"name": "github"}, {"name": "github"}]}},
+          "tokenCache": {"maxEntries": -1},
+          "challenge": {"realm": "\""}
+        }"#,
+    );
+    assert!(outcome.plan.is_none());
+    assert_eq!(
+        lines(&outcome.errors),
+        [
+            r#"authServer.runConfig.upstreams[1].name: V-05: another upstream is already called "github""#,
+            r#"challenge.realm: must be a string of visible ASCII, spaces and tabs without " and \, not empty"#,
+            r#"outgoingAuth.backends["a.b"].tokenExchange.scopes[1]: must be one scope: visible ASCII without blanks, " and \ (RFC 6749 section 3.3)"#,
+            "outgoingAuth.backends.m.headerInjection.headerName: must not be host: hop-by-hop headers, host and content-length cannot be set",
+            "outgoingAuth.backends.m.headerInjection.headerValueEnv: environment variable NOT_SET is not set, empty, or not UTF-8",
+            r#"outgoingAuth.backends.z.upstreamInject.providerName: V-02: provider "githib" is not in authServer.runConfig.upstreams (github)"#,
+            r#"outgoingAuth.source: must be inline, not "discovered""#,
+            "tokenCache.maxEntries: must be a whole number from 0 to 1000000",
+        ]
+    );
+    assert_eq!(
+        lines(&outcome.warnings),
+        [
+            r#"outgoingAuth.backends["a.b"].tokenExchange.subjectProviderName: V-03: missing, so that the STS must trust the tokens of the embedded auth server; name a provider to exchange its token"#
+        ]
+    );
+}
+
+#[test]
+fn ten_thousand_backends_and_upstreams_are_a_plan() {
+    let upstreams: Vec<_> = (0..10_000)
+        .map(|i| format!(r#"{{"name":"p{i}"}}"#))
+        .collect();
+    let backends: Vec<_> = (0..10_000)
+        .map(|i| {
+            format!(
+                r#""b{i}":{{"type":"upstream_inject","upstreamInject":{{"providerName":"p{i}"}}}}"#
+            )
+        })
+        .collect();
+    let plan = planned(&format!(
+        r#"{{"authServer":{{"runConfig":{{"upstreams":[{}]}}}},"outgoingAuth":{{"backends":{{{}}}}}}}"#,
+        upstreams.join(","),
+        backends.join(",")
+    ));
+    assert_eq!(plan.backends.len(), 10_000);
+    assert_eq!(plan.backends["b9999"].provider(), Some("p9999"));
+}
+
+#[test]
+fn a_long_list_of_upstreams_is_cut() {
+    let upstreams: Vec<_> = (0..60).map(|i| format!(r#"{{"name":"p{i}"}}"#)).collect();
+    let outcome = outcome(format!(
+        r#"{{"authServer":{{"runConfig":{{"upstreams":[{}]}}}},"outgoingAuth":{{"default":
+            {{"type":"upstream_inject","upstreamInject":{{"providerName":"x"}}}}}}}}"#,
+        upstreams.join(",")
+    ));
+    let line = lines(&outcome.errors).concat();
+    assert!(line.contains("(p0, p1, p2,"), "{line}");
+    assert!(line.ends_with(", p49, and 10 more)"), "{line}");
 }
