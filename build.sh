@@ -88,13 +88,9 @@ finish_filter() {
 }
 
 build_tools() {
-    mkdir -p dist
-    if [ ! -e src/bin/upstream-inject/main.rs ]; then
-        cargo build --quiet --locked --profile tools --features artifact --bin artifact
-        return
-    fi
     UPSTREAM_INJECT_COMMIT="$COMMIT" cargo build --quiet --locked --profile tools \
         --features artifact,cli --bin artifact --bin upstream-inject
+    mkdir -p dist
     install -m 755 "$TOOLS/upstream-inject" dist/upstream-inject
 }
 

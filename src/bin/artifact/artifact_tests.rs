@@ -139,7 +139,6 @@ a:
 }
 
 #[test]
-#[ignore = "needs the artifact's configurations: ./build.sh test"]
 fn the_configurations_allow_exactly_the_capabilities_that_the_filter_needs() {
     let expected: BTreeSet<String> = interface::capabilities()
         .into_iter()

@@ -139,12 +139,12 @@ pub(crate) fn is_import(name: &str) -> bool {
     IMPORTS.iter().any(|(import, _)| *import == name)
 }
 
-/// The names for Envoy's `capability_restriction_config.allowed_capabilities`, sorted. The host
-/// looks up in it, by name without module, the functions that it hands to a VM and the callbacks
-/// that it would call; `_initialize`, the allocator and the ABI's name it takes unasked.
+/// The names for Envoy's `capability_restriction_config.allowed_capabilities`, sorted: the functions
+/// that the host hands to a VM and the callbacks that it would call, by name without module.
+/// (`_initialize` and the ABI's name it takes unasked.)
 ///
-/// The list must be whole: without a callback of it, Envoy does not call the filter, and requests go
-/// by it unchanged.
+/// The list must be whole: without `proxy_on_request_headers` or `proxy_on_configure` in it, Envoy
+/// never calls the filter, says nothing, and requests go by unchanged.
 pub(crate) fn capabilities() -> BTreeSet<&'static str> {
     let functions = IMPORTS
         .iter()
@@ -152,6 +152,6 @@ pub(crate) fn capabilities() -> BTreeSet<&'static str> {
     let callbacks = EXPORTS
         .iter()
         .map(|export| export.name)
-        .filter(|name| name.starts_with("proxy_on_") && *name != "proxy_on_memory_allocate");
+        .filter(|name| name.starts_with("proxy_on_"));
     functions.chain(callbacks).collect()
 }
