@@ -125,8 +125,6 @@ need_rust() {
 # ---- test ----------------------------------------------------------------------------------------
 
 run_tests() {
-    # Line numbers are all that a backtrace needs; the rest doubles the time to link.
-    export CARGO_PROFILE_DEV_DEBUG=line-tables-only
     need_rust
     identify_source
 
@@ -282,5 +280,11 @@ leave() {
 # Absolute, since not every command here runs in this directory.
 CARGO_TARGET_DIR="$(realpath -m "${CARGO_TARGET_DIR:-target}")"
 export CARGO_TARGET_DIR
+# Line numbers are all that a backtrace needs; more doubles the time to link tests and demo.
+export CARGO_PROFILE_DEV_DEBUG=line-tables-only
 readonly TOOLS="$CARGO_TARGET_DIR/tools"
-main "$@"
+# Read as a whole before it runs, so that a pull in between does no harm.
+{
+    main "$@"
+    exit
+}
