@@ -272,6 +272,7 @@ misuse() {
     exit 2
 }
 
+# shellcheck disable=SC2329 # the EXIT trap runs it
 leave() {
     [ ${#TO_REMOVE[@]} -eq 0 ] || rm -rf "${TO_REMOVE[@]}"
     [ "$1" -eq 0 ] || [ -z "$STEP" ] || say "${RED}failed at: $STEP (after $SECONDS s)${PLAIN}"
