@@ -68,7 +68,7 @@ impl<F: TextFormat> Format for F {
     fn read<'n>(&self, node: &'n Node) -> Result<Self::Value<'n>, Wrong> {
         match node {
             Node::String(text) => self.parse(text),
-            other => Err(wrong_kind(&self.allowed(), other)),
+            other => Err(wrong_kind("a string", other)),
         }
     }
 

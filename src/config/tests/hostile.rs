@@ -165,3 +165,38 @@ fn a_text_of_five_megabytes_that_is_not_json_is_answered() {
         "{line}"
     );
 }
+
+/// No arithmetic overflows, no index is out of range, whatever becomes of valid bytes.
+#[test]
+fn damaged_documents_are_answered() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    for case in super::cases::all() {
+        let text = case.text.into_bytes();
+        let as_struct = parse(&text)
+            .ok()
+            .and_then(|root| encode(&root))
+            .filter(|bytes| !bytes.is_empty());
+        for original in [Some(text), as_struct].into_iter().flatten() {
+            for _ in 0..20 {
+                let mut bytes = original.clone();
+                for _ in 0..=random(3) {
+                    let at = random(bytes.len());
+                    match random(3) {
+                        0 => bytes[at] = random(256) as u8,
+                        1 => bytes.insert(at, random(256) as u8),
+                        _ => bytes.truncate(at + 1),
+                    }
+                }
+                let Ok(root) = parse(&bytes) else { continue };
+                let outcome = super::plan(&root, &super::Variables);
+                assert_eq!(outcome.plan.is_some(), outcome.errors.is_empty());
+            }
+        }
+    }
+}

@@ -138,7 +138,7 @@ fn identity_and_challenge() -> Vec<Case> {
             &[
                 "identity.healthCheckKey: must not hold a NUL character",
                 "identity.metadataNamespace: must not be empty",
-                "identity.upstreamTokensKey: must be a string that is not empty, not a number",
+                "identity.upstreamTokensKey: must be a string, not a number",
             ],
         ),
         valid(document(

@@ -160,8 +160,8 @@ fn clients() -> Vec<Case> {
                 r#""clientId":["envoy"],"clientSecret":4711,"clientAuthMethod":"client_secret_post""#,
             ),
             &[
-                "outgoingAuth.backends.b.tokenExchange.clientId: must be a string that is not empty, not a list",
-                "outgoingAuth.backends.b.tokenExchange.clientSecret: must be a string that is not empty, not a number",
+                "outgoingAuth.backends.b.tokenExchange.clientId: must be a string, not a list",
+                "outgoingAuth.backends.b.tokenExchange.clientSecret: must be a string, not a number",
             ],
         ),
         invalid(
@@ -200,7 +200,7 @@ fn parameters() -> Vec<Case> {
             ),
             &[
                 "outgoingAuth.backends.b.tokenExchange.audience[1]: must not be empty",
-                "outgoingAuth.backends.b.tokenExchange.audience[2]: must be a string that is not empty, not null",
+                "outgoingAuth.backends.b.tokenExchange.audience[2]: must be a string, not null",
                 "outgoingAuth.backends.b.tokenExchange.resource[0]: must be an absolute URI without fragment",
                 "outgoingAuth.backends.b.tokenExchange.resource[1]: must be an absolute URI without fragment",
                 "outgoingAuth.backends.b.tokenExchange.scopes: must be a list, not a string",

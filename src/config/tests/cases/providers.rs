@@ -189,9 +189,7 @@ fn names() -> Vec<Case> {
         ),
         invalid(
             backend(r#"{"type":"upstream_inject","upstreamInject":{"providerName":["github"]}}"#),
-            &[
-                "outgoingAuth.backends.b.upstreamInject.providerName: must be a string that is not empty, not a list",
-            ],
+            &["outgoingAuth.backends.b.upstreamInject.providerName: must be a string, not a list"],
         ),
         invalid(
             backend(

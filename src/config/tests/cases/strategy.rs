@@ -162,7 +162,7 @@ fn header_values() -> Vec<Case> {
         invalid(
             header("x", r#""headerValue":4711.25"#),
             &[
-                "outgoingAuth.backends.b.headerInjection.headerValue: must be a header value: visible ASCII, spaces and tabs, not only blanks, not a number",
+                "outgoingAuth.backends.b.headerInjection.headerValue: must be a string, not a number",
             ],
         ),
         invalid(
