@@ -50,7 +50,8 @@ impl Breaker {
     pub fn admit(&mut self, now: Time) -> Result<(), Stopped> {
         match *self {
             Breaker::Closed { .. } => Ok(()),
-            Breaker::Open { until, pause } if until <= now => {
+            // More than the whole pause ahead: the clock was set back.
+            Breaker::Open { until, pause } if until <= now || until.since(now) > pause => {
                 *self = Breaker::Probing { pause };
                 Ok(())
             }
@@ -164,6 +165,14 @@ mod tests {
             assert_eq!(breaker.admit(at(now)), Ok(()), "{pause}");
             breaker.failed(at(now));
         }
+    }
+
+    #[test]
+    fn a_clock_set_back_does_not_lengthen_the_pause() {
+        let mut breaker = Breaker::default();
+        (0..THRESHOLD).for_each(|_| breaker.failed(at(5000)));
+        assert!(breaker.admit(at(5000)).is_err());
+        assert_eq!(breaker.admit(at(4999)), Ok(()));
     }
 
     #[test]

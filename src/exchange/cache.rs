@@ -94,6 +94,7 @@ pub enum Lookup<'a> {
 enum Entry {
     Held(Held),
     Refused {
+        at: Time,
         until: Time,
         error: Option<StsError>,
     },
@@ -128,15 +129,14 @@ impl TokenCache {
         self.held
     }
 
-    /// Looks `key` up. `Nothing` for a token in the skew before its end, and for one obtained in
-    /// the future: the clock was set back, and nothing is known of its age.
+    /// Looks `key` up.
     pub fn get(&mut self, key: &Key, now: Time) -> Lookup<'_> {
         let refresh = self.policy.refresh_ahead;
         match self.entries.get_mut::<[u8]>(key.borrow()) {
-            Some(Entry::Held(held)) if held.obtained <= now && now < held.usable_until => {
+            Some(Entry::Held(held)) if held.is_usable(now) => {
                 let due = refresh
                     && held.renew_from <= now
-                    && now.since(held.last_renewal) >= RENEWAL_INTERVAL;
+                    && has_passed(RENEWAL_INTERVAL, held.last_renewal, now);
                 if due {
                     held.last_renewal = now;
                     Lookup::HeldRenew(held)
@@ -144,7 +144,9 @@ impl TokenCache {
                     Lookup::Held(held)
                 }
             }
-            Some(Entry::Refused { until, error }) if now < *until => Lookup::Refused(*error),
+            Some(Entry::Refused { at, until, error }) if *at <= now && now < *until => {
+                Lookup::Refused(*error)
+            }
             _ => Lookup::Nothing,
         }
     }
@@ -189,7 +191,8 @@ impl TokenCache {
         self.remove(&key);
         if self.policy.max_entries > 0 && !self.policy.negative_ttl.is_zero() {
             let until = now.plus(self.policy.negative_ttl);
-            self.insert(key, Entry::Refused { until, error });
+            let at = now;
+            self.insert(key, Entry::Refused { at, until, error });
         }
     }
 
@@ -211,7 +214,7 @@ impl TokenCache {
                 if held.serial == serial
                     && held
                         .forgot_before
-                        .is_none_or(|before| now.since(before) >= FORGET_INTERVAL) =>
+                        .is_none_or(|before| has_passed(FORGET_INTERVAL, before, now)) =>
             {
                 *entry = Entry::Forgotten { at: now };
                 self.held = self.held.saturating_sub(1);
@@ -225,9 +228,9 @@ impl TokenCache {
     pub fn sweep(&mut self, now: Time) {
         while let Some((_, entry)) = self.entries.peek_lru() {
             let over = match entry {
-                Entry::Held(held) => held.usable_until <= now,
-                Entry::Refused { until, .. } => *until <= now,
-                Entry::Forgotten { at } => now.since(*at) >= FORGET_INTERVAL,
+                Entry::Held(held) => !held.is_usable(now),
+                Entry::Refused { at, until, .. } => now < *at || *until <= now,
+                Entry::Forgotten { at } => has_passed(FORGET_INTERVAL, *at, now),
             };
             if !over {
                 return;
@@ -250,8 +253,7 @@ impl TokenCache {
                 continue;
             };
             let mut held = held.clone();
-            if held.fit(&self.policy, 0.0) && now < held.usable_until && self.policy.max_entries > 0
-            {
+            if held.fit(&self.policy, 0.0) && held.is_usable(now) && self.policy.max_entries > 0 {
                 self.serials = self.serials.wrapping_add(1);
                 held.serial = self.serials;
                 let key = Key::new(exchange, key.subject().to_vec());
@@ -279,6 +281,12 @@ impl TokenCache {
 }
 
 impl Held {
+    /// Not in the skew before its end, and not obtained in the future: then the clock was set back,
+    /// and nothing is known of its age.
+    fn is_usable(&self, now: Time) -> bool {
+        self.obtained <= now && now < self.usable_until
+    }
+
     /// Computes the usable part of the token's life; false if there is none.
     fn fit(&mut self, policy: &CachePolicy, jitter: f64) -> bool {
         let life = self.expires.since(self.obtained).min(policy.max_ttl);
@@ -289,6 +297,11 @@ impl Held {
         self.renew_from = self.usable_until.minus(ahead);
         !usable.is_zero()
     }
+}
+
+/// Whether `interval` has passed since `then`. A clock that was set back must not stretch it.
+fn has_passed(interval: Duration, then: Time, now: Time) -> bool {
+    now < then || now.since(then) >= interval
 }
 
 #[cfg(test)]
