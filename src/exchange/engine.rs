@@ -387,6 +387,10 @@ impl<W> Engine<W> {
             (elapsed >= timeout.saturating_add(OVERDUE)).then(|| key.clone())
         };
         let overdue: Vec<Key> = self.flights.iter().filter_map(is_overdue).collect();
+        // Should an answer come after all, it is not one to a later call for the same key.
+        if !overdue.is_empty() {
+            self.calls.retain(|_, key| !overdue.contains(key));
+        }
         overdue
             .into_iter()
             .filter_map(|key| self.completed(key, Answer::Reset, now))
