@@ -1,0 +1,193 @@
+//! The breaker of a token endpoint.
+
+use super::{STS, assert_exchanges, assert_went_on_with, configuration, obtain, of, strategy, to};
+use crate::host::{Answer, Envoy, Outcome, Plugin, Request, status, worker};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Five failures in a row.
+fn open(envoy: &Envoy, plugin: Plugin, failure: &Answer) {
+    for n in 0..5 {
+        let (stream, call) = assert_exchanges(envoy, plugin, &format!("user-{n}"));
+        call.answer(failure);
+        assert_eq!(stream.reply().status, 503);
+    }
+}
+
+#[track_caller]
+fn assert_stopped(envoy: &Envoy, plugin: Plugin, request: &Request, retry_after: &str) {
+    let reply = plugin.request(request).reply();
+    assert_eq!(reply.status, 503);
+    assert_eq!(reply.json()["error"], "token_exchange_unavailable");
+    assert_eq!(reply.headers["retry-after"], retry_after);
+    assert!(
+        envoy.calls().is_empty(),
+        "a call, although the breaker is open"
+    );
+}
+
+#[test]
+fn five_failures_in_a_row_stop_calls_until_a_probe_succeeds() {
+    for failure in [
+        Answer::new(500, ""),
+        Answer::new(503, ""),
+        Answer::new(429, ""),
+        Answer::reset(),
+    ] {
+        worker(|envoy| {
+            let plugin = envoy.plugin(&configuration());
+            open(envoy, plugin, &failure);
+            assert_stopped(envoy, plugin, &of("alice"), "1");
+            envoy.advance(Duration::from_millis(999));
+            assert_stopped(envoy, plugin, &of("alice"), "1");
+            envoy.advance(Duration::from_millis(1));
+            let (probe, call) = assert_exchanges(envoy, plugin, "alice");
+            // One at a time; the same key waits for it.
+            assert_stopped(envoy, plugin, &of("bob"), "1");
+            let joined = plugin.request(&of("alice"));
+            assert_eq!(joined.outcome(), Outcome::Waits);
+            call.answer(&Answer::token("CANARY-exchanged", 300));
+            assert_went_on_with(probe, "CANARY-exchanged");
+            assert_went_on_with(joined, "CANARY-exchanged");
+            obtain(envoy, plugin, "bob", "CANARY-bob", 300);
+            plugin.tick();
+            assert_eq!(envoy.metric(&format!("{STS}breaker_open")), 3);
+        });
+    }
+}
+
+#[test]
+fn a_call_without_an_answer_in_time_and_one_that_cannot_be_sent_are_failures() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration());
+        for n in 0..5 {
+            let request = of(&format!("user-{n}"));
+            if n % 2 == 0 {
+                envoy.next_call_returns(status::INTERNAL_FAILURE);
+                assert_eq!(plugin.request(&request).reply().status, 503);
+            } else {
+                let stream = plugin.request(&request);
+                let call = envoy.call();
+                envoy.advance(Duration::from_secs(5));
+                call.answer(&Answer::new(504, ""));
+                assert_eq!(stream.reply().status, 504);
+            }
+        }
+        assert_stopped(envoy, plugin, &of("alice"), "1");
+    });
+}
+
+#[test]
+fn answers_of_any_kind_keep_it_closed() {
+    for answer in [
+        Answer::error(400, "invalid_grant"),
+        Answer::error(400, "invalid_client"),
+        Answer::new(404, ""),
+        Answer::new(302, ""),
+        Answer::new(200, "nonsense"),
+    ] {
+        worker(|envoy| {
+            let plugin = envoy.plugin(&configuration());
+            for n in 0..20 {
+                let (_, call) = assert_exchanges(envoy, plugin, &format!("user-{n}"));
+                // Four failures, then this answer: never five in a row.
+                let reply = if n % 5 == 4 {
+                    &answer
+                } else {
+                    &Answer::new(503, "")
+                };
+                call.answer(reply);
+            }
+            obtain(envoy, plugin, "alice", "CANARY-alice", 300);
+        });
+    }
+}
+
+#[test]
+fn a_cluster_that_does_not_exist_says_nothing_of_the_sts() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration());
+        envoy.cluster_exists("corp-sts", false);
+        for n in 0..20 {
+            let stream = plugin.request(&of(&format!("user-{n}")));
+            assert_eq!(stream.reply().status, 503);
+        }
+        envoy.cluster_exists("corp-sts", true);
+        obtain(envoy, plugin, "alice", "CANARY-alice", 300);
+        // Nor does it end a probe.
+        open(envoy, plugin, &Answer::new(503, ""));
+        envoy.advance(Duration::from_secs(1));
+        envoy.cluster_exists("corp-sts", false);
+        assert_eq!(plugin.request(&of("bob")).reply().status, 503);
+        envoy.cluster_exists("corp-sts", true);
+        obtain(envoy, plugin, "bob", "CANARY-bob", 300);
+    });
+}
+
+#[test]
+fn failed_probes_double_the_pause_up_to_thirty_seconds() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration());
+        open(envoy, plugin, &Answer::new(503, ""));
+        for pause in [1, 2, 4, 8, 16, 30, 30, 30] {
+            assert_stopped(envoy, plugin, &of("alice"), &pause.to_string());
+            envoy.advance(Duration::from_secs(pause));
+            let (stream, call) = assert_exchanges(envoy, plugin, "alice");
+            call.answer(&Answer::new(503, ""));
+            assert_eq!(stream.reply().status, 503);
+        }
+        envoy.advance(Duration::from_secs(30));
+        obtain(envoy, plugin, "alice", "CANARY-alice", 300);
+        // Closed again, it takes five failures to open, and the first pause is a second.
+        open(envoy, plugin, &Answer::new(503, ""));
+        assert_stopped(envoy, plugin, &of("bob"), "1");
+    });
+}
+
+#[test]
+fn it_belongs_to_one_endpoint() {
+    let mut configuration = configuration();
+    let backends = &mut configuration["outgoingAuth"]["backends"];
+    let others: [(&str, Value); 3] = [
+        ("same", json!({"audience": "other"})),
+        (
+            "other-url",
+            json!({"tokenUrl": "https://sts.example.com/other"}),
+        ),
+        ("other-cluster", json!({"cluster": "other-sts"})),
+    ];
+    for (name, settings) in &others {
+        backends[*name] = strategy(settings);
+    }
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration);
+        open(envoy, plugin, &Answer::new(503, ""));
+        assert_stopped(envoy, plugin, &to("same", "alice"), "1");
+        for name in ["other-url", "other-cluster"] {
+            let stream = plugin.request(&to(name, "alice"));
+            assert_eq!(stream.outcome(), Outcome::Waits, "{name}");
+            envoy.call();
+        }
+    });
+}
+
+#[test]
+fn tokens_in_hand_serve_while_it_is_open() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration());
+        obtain(envoy, plugin, "alice", "CANARY-alice", 1015);
+        open(envoy, plugin, &Answer::new(503, ""));
+        super::assert_cached(envoy, plugin, "alice", "CANARY-alice");
+    });
+}
+
+#[test]
+fn a_clock_set_back_does_not_lengthen_the_pause() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration());
+        open(envoy, plugin, &Answer::new(503, ""));
+        envoy.set_back(Duration::from_secs(3600));
+        envoy.advance(Duration::from_secs(1));
+        obtain(envoy, plugin, "alice", "CANARY-alice", 300);
+    });
+}

@@ -1,0 +1,460 @@
+//! The host functions themselves: `proxy_*`, as Envoy offers them to a filter.
+
+use super::packed::unpack;
+use super::properties;
+use super::state::{Call, Host, Level, LocalReply, Metric, Sent, host, status};
+use std::ffi::c_void;
+
+const MAP_REQUEST: u32 = 0;
+const MAP_CALL_RESPONSE: u32 = 6;
+const BUFFER_CALL_RESPONSE_BODY: u32 = 4;
+const BUFFER_PLUGIN_CONFIGURATION: u32 = 7;
+const COUNTER: u32 = 0;
+const HISTOGRAM: u32 = 2;
+
+unsafe extern "C" {
+    /// The filter's own: everything that it is handed lives in memory that it gave out.
+    safe fn proxy_on_memory_allocate(size: usize) -> *mut u8;
+}
+
+/// What the filter points at.
+///
+/// # Safety
+/// `data` must point at `size` bytes, or `size` be zero.
+unsafe fn bytes<'a>(data: *const u8, size: usize) -> &'a [u8] {
+    match size {
+        0 => &[],
+        _ => unsafe { std::slice::from_raw_parts(data, size) },
+    }
+}
+
+unsafe fn text(data: *const u8, size: usize) -> String {
+    String::from_utf8_lossy(unsafe { bytes(data, size) }).into_owned()
+}
+
+/// Hands `value` over. Of nothing, there is nothing to point at.
+unsafe fn give(value: &[u8], data: *mut *mut u8, size: *mut usize) {
+    let memory = match value.len() {
+        0 => std::ptr::null_mut(),
+        length => proxy_on_memory_allocate(length),
+    };
+    unsafe {
+        std::ptr::copy_nonoverlapping(value.as_ptr(), memory, value.len());
+        *data = memory;
+        *size = value.len();
+    }
+}
+
+fn answer(result: Result<(), u32>) -> u32 {
+    result.err().unwrap_or(status::OK)
+}
+
+fn lower(name: &str) -> String {
+    name.to_ascii_lowercase()
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn proxy_log(level: u32, data: *const u8, size: usize) -> u32 {
+    let line = unsafe { text(data, size) };
+    host(|host| {
+        host.seen.push("log".to_owned());
+        host.log.push((Level::of(level), line));
+    });
+    status::OK
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn proxy_get_log_level(level: *mut u32) -> u32 {
+    answer(host(|host| {
+        host.enter("get_log_level", "")?;
+        unsafe { *level = host.log_level };
+        Ok(())
+    }))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32 {
+    answer(host(|host| {
+        host.enter("get_current_time", "")?;
+        unsafe { *time = host.now };
+        Ok(())
+    }))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn proxy_set_tick_period_milliseconds(period: u32) -> u32 {
+    answer(host(|host| {
+        host.enter("set_tick_period", "")?;
+        let root = host.root().ok_or(status::BAD_ARGUMENT)?;
+        if !host.roots.contains(&host.current) {
+            host.violation("set_tick_period outside a root context");
+        }
+        host.tick_period_ms.insert(root, period);
+        Ok(())
+    }))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn proxy_get_property(
+    path: *const u8,
+    path_size: usize,
+    value: *mut *mut u8,
+    value_size: *mut usize,
+) -> u32 {
+    let path = unsafe { text(path, path_size) };
+    let read = host(|host| {
+        host.enter("get_property", &path.replace('\0', "."))?;
+        let stream = host.stream().ok_or(status::NOT_FOUND)?;
+        properties::read(stream, &path)
+    });
+    answer(read.map(|read| unsafe { give(&read, value, value_size) }))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn proxy_set_property(
+    path: *const u8,
+    path_size: usize,
+    value: *const u8,
+    value_size: usize,
+) -> u32 {
+    let (path, value) = unsafe { (text(path, path_size), bytes(value, value_size).to_vec()) };
+    answer(host(|host| {
+        host.enter("set_property", &path)?;
+        let stream = host.stream().ok_or(status::NOT_FOUND)?;
+        stream.filter_state.insert(path, value);
+        Ok(())
+    }))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn proxy_get_header_map_value(
+    map: u32,
+    name: *const u8,
+    name_size: usize,
+    value: *mut *mut u8,
+    value_size: *mut usize,
+) -> u32 {
+    let name = lower(&unsafe { text(name, name_size) });
+    let first = host(|host| {
+        host.enter("get_header", &name)?;
+        let fields = match map {
+            MAP_REQUEST => request(host)?,
+            MAP_CALL_RESPONSE => &mut host.answer.as_mut().ok_or(status::BAD_ARGUMENT)?.headers,
+            _ => return Err(status::BAD_ARGUMENT),
+        };
+        let first = fields.iter().find(|(field, _)| *field == name);
+        first
+            .map(|(_, value)| value.clone())
+            .ok_or(status::NOT_FOUND)
+    });
+    answer(first.map(|first| unsafe { give(&first, value, value_size) }))
+}
+
+/// The request's header fields, as long as they are the filter's to change.
+fn request(host: &mut Host) -> Result<&mut super::state::Fields, u32> {
+    let stream = host.stream().ok_or(status::BAD_ARGUMENT)?;
+    match stream.went_on {
+        true => Err(status::BAD_ARGUMENT),
+        false => Ok(&mut stream.request),
+    }
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn proxy_replace_header_map_value(
+    map: u32,
+    name: *const u8,
+    name_size: usize,
+    value: *const u8,
+    value_size: usize,
+) -> u32 {
+    let name = lower(&unsafe { text(name, name_size) });
+    let value = unsafe { bytes(value, value_size) }.to_vec();
+    answer(host(|host| {
+        host.enter("replace_header", &name)?;
+        if map != MAP_REQUEST {
+            host.violation("changed other header fields than a request's");
+            return Err(status::BAD_ARGUMENT);
+        }
+        let fields = request(host)?;
+        fields.retain(|(field, _)| *field != name);
+        fields.push((name, value));
+        Ok(())
+    }))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32 {
+    let name = lower(&unsafe { text(name, name_size) });
+    answer(host(|host| {
+        host.enter("remove_header", &name)?;
+        if map != MAP_REQUEST {
+            host.violation("changed other header fields than a request's");
+            return Err(status::BAD_ARGUMENT);
+        }
+        request(host)?.retain(|(field, _)| *field != name);
+        Ok(())
+    }))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn proxy_get_buffer_bytes(
+    buffer: u32,
+    start: usize,
+    max_size: usize,
+    value: *mut *mut u8,
+    value_size: *mut usize,
+) -> u32 {
+    let taken = host(|host| {
+        host.enter("get_buffer", "")?;
+        let whole = match buffer {
+            BUFFER_PLUGIN_CONFIGURATION => host.configuration.clone(),
+            BUFFER_CALL_RESPONSE_BODY => {
+                let body = host.answer.as_ref().ok_or(status::NOT_FOUND)?.body.clone();
+                host.copied += body.len().min(max_size);
+                body
+            }
+            _ => return Err(status::BAD_ARGUMENT),
+        };
+        let rest = whole.get(start..).ok_or(status::BAD_ARGUMENT)?;
+        Ok(rest.get(..max_size).unwrap_or(rest).to_vec())
+    });
+    answer(taken.map(|taken| unsafe { give(&taken, value, value_size) }))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn proxy_send_local_response(
+    code: u32,
+    details: *const u8,
+    details_size: usize,
+    body: *const u8,
+    body_size: usize,
+    headers: *const u8,
+    headers_size: usize,
+    grpc_status: i32,
+) -> u32 {
+    let (details, body, headers) = unsafe {
+        (
+            text(details, details_size),
+            bytes(body, body_size).to_vec(),
+            unpack(bytes(headers, headers_size)),
+        )
+    };
+    answer(host(|host| {
+        host.enter("send_local_response", "")?;
+        let Some(headers) = headers else {
+            host.violation("header fields of a local reply cannot be read");
+            return Err(status::BAD_ARGUMENT);
+        };
+        let reply = LocalReply {
+            status: code,
+            details,
+            headers,
+            body,
+            grpc_status,
+        };
+        let stream = host.stream().ok_or(status::BAD_ARGUMENT)?;
+        let twice = stream.went_on || stream.reply.replace(reply).is_some();
+        if twice {
+            host.violation("a local reply on a stream that went on or has been answered");
+        }
+        Ok(())
+    }))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn proxy_http_call(
+    cluster: *const u8,
+    cluster_size: usize,
+    headers: *const u8,
+    headers_size: usize,
+    body: *const u8,
+    body_size: usize,
+    _trailers: *const u8,
+    _trailers_size: usize,
+    timeout_ms: u32,
+    call: *mut u32,
+) -> u32 {
+    let (cluster, headers, body) = unsafe {
+        (
+            text(cluster, cluster_size),
+            unpack(bytes(headers, headers_size)).unwrap_or_default(),
+            text(body, body_size),
+        )
+    };
+    answer(host(|host| {
+        host.enter("http_call", &cluster)?;
+        let required = [":method", ":path", ":authority"];
+        let complete = required
+            .iter()
+            .all(|name| headers.iter().any(|(field, _)| field == name));
+        if !complete || timeout_ms == 0 {
+            host.violation("a call without pseudo-header fields, or without a timeout");
+            return Err(status::BAD_ARGUMENT);
+        }
+        if host.unknown_clusters.contains(&cluster) {
+            return Err(status::BAD_ARGUMENT);
+        }
+        if let Some(scripted) = host.call_statuses.pop_front().filter(|s| *s != status::OK) {
+            return Err(scripted);
+        }
+        host.last_call += 1;
+        let made = Call {
+            id: host.last_call,
+            root: host.root().ok_or(status::BAD_ARGUMENT)?,
+            sent: Sent {
+                cluster,
+                headers,
+                body,
+                timeout_ms,
+            },
+        };
+        unsafe { *call = made.id };
+        host.calls.push(made);
+        Ok(())
+    }))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn proxy_continue_stream(stream: u32) -> u32 {
+    answer(host(|host| {
+        host.enter("continue_stream", "")?;
+        let paused = stream == 0 && host.stream().is_some_and(|stream| stream.paused);
+        if !paused {
+            host.violation("a request was resumed that is not paused");
+            return Err(status::BAD_ARGUMENT);
+        }
+        let stream = host.stream().ok_or(status::BAD_ARGUMENT)?;
+        stream.paused = false;
+        stream.went_on = true;
+        if stream.reply.is_some() {
+            host.violation("a request was resumed that has been answered");
+        }
+        Ok(())
+    }))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn proxy_set_effective_context(context: u32) -> u32 {
+    answer(host(|host| {
+        host.enter("set_effective_context", "")?;
+        if !host.streams.contains_key(&context) && !host.roots.contains(&context) {
+            return Err(status::BAD_ARGUMENT);
+        }
+        host.effective = Some(context);
+        Ok(())
+    }))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn proxy_define_metric(
+    kind: u32,
+    name: *const u8,
+    name_size: usize,
+    id: *mut u32,
+) -> u32 {
+    let name = unsafe { text(name, name_size) };
+    answer(host(|host| {
+        host.enter("define_metric", &name)?;
+        if host.metrics.iter().any(|metric| metric.name == name) {
+            host.violation(format!("{name} was defined twice: Envoy keeps both"));
+        }
+        let defined = Metric {
+            kind,
+            name,
+            value: 0,
+            recorded: Vec::new(),
+        };
+        host.metrics.push(defined);
+        unsafe { *id = u32::try_from(host.metrics.len()).unwrap() };
+        Ok(())
+    }))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn proxy_increment_metric(id: u32, offset: i64) -> u32 {
+    metric(id, "increment_metric", |metric| {
+        let refused = metric.kind == HISTOGRAM || (metric.kind == COUNTER && offset <= 0);
+        metric.value += offset;
+        !refused
+    })
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn proxy_record_metric(id: u32, value: u64) -> u32 {
+    metric(id, "record_metric", |metric| {
+        metric.recorded.push(value);
+        metric.kind == HISTOGRAM
+    })
+}
+
+fn metric(id: u32, function: &'static str, change: impl FnOnce(&mut Metric) -> bool) -> u32 {
+    answer(host(|host| {
+        let place = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
+        let metric = place.and_then(|place| host.metrics.get_mut(place));
+        let Some(metric) = metric else {
+            host.violation("a metric that was never defined");
+            return Err(status::NOT_FOUND);
+        };
+        let name = metric.name.clone();
+        if !change(metric) {
+            host.violation(format!(
+                "{function} of {name} with a value that Envoy refuses"
+            ));
+            return Err(status::BAD_ARGUMENT);
+        }
+        host.enter(function, &name)
+    }))
+}
+
+/// What the SDK can call and this filter must not.
+macro_rules! out_of_bounds {
+    ($($name:ident)*) => {
+        $(
+            #[unsafe(no_mangle)]
+            extern "C" fn $name(_: *const c_void) -> u32 {
+                host(|host| host.violation(concat!(stringify!($name), " was called")));
+                status::UNIMPLEMENTED
+            }
+        )*
+    };
+}
+
+out_of_bounds! {
+    proxy_set_buffer_bytes
+    proxy_get_header_map_pairs
+    proxy_set_header_map_pairs
+    proxy_add_header_map_value
+    proxy_get_shared_data
+    proxy_set_shared_data
+    proxy_register_shared_queue
+    proxy_resolve_shared_queue
+    proxy_dequeue_shared_queue
+    proxy_enqueue_shared_queue
+    proxy_close_stream
+    proxy_grpc_call
+    proxy_grpc_stream
+    proxy_grpc_send
+    proxy_grpc_cancel
+    proxy_grpc_close
+    proxy_get_status
+    proxy_call_foreign_function
+    proxy_done
+    proxy_get_metric
+}

@@ -1,0 +1,584 @@
+//! The hands that drive the filter.
+
+use super::properties::Attributes;
+use super::state::{self, Answer, Call, Fields, Level, LocalReply, host};
+use super::{CANARY, TH_JWT};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::panic;
+use std::sync::Once;
+use std::thread;
+use std::time::Duration;
+use upstream_inject::host::callbacks;
+
+unsafe extern "C" {
+    safe fn proxy_on_configure(root: u32, size: usize) -> bool;
+    safe fn proxy_on_tick(root: u32);
+}
+
+const CONTINUE: u32 = 0;
+/// When tests begin: late in 2023, in nanoseconds.
+const START: u64 = 1_700_000_000_000_000_000;
+
+/// Runs `test` in an Envoy worker of its own.
+pub fn worker<R: Send>(test: impl FnOnce(&Envoy) -> R + Send) -> R {
+    let run = || {
+        let envoy = Envoy::start();
+        let result = test(&envoy);
+        envoy.check();
+        drop(envoy);
+        host(|host| {
+            let entries = "upstream_inject.cache.entries";
+            let left = host.metrics.iter().find(|metric| metric.name == entries);
+            assert_eq!(
+                left.map_or(0, |gauge| gauge.value),
+                0,
+                "{entries} after the end"
+            );
+        });
+        result
+    };
+    thread::scope(|scope| match scope.spawn(run).join() {
+        Ok(result) => result,
+        Err(reason) => panic::resume_unwind(reason),
+    })
+}
+
+/// An Envoy worker with the filter's VM in it.
+pub struct Envoy(());
+
+impl Envoy {
+    /// Starts the VM of this thread.
+    pub fn start() -> Self {
+        static FIRST: Once = Once::new();
+        FIRST.call_once(|| {
+            // The SDK installs a panic hook for the VM, which would swallow what a test says.
+            let hook = panic::take_hook();
+            callbacks::_initialize();
+            panic::set_hook(hook);
+        });
+        callbacks::_initialize();
+        host(|host| {
+            host.now = START;
+            host.log_level = Level::Trace as u32;
+        });
+        Self(())
+    }
+
+    /// A plugin with this configuration.
+    pub fn plugin(&self, configuration: &Value) -> Plugin {
+        match self.configure(configuration.to_string().as_bytes()) {
+            Some(plugin) => plugin,
+            None => panic!("refused: {:#?}", self.log()),
+        }
+    }
+
+    /// A plugin with this configuration, or `None` if the filter refuses it.
+    pub fn configure(&self, configuration: &[u8]) -> Option<Plugin> {
+        let root = new_context();
+        host(|host| {
+            host.roots.insert(root);
+            host.configuration = configuration.to_vec();
+        });
+        let plugin = Plugin { root };
+        enter(root, || {
+            callbacks::upstream_inject_on_context_create(root, 0)
+        });
+        let accepted = enter(root, || proxy_on_configure(root, configuration.len()));
+        accepted.then_some(plugin)
+    }
+
+    /// Time passes.
+    pub fn advance(&self, duration: Duration) {
+        host(|host| host.now += u64::try_from(duration.as_nanos()).unwrap());
+    }
+
+    /// The clock is set back.
+    pub fn set_back(&self, duration: Duration) {
+        host(|host| host.now -= u64::try_from(duration.as_nanos()).unwrap());
+    }
+
+    /// Seconds since the epoch.
+    pub fn now(&self) -> u64 {
+        host(|host| host.now / 1_000_000_000)
+    }
+
+    /// The log since it was last asked for, at `level` and above.
+    pub fn log_from(&self, level: Level) -> Vec<String> {
+        let lines = host(|host| std::mem::take(&mut host.log));
+        lines
+            .iter()
+            .for_each(|(_, line)| assert_no_canary("a log line", line));
+        let wanted = lines.into_iter().filter(|(at, _)| *at >= level);
+        wanted.map(|(_, line)| line).collect()
+    }
+
+    /// Everything logged since the log was last asked for.
+    pub fn log(&self) -> Vec<String> {
+        self.log_from(Level::Trace)
+    }
+
+    /// WARN lines and worse since the log was last asked for.
+    pub fn warnings(&self) -> Vec<String> {
+        self.log_from(Level::Warn)
+    }
+
+    /// The counters and gauges that are not zero.
+    pub fn metrics(&self) -> BTreeMap<String, i64> {
+        host(|host| {
+            let metrics = host.metrics.iter().filter(|metric| metric.value != 0);
+            metrics
+                .map(|metric| (metric.name.clone(), metric.value))
+                .collect()
+        })
+    }
+
+    /// One counter or gauge; 0 if there is none.
+    pub fn metric(&self, name: &str) -> i64 {
+        self.metrics().get(name).copied().unwrap_or(0)
+    }
+
+    /// The values of a histogram.
+    pub fn histogram(&self, name: &str) -> Vec<u64> {
+        host(|host| {
+            let metric = host.metrics.iter().find(|metric| metric.name == name);
+            metric
+                .map(|metric| metric.recorded.clone())
+                .unwrap_or_default()
+        })
+    }
+
+    /// The calls made since last asked.
+    pub fn calls(&self) -> Vec<Call> {
+        host(|host| std::mem::take(&mut host.calls))
+    }
+
+    /// The one call made since last asked.
+    #[track_caller]
+    pub fn call(&self) -> Call {
+        let mut calls = self.calls();
+        assert_eq!(calls.len(), 1, "exactly one call to the STS");
+        calls.remove(0)
+    }
+
+    /// The next call returns this status.
+    pub fn next_call_returns(&self, status: u32) {
+        host(|host| host.call_statuses.push_back(status));
+    }
+
+    /// There is no such cluster, or there is one again.
+    pub fn cluster_exists(&self, cluster: &str, exists: bool) {
+        host(|host| match exists {
+            true => host.unknown_clusters.remove(cluster),
+            false => host.unknown_clusters.insert(cluster.to_owned()),
+        });
+    }
+
+    /// A host function fails with this status from now on, or works again.
+    pub fn fails(&self, function: &'static str, status: Option<u32>) {
+        host(|host| match status {
+            Some(status) => host.failing.insert(function, status),
+            None => host.failing.remove(function),
+        });
+    }
+
+    /// The host calls since last asked, without log lines.
+    pub fn host_calls(&self) -> Vec<String> {
+        let seen = host(|host| std::mem::take(&mut host.seen));
+        seen.into_iter().filter(|call| call != "log").collect()
+    }
+
+    /// How many bytes of answers were copied into the VM so far.
+    pub fn copied(&self) -> usize {
+        host(|host| host.copied)
+    }
+
+    /// Sets what the host says of its log level.
+    pub fn log_level(&self, level: Level) {
+        host(|host| host.log_level = level as u32);
+    }
+
+    /// What holds for every test: the filter did nothing that Envoy would refuse or that would
+    /// trap, and no token or secret is in a log line, a metric's name, a local reply or a filter
+    /// state; no request that went on carries the TH-JWT or an `authorization` field twice.
+    pub fn check(&self) {
+        self.log();
+        host(|host| {
+            assert_eq!(host.violations, [""; 0]);
+            for metric in &host.metrics {
+                assert_no_canary("a metric", &metric.name);
+            }
+            host.streams.values().for_each(check_stream);
+        });
+    }
+}
+
+/// The VM ends: in a worker's thread its statics end after each other, in no order that they can rely
+/// on, so that what they hold must be gone by then.
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        let streams: Vec<u32> = host(|host| host.streams.keys().copied().collect());
+        for context in streams {
+            Stream { context }.end();
+        }
+        let roots: Vec<u32> = host(|host| host.roots.iter().copied().collect());
+        for root in roots {
+            Plugin { root }.end();
+        }
+    }
+}
+
+fn check_stream(stream: &state::Stream) {
+    for (name, value) in &stream.filter_state {
+        assert_no_canary(name, &String::from_utf8_lossy(value));
+    }
+    if let Some(reply) = &stream.reply {
+        assert_no_canary("a local reply", &String::from_utf8_lossy(&reply.body));
+        assert_no_canary("a local reply", &format!("{:?}", reply.headers));
+        assert_no_canary("a local reply", &reply.details);
+    }
+    if stream.went_on {
+        let values = |name: &'static str| stream.request.iter().filter(move |(n, _)| n == name);
+        assert!(values("authorization").count() <= 1);
+        for (name, value) in &stream.request {
+            let value = String::from_utf8_lossy(value);
+            assert!(!value.contains(TH_JWT), "the TH-JWT went on in {name}");
+        }
+    }
+}
+
+#[track_caller]
+fn assert_no_canary(what: &str, text: &str) {
+    assert!(!text.contains(CANARY), "{what} holds a secret: {text}");
+}
+
+fn new_context() -> u32 {
+    host(|host| {
+        host.last_context += 1;
+        host.last_context
+    })
+}
+
+/// Runs a callback of `context`.
+fn enter<R>(context: u32, callback: impl FnOnce() -> R) -> R {
+    host(|host| {
+        host.current = context;
+        host.effective = None;
+    });
+    let result = callback();
+    host(|host| {
+        host.current = 0;
+        host.effective = None;
+    });
+    result
+}
+
+/// A plugin configuration in the worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Plugin {
+    pub root: u32,
+}
+
+impl Plugin {
+    /// A request arrives.
+    pub fn request(self, request: &Request) -> Stream {
+        let stream = self.arrive(request);
+        stream.headers();
+        stream
+    }
+
+    /// A stream begins, and its header fields are not there yet.
+    pub fn arrive(self, request: &Request) -> Stream {
+        let context = new_context();
+        let stream = state::Stream {
+            root: self.root,
+            request: request.fields.clone(),
+            went_on: false,
+            paused: false,
+            reply: None,
+            attributes: request.attributes.clone(),
+            filter_state: BTreeMap::new(),
+        };
+        host(|host| host.streams.insert(context, stream));
+        enter(context, || {
+            callbacks::upstream_inject_on_context_create(context, self.root)
+        });
+        Stream { context }
+    }
+
+    /// The timer goes off.
+    pub fn tick(self) {
+        enter(self.root, || proxy_on_tick(self.root));
+    }
+
+    /// How often the timer goes off.
+    pub fn tick_period(self) -> Option<Duration> {
+        let millis = host(|host| host.tick_period_ms.get(&self.root).copied())?;
+        Some(Duration::from_millis(millis.into()))
+    }
+
+    /// The plugin ends.
+    pub fn end(self) {
+        enter(self.root, || {
+            callbacks::upstream_inject_on_delete(self.root)
+        });
+        host(|host| host.roots.remove(&self.root));
+    }
+}
+
+impl Call {
+    /// The answer to this call arrives.
+    pub fn answer(&self, answer: &Answer) {
+        host(|host| host.answer = Some(answer.clone()));
+        let count = u32::try_from(answer.headers.len()).unwrap();
+        enter(self.root, || {
+            callbacks::upstream_inject_on_http_call_response(
+                self.root,
+                self.id,
+                count,
+                answer.body.len(),
+                0,
+            );
+        });
+        host(|host| host.answer = None);
+    }
+
+    /// A parameter of the form.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        let pairs = self
+            .sent
+            .body
+            .split('&')
+            .filter_map(|pair| pair.split_once('='));
+        pairs
+            .filter(|(known, _)| *known == name)
+            .map(|(_, value)| value)
+            .next()
+    }
+}
+
+impl Answer {
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        let headers = vec![(":status".to_owned(), status.to_string().into_bytes())];
+        let body = body.into();
+        Self { headers, body }
+    }
+
+    /// The STS issues `token` for `expires_in` seconds.
+    pub fn token(token: &str, expires_in: u64) -> Self {
+        Self::json(
+            200,
+            &json!({
+                "access_token": token,
+                "token_type": "Bearer",
+                "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+                "expires_in": expires_in,
+            }),
+        )
+    }
+
+    pub fn json(status: u16, body: &Value) -> Self {
+        Self::new(status, body.to_string())
+    }
+
+    /// The STS says an error word.
+    pub fn error(status: u16, word: &str) -> Self {
+        let description = "CANARY-in-the-words-of-the-STS";
+        Self::json(
+            status,
+            &json!({"error": word, "error_description": description}),
+        )
+    }
+
+    /// The connection broke after the header.
+    pub fn reset() -> Self {
+        Self {
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+}
+
+/// A request as it reaches the filter.
+#[derive(Clone, Default)]
+pub struct Request {
+    pub fields: Fields,
+    pub attributes: Attributes,
+}
+
+impl Request {
+    /// A request to a cluster, without any identity.
+    pub fn to(cluster: &str) -> Self {
+        let mut request = Self::default();
+        request.attributes.cluster_name = Some(cluster.to_owned());
+        request.field(":method", "POST").field(":path", "/mcp")
+    }
+
+    /// A request that Envoy answers itself.
+    pub fn nowhere() -> Self {
+        let mut request = Self::to("");
+        request.attributes.cluster_name = None;
+        request
+    }
+
+    pub fn field(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.fields.push((name.to_owned(), value.as_ref().to_vec()));
+        self
+    }
+
+    /// With the TH-JWT.
+    pub fn authenticated(self) -> Self {
+        self.field("authorization", format!("Bearer {TH_JWT}"))
+    }
+
+    /// With these upstream tokens in the metadata.
+    pub fn tokens(self, tokens: &Value) -> Self {
+        self.identity(json!({"upstream_tokens": tokens}))
+    }
+
+    /// With this in the namespace of the identity.
+    pub fn identity(self, identity: Value) -> Self {
+        self.metadata(json!({"envoy.filters.http.ext_authz": identity}))
+    }
+
+    pub fn metadata(mut self, metadata: Value) -> Self {
+        self.attributes.metadata = metadata;
+        self
+    }
+}
+
+/// A stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Stream {
+    pub context: u32,
+}
+
+/// What became of a request so far.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It went on.
+    WentOn,
+    /// It is paused.
+    Waits,
+    /// It was answered.
+    Answered(Reply),
+}
+
+/// A local reply.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    pub status: u32,
+    pub details: String,
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+}
+
+impl Reply {
+    fn of(reply: &LocalReply) -> Self {
+        assert_eq!(reply.grpc_status, -1, "Envoy maps the status");
+        let headers: BTreeMap<_, _> = reply.headers.iter().cloned().collect();
+        assert_eq!(
+            headers.len(),
+            reply.headers.len(),
+            "a header field stands twice"
+        );
+        Self {
+            status: reply.status,
+            details: reply.details.clone(),
+            headers,
+            body: String::from_utf8(reply.body.clone()).unwrap(),
+        }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+impl Stream {
+    /// The header fields are there.
+    pub fn headers(self) {
+        let count = self.with(|stream| u32::try_from(stream.request.len()).unwrap());
+        let action = enter(self.context, || {
+            callbacks::upstream_inject_on_request_headers(self.context, count, 1)
+        });
+        self.with(|stream| match action {
+            CONTINUE => stream.went_on = true,
+            _ => stream.paused = stream.reply.is_none(),
+        });
+        if self.with(|stream| stream.went_on && stream.reply.is_some()) {
+            host(|host| host.violation("a request that was answered goes on"));
+        }
+    }
+
+    pub fn outcome(self) -> Outcome {
+        self.with(|stream| match &stream.reply {
+            Some(reply) => Outcome::Answered(Reply::of(reply)),
+            None if stream.went_on => Outcome::WentOn,
+            None => Outcome::Waits,
+        })
+    }
+
+    /// The local reply.
+    #[track_caller]
+    pub fn reply(self) -> Reply {
+        match self.outcome() {
+            Outcome::Answered(reply) => reply,
+            other => panic!("not answered: {other:?}"),
+        }
+    }
+
+    /// The CODE of the local reply, and its status.
+    #[track_caller]
+    pub fn refusal(self) -> (u32, String) {
+        let reply = self.reply();
+        let code = reply.json()["error"].as_str().unwrap().to_owned();
+        (reply.status, code)
+    }
+
+    /// What the backend receives under that name.
+    #[track_caller]
+    pub fn received(self, name: &str) -> Vec<String> {
+        assert_eq!(self.outcome(), Outcome::WentOn);
+        self.with(|stream| {
+            let fields = stream.request.iter().filter(|(field, _)| field == name);
+            fields
+                .map(|(_, value)| String::from_utf8(value.clone()).unwrap())
+                .collect()
+        })
+    }
+
+    /// What the access log says.
+    pub fn filter_state(self) -> BTreeMap<String, String> {
+        self.with(|stream| {
+            let state = stream.filter_state.iter();
+            state
+                .map(|(key, value)| (key.clone(), String::from_utf8(value.clone()).unwrap()))
+                .collect()
+        })
+    }
+
+    /// The stream ends, answered with `code` and Envoy's `details`.
+    pub fn end_with(self, code: i64, details: &str) {
+        self.with(|stream| {
+            stream.attributes.response_code = Some(code);
+            stream.attributes.response_details = Some(details.to_owned());
+        });
+        self.end();
+    }
+
+    /// The stream ends: its client is gone.
+    pub fn end(self) {
+        if !thread::panicking() {
+            self.with(|stream| check_stream(stream));
+        }
+        enter(self.context, || {
+            callbacks::upstream_inject_on_delete(self.context)
+        });
+        host(|host| host.streams.remove(&self.context));
+    }
+
+    fn with<R>(self, with: impl FnOnce(&mut state::Stream) -> R) -> R {
+        host(|host| with(host.streams.get_mut(&self.context).unwrap()))
+    }
+}

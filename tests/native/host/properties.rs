@@ -1,0 +1,102 @@
+//! Attributes, as Envoy reads and packs them.
+
+use super::metadata;
+use super::packed::pack;
+use super::state::{Stream, status};
+use serde_json::Value;
+
+/// What a stream's attributes are read from.
+#[derive(Clone, Default)]
+pub struct Attributes {
+    pub cluster_name: Option<String>,
+    pub route_name: Option<String>,
+    /// `filter_metadata` of the route: namespace, key, value.
+    pub route_metadata: Value,
+    /// `filter_metadata` of the stream: namespace, key, value.
+    pub metadata: Value,
+    pub response_code: Option<i64>,
+    pub response_details: Option<String>,
+    /// Attributes that the host fails to read: their first two segments, joined by dots.
+    pub failing: Vec<String>,
+}
+
+/// Reads the attribute at `path` (segments separated by NUL), or says why not.
+pub fn read(stream: &Stream, path: &str) -> Result<Vec<u8>, u32> {
+    let path: Vec<&str> = path.split('\0').collect();
+    let attributes = &stream.attributes;
+    let beginning = path.iter().take(2).copied().collect::<Vec<_>>().join(".");
+    if attributes.failing.contains(&beginning) {
+        return Err(status::INTERNAL_FAILURE);
+    }
+    let text = |text: &Option<String>| match text {
+        Some(text) => Ok(text.clone().into_bytes()),
+        None => Err(status::NOT_FOUND),
+    };
+    match &path[..] {
+        ["xds", "cluster_name"] => text(&attributes.cluster_name),
+        ["xds", "route_name"] => text(&attributes.route_name),
+        ["xds", "route_metadata", "filter_metadata", way @ ..] => {
+            walk(&attributes.route_metadata, way)
+        }
+        ["metadata"] => Ok(metadata::encode(&attributes.metadata)),
+        ["metadata", "filter_metadata", way @ ..] => walk(&attributes.metadata, way),
+        ["request", "headers", name] => joined(stream, name),
+        ["response", "code"] => match attributes.response_code {
+            Some(code) => Ok(code.to_le_bytes().to_vec()),
+            None => Err(status::NOT_FOUND),
+        },
+        ["response", "code_details"] => text(&attributes.response_details),
+        _ => Err(status::NOT_FOUND),
+    }
+}
+
+/// Repeated fields are one attribute.
+fn joined(stream: &Stream, name: &str) -> Result<Vec<u8>, u32> {
+    let fields: Vec<&[u8]> = stream
+        .request
+        .iter()
+        .filter(|(field, _)| field == name)
+        .map(|(_, value)| &value[..])
+        .collect();
+    match fields.is_empty() {
+        true => Err(status::NOT_FOUND),
+        false => Ok(fields.join(&b","[..])),
+    }
+}
+
+fn walk(from: &Value, way: &[&str]) -> Result<Vec<u8>, u32> {
+    let mut value = from;
+    for segment in way {
+        value = match value {
+            Value::Object(fields) => fields.get(*segment),
+            Value::Array(items) => segment
+                .trim()
+                .parse()
+                .ok()
+                .and_then(|place: usize| items.get(place)),
+            _ => None,
+        }
+        .ok_or(status::NOT_FOUND)?;
+    }
+    packed(value)
+}
+
+/// A value without its type.
+fn packed(value: &Value) -> Result<Vec<u8>, u32> {
+    Ok(match value {
+        Value::Null => return Err(status::SERIALIZATION_FAILURE),
+        Value::Bool(truth) => vec![u8::from(*truth)],
+        Value::Number(number) => number.as_f64().unwrap().to_le_bytes().to_vec(),
+        Value::String(text) => text.clone().into_bytes(),
+        Value::Array(items) => {
+            let items = items.iter().map(|item| Ok((packed(item)?, Vec::new())));
+            pack(&items.collect::<Result<Vec<_>, u32>>()?)
+        }
+        Value::Object(fields) => {
+            let fields = fields
+                .iter()
+                .map(|(key, value)| Ok((key.clone().into_bytes(), packed(value)?)));
+            pack(&fields.collect::<Result<Vec<_>, u32>>()?)
+        }
+    })
+}

@@ -1,0 +1,168 @@
+//! What the host knows.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// `proxy_status_t`.
+pub mod status {
+    pub const OK: u32 = 0;
+    pub const NOT_FOUND: u32 = 1;
+    pub const BAD_ARGUMENT: u32 = 2;
+    pub const SERIALIZATION_FAILURE: u32 = 3;
+    pub const INTERNAL_FAILURE: u32 = 10;
+    pub const UNIMPLEMENTED: u32 = 12;
+}
+
+/// `proxy_log_level_t`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+    Critical,
+}
+
+impl Level {
+    pub fn of(raw: u32) -> Self {
+        use Level::*;
+        [Trace, Debug, Info, Warn, Error]
+            .into_iter()
+            .find(|level| *level as u32 == raw)
+            .unwrap_or(Critical)
+    }
+}
+
+/// Header fields, repeated ones included.
+pub type Fields = Vec<(String, Vec<u8>)>;
+
+/// One stream.
+pub struct Stream {
+    pub root: u32,
+    /// The request's header fields, which the filter may change until the request goes on.
+    pub request: Fields,
+    pub went_on: bool,
+    pub paused: bool,
+    pub reply: Option<LocalReply>,
+    /// `xds`, `metadata`, `response`: what is read as an attribute.
+    pub attributes: super::properties::Attributes,
+    pub filter_state: BTreeMap<String, Vec<u8>>,
+}
+
+/// What the filter answered.
+#[derive(Clone)]
+pub struct LocalReply {
+    pub status: u32,
+    pub details: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    pub grpc_status: i32,
+}
+
+/// A call that the filter made.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub id: u32,
+    /// The plugin that gets the answer.
+    pub root: u32,
+    pub sent: Sent,
+}
+
+/// What a call carried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    pub cluster: String,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+    pub timeout_ms: u32,
+}
+
+/// The answer to a call.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub headers: Fields,
+    pub body: Vec<u8>,
+}
+
+/// A metric as defined.
+pub struct Metric {
+    pub kind: u32,
+    pub name: String,
+    pub value: i64,
+    pub recorded: Vec<u64>,
+}
+
+/// Everything.
+#[derive(Default)]
+pub struct Host {
+    /// Nanoseconds since the epoch.
+    pub now: u64,
+    pub log_level: u32,
+    pub log: Vec<(Level, String)>,
+    pub roots: BTreeSet<u32>,
+    pub streams: BTreeMap<u32, Stream>,
+    pub last_context: u32,
+    /// The context whose callback runs, and the one that host calls act on instead.
+    pub current: u32,
+    pub effective: Option<u32>,
+    pub configuration: Vec<u8>,
+    pub tick_period_ms: BTreeMap<u32, u32>,
+    pub calls: Vec<Call>,
+    pub last_call: u32,
+    /// What the next calls return instead of success.
+    pub call_statuses: VecDeque<u32>,
+    /// Clusters that do not exist.
+    pub unknown_clusters: BTreeSet<String>,
+    pub answer: Option<Answer>,
+    /// How many bytes of answers' bodies were copied into the filter.
+    pub copied: usize,
+    pub metrics: Vec<Metric>,
+    /// Functions that fail with this status instead of working.
+    pub failing: BTreeMap<&'static str, u32>,
+    /// Every host call since this was last taken, and what it was about.
+    pub seen: Vec<String>,
+    /// What no correct filter does.
+    pub violations: Vec<String>,
+}
+
+thread_local! {
+    static HOST: RefCell<Host> = RefCell::default();
+}
+
+/// Runs `with` on this worker's host. The filter must not be entered from within.
+pub fn host<R>(with: impl FnOnce(&mut Host) -> R) -> R {
+    HOST.with_borrow_mut(with)
+}
+
+impl Host {
+    /// The stream that host calls act on.
+    pub fn stream(&mut self) -> Option<&mut Stream> {
+        let context = self.effective.unwrap_or(self.current);
+        self.streams.get_mut(&context)
+    }
+
+    /// The plugin that host calls act on.
+    pub fn root(&self) -> Option<u32> {
+        let context = self.effective.unwrap_or(self.current);
+        match self.streams.get(&context) {
+            Some(stream) => Some(stream.root),
+            None => self.roots.get(&context).copied(),
+        }
+    }
+
+    pub fn violation(&mut self, what: impl Into<String>) {
+        self.violations.push(what.into());
+    }
+
+    /// Notes the call; fails if the test wants `function` to fail.
+    pub fn enter(&mut self, function: &'static str, about: &str) -> Result<(), u32> {
+        let space = if about.is_empty() { "" } else { " " };
+        self.seen.push(format!("{function}{space}{about}"));
+        match self.failing.get(function) {
+            Some(status) => Err(*status),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The filter's real exports, driven natively through fake host functions: what a client, a
+//! backend, an STS and an operator see.
+#![allow(missing_docs, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+
+mod backends;
+mod exchange;
+mod host;
+mod identity;
+mod refusals;
+mod strategies;

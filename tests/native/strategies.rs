@@ -1,0 +1,200 @@
+//! What the backend sees under each strategy.
+
+use crate::host::{Outcome, Request, TH_JWT, status, worker};
+use serde_json::{Value, json};
+
+/// One backend of each strategy.
+pub fn configuration() -> Value {
+    json!({
+        "authServer": {"runConfig": {"upstreams": [{"name": "github"}, {"name": "corporate-idp"}]}},
+        "outgoingAuth": {"backends": {
+            "open": {"type": "unauthenticated"},
+            "github-tools": {
+                "type": "upstream_inject",
+                "upstreamInject": {"providerName": "github"},
+            },
+            "internal-api": {
+                "type": "header_injection",
+                "headerInjection": {"headerName": "X-API-Key", "headerValue": "CANARY-key"},
+            },
+            "basic-api": {
+                "type": "header_injection",
+                "headerInjection": {"headerName": "Authorization", "headerValue": "Basic CANARY"},
+            },
+            "corporate-api": {
+                "type": "token_exchange",
+                "tokenExchange": {
+                    "tokenUrl": "https://sts.example.com/token",
+                    "cluster": "corp-sts",
+                    "subjectProviderName": "corporate-idp",
+                },
+            },
+        }},
+    })
+}
+
+#[test]
+fn each_backend_sees_its_own_credential_and_no_other() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration());
+        let tokens = json!({"github": "CANARY-gho", "corporate-idp": "CANARY-corp"});
+        for (backend, authorization, key) in [
+            ("open", None, None),
+            ("github-tools", Some("Bearer CANARY-gho"), None),
+            ("internal-api", None, Some("CANARY-key")),
+            ("basic-api", Some("Basic CANARY"), None),
+        ] {
+            for inbound in [
+                vec![],
+                vec![format!("Bearer {TH_JWT}")],
+                vec![format!("Bearer {TH_JWT}"), format!("Bearer {TH_JWT}")],
+                vec![format!("Basic {TH_JWT}"), "nonsense".to_owned()],
+            ] {
+                let mut request = Request::to(backend)
+                    .tokens(&tokens)
+                    .field("x-api-key", "the client's own")
+                    .field("x-other", "stays");
+                for value in inbound {
+                    request = request.field("authorization", value);
+                }
+                let stream = plugin.request(&request);
+                assert_eq!(stream.outcome(), Outcome::WentOn, "{backend}");
+                let expected: Vec<&str> = authorization.into_iter().collect();
+                assert_eq!(stream.received("authorization"), expected, "{backend}");
+                let key = key.unwrap_or("the client's own");
+                assert_eq!(stream.received("x-api-key"), [key], "{backend}");
+                assert_eq!(stream.received("x-other"), ["stays"]);
+                assert_eq!(stream.filter_state(), Default::default());
+                stream.end_with(200, "via_upstream");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_health_check_goes_on_without_a_credential_whatever_the_strategy() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration());
+        let identity = json!({"health_check": true, "upstream_tokens": {"github": "CANARY-gho"}});
+        let backends = [
+            "open",
+            "github-tools",
+            "internal-api",
+            "basic-api",
+            "corporate-api",
+            "not-listed",
+        ];
+        for backend in backends {
+            let request = Request::to(backend)
+                .authenticated()
+                .field("x-api-key", "the client's own")
+                .identity(identity.clone());
+            let stream = plugin.request(&request);
+            assert_eq!(stream.received("authorization"), [""; 0], "{backend}");
+            assert_eq!(stream.received("x-api-key"), ["the client's own"]);
+        }
+        assert!(envoy.calls().is_empty(), "a health check costs no exchange");
+        plugin.tick();
+        for backend in backends {
+            let counter = format!("upstream_inject.backend.{backend}.health_check");
+            assert_eq!(envoy.metric(&counter), 1, "{counter}");
+        }
+    });
+}
+
+#[test]
+fn nothing_but_boolean_true_in_the_identity_marks_a_health_check() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration());
+        for marker in [
+            json!(false),
+            json!("true"),
+            json!("\u{1}"),
+            json!(1),
+            json!(null),
+            json!([true]),
+            json!({"health_check": true}),
+            json!({}),
+        ] {
+            let request = Request::to("github-tools")
+                .authenticated()
+                .field("health_check", "true")
+                .field("x-envoy-health-check", "true")
+                .identity(json!({"health_check": marker}));
+            let (status, code) = plugin.request(&request).refusal();
+            assert_eq!(
+                (status, &*code),
+                (401, "upstream_token_not_found"),
+                "{marker}"
+            );
+        }
+        let elsewhere = json!({
+            "other": {"health_check": true},
+            "envoy.filters.http.ext_authz": {"upstream_tokens": {"health_check": true}},
+        });
+        let request = Request::to("github-tools").metadata(elsewhere);
+        assert_eq!(plugin.request(&request).refusal().0, 401);
+    });
+}
+
+#[test]
+fn what_envoy_answers_itself_goes_on_without_authorization() {
+    worker(|envoy| {
+        for default in [Value::Null, json!({"type": "unauthenticated"})] {
+            let mut configuration = configuration();
+            configuration["outgoingAuth"]["default"] = default;
+            let plugin = envoy.plugin(&configuration);
+            let stream = plugin.request(&Request::nowhere().authenticated());
+            assert_eq!(stream.received("authorization"), [""; 0]);
+            plugin.tick();
+            let counted = envoy.metrics();
+            assert!(counted.is_empty(), "it has no backend: {counted:?}");
+        }
+    });
+}
+
+#[test]
+fn a_credential_that_cannot_be_set_is_not_replaced_by_the_clients_own() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration());
+        let request = |backend| {
+            Request::to(backend)
+                .authenticated()
+                .tokens(&json!({"github": "CANARY-gho"}))
+        };
+        for (function, backend) in [
+            ("replace_header", "github-tools"),
+            ("replace_header", "internal-api"),
+            ("remove_header", "internal-api"),
+            ("remove_header", "open"),
+        ] {
+            envoy.fails(function, Some(status::INTERNAL_FAILURE));
+            let stream = plugin.request(&request(backend));
+            assert_eq!(stream.reply().status, 500, "{function} {backend}");
+            envoy.fails(function, None);
+            let stream = plugin.request(&request(backend));
+            assert_eq!(stream.outcome(), Outcome::WentOn, "{function} {backend}");
+        }
+        envoy.fails("remove_header", Some(status::INTERNAL_FAILURE));
+        let stream = plugin.request(&Request::nowhere().authenticated());
+        assert_ne!(stream.outcome(), Outcome::WentOn);
+        envoy.fails("remove_header", None);
+    });
+}
+
+#[test]
+fn two_users_on_one_connection_get_their_own_tokens() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration());
+        let of = |user: usize| {
+            let tokens = json!({"github": format!("CANARY-gho-{user}")});
+            Request::to("github-tools").authenticated().tokens(&tokens)
+        };
+        let streams: Vec<_> = (0..50).map(|user| plugin.arrive(&of(user))).collect();
+        for (user, stream) in streams.iter().enumerate().rev() {
+            stream.headers();
+            let expected = format!("Bearer CANARY-gho-{user}");
+            assert_eq!(stream.received("authorization"), [expected]);
+        }
+    });
+}
