@@ -67,6 +67,7 @@ link_filter() {
     local cargo_home="${CARGO_HOME:-$HOME/.cargo}" sources flags
     cargo fetch --quiet --locked --target "$WASM_TARGET"
     flags=(
+        "-Clinker=$PWD/src/bin/artifact/trim-wasm-ld.sh"
         "--remap-path-prefix=$PWD=/upstream-inject"
         "--remap-path-prefix=$(rustc --print sysroot)=/rust"
     )

@@ -323,13 +323,23 @@ impl<W> Engine<W> {
         breaker.retry_after(now)
     }
 
-    /// The token's life ends with the first of: what the STS says, and the subject's own end.
-    /// Without a word from the STS, the issued token's own `exp` counts.
+    /// The token's life ends with the first of: what the STS says, the subject's own end, and the
+    /// issued token's own, which some STS leave out of account. Without a word from the STS, the
+    /// issued token's own end is all there is.
     fn hold(&mut self, key: Key, issued: Issued, now: Time) -> Obtained {
         let value = issued.token.to_value();
+        let own = jwt::expiry(issued.token.as_bytes());
         let expires = match issued.expires {
-            ExpiresIn::After(lifetime) => Some(now.plus(lifetime)),
-            ExpiresIn::Absent => jwt::expiry(issued.token.as_bytes()),
+            // An own end that is past already tells that clocks differ, not that the STS issued a
+            // dead token.
+            ExpiresIn::After(lifetime) => {
+                let stated = now.plus(lifetime);
+                Some(
+                    own.filter(|own| *own > now)
+                        .map_or(stated, |own| own.min(stated)),
+                )
+            }
+            ExpiresIn::Absent => own,
             ExpiresIn::Unusable => None,
         };
         let expires = expires.map(|expires| match jwt::expiry(key.subject()) {

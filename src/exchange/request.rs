@@ -6,9 +6,14 @@ use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use std::time::Duration;
 
-/// What `application/x-www-form-urlencoded` and RFC 3986 both leave as it is. A space becomes
-/// `%20`, which every decoder of forms reads, where `+` failed at one provider.
-const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
+/// RFC 3986's unreserved characters stay as they are. A space becomes `%20`, which every decoder of
+/// forms reads, where `+` failed at one provider; and `~` stays, for the servers that do not decode
+/// Basic credentials at all.
+const FORM: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 

@@ -1,18 +1,16 @@
 //! The callbacks that Envoy calls.
 //!
-//! What belongs to a plugin as a whole (configuration, timer, log) goes through the SDK. What
-//! belongs to a stream does not: the SDK's dispatcher looks each stream up in two hash maps, boxes
-//! a context for it and ties an STS call to the stream that happened to start it, which costs half
-//! a microsecond a request and loses the answer when that stream ends. So the callbacks below
-//! stand in for the SDK's own of the same purpose; `bin/artifact` exports them under the names that
-//! Envoy knows, and exports nothing else: Envoy does not enter the VM for a callback that is not
-//! there.
+//! They stand in for the SDK's callbacks of the same purpose: `bin/artifact` exports them under the
+//! names that Envoy knows, and exports nothing else, so that Envoy does not enter the VM for a
+//! callback that is not there. The SDK's dispatcher would look each stream up in two hash maps, box
+//! a context for it, and tie an STS call to the stream that happened to start it: half a
+//! microsecond a request, and an answer lost when that stream ends. What is left of the SDK is
+//! start-up, memory for what the host hands over, and logging.
 
 // `proxy_wasm::main!` writes `_initialize` without a doc comment.
 #![allow(missing_docs)]
 
-use super::root::Root;
-use super::{plugins, streams};
+use super::{plugins, root, streams};
 use proxy_wasm::types::LogLevel;
 
 const CONTINUE: u32 = 0;
@@ -20,21 +18,27 @@ const PAUSE: u32 = 1;
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Trace);
-    proxy_wasm::set_root_context(|id| Box::new(Root::new(id)));
 }}
-
-unsafe extern "C" {
-    safe fn proxy_on_context_create(context: u32, root: u32);
-    safe fn proxy_on_delete(context: u32);
-}
 
 /// A plugin (`root` is 0) or a stream of the plugin `root` begins.
 #[unsafe(no_mangle)]
 pub extern "C" fn upstream_inject_on_context_create(context: u32, root: u32) {
-    match root {
-        0 => proxy_on_context_create(context, root),
-        _ => streams::begin(context, root),
+    // A plugin begins with its configuration.
+    if root != 0 {
+        streams::begin(context, root);
     }
+}
+
+/// The plugin `root` has a configuration of `size` bytes. 0 refuses it.
+#[unsafe(no_mangle)]
+pub extern "C" fn upstream_inject_on_configure(root: u32, size: usize) -> u32 {
+    u32::from(root::configure(root, size))
+}
+
+/// The timer of the plugin `root` has gone off.
+#[unsafe(no_mangle)]
+pub extern "C" fn upstream_inject_on_tick(root: u32) {
+    root::tick(root);
 }
 
 /// A plugin or a stream ends.
@@ -46,7 +50,7 @@ pub extern "C" fn upstream_inject_on_delete(context: u32) {
                 plugin.stream_ended(context, stream);
             }
         }
-        None => proxy_on_delete(context),
+        None => plugins::remove(context),
     }
 }
 

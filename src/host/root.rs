@@ -5,76 +5,56 @@ use super::plugin::Plugin;
 use super::plugins;
 use crate::config::{self, Environment};
 use log::{LevelFilter, error, info, warn};
-use proxy_wasm::traits::{Context, RootContext};
 use proxy_wasm::types::LogLevel;
 use std::time::Duration;
 
 /// How often counters are handed to Envoy: they lag by no more than this.
 const TICK: Duration = Duration::from_millis(500);
 
-/// The root context.
-pub struct Root {
-    id: u32,
-}
-
-impl Root {
-    /// The root context `id`.
-    pub fn new(id: u32) -> Self {
-        Self { id }
-    }
-}
-
-impl Context for Root {}
-
-impl RootContext for Root {
-    fn on_configure(&mut self, size: usize) -> bool {
-        follow_log_level();
-        let Ok(bytes) = abi::plugin_configuration(size) else {
-            error!("config: (root): Envoy did not hand over the plugin configuration");
-            return false;
-        };
-        let outcome = match config::parse(&bytes) {
-            Ok(document) => config::plan(&document, &VmEnvironment),
-            Err(problem) => {
-                error!("config: {problem}");
-                return false;
-            }
-        };
-        for problem in &outcome.errors {
+/// The plugin `root` is configured anew. False refuses the configuration: Envoy then does not
+/// start, or keeps the one that it has.
+pub fn configure(root: u32, size: usize) -> bool {
+    follow_log_level();
+    let Ok(bytes) = abi::plugin_configuration(size) else {
+        error!("config: (root): Envoy did not hand over the plugin configuration");
+        return false;
+    };
+    let outcome = match config::parse(&bytes) {
+        Ok(document) => config::plan(&document, &VmEnvironment),
+        Err(problem) => {
             error!("config: {problem}");
-        }
-        let Some(plan) = outcome.plan else {
             return false;
-        };
-        for warning in &outcome.warnings {
-            warn!("config: {warning}");
         }
-        info!(
-            "upstream-inject {} (commit {}) serves {} backends{}",
-            env!("CARGO_PKG_VERSION"),
-            option_env!("UPSTREAM_INJECT_COMMIT").unwrap_or("unknown"),
-            plan.backends.len(),
-            if plan.default.is_some() {
-                " and a default"
-            } else {
-                ""
-            },
-        );
-        plugins::install(self.id, Plugin::new(plan));
-        abi::set_tick_period(TICK).is_ok()
+    };
+    for problem in &outcome.errors {
+        error!("config: {problem}");
     }
-
-    fn on_tick(&mut self) {
-        follow_log_level();
-        if let Some(plugin) = plugins::find(self.id) {
-            plugin.tick();
-        }
+    let Some(plan) = outcome.plan else {
+        return false;
+    };
+    for warning in &outcome.warnings {
+        warn!("config: {warning}");
     }
+    info!(
+        "upstream-inject {} (commit {}) serves {} backends{}",
+        env!("CARGO_PKG_VERSION"),
+        option_env!("UPSTREAM_INJECT_COMMIT").unwrap_or("unknown"),
+        plan.backends.len(),
+        if plan.default.is_some() {
+            " and a default"
+        } else {
+            ""
+        },
+    );
+    plugins::install(root, Plugin::new(plan));
+    abi::set_tick_period(TICK).is_ok()
 }
 
-impl Drop for Root {
-    fn drop(&mut self) {
-        plugins::remove(self.id);
+/// Some time has passed.
+pub fn tick(root: u32) {
+    follow_log_level();
+    if let Some(plugin) = plugins::find(root) {
+        plugin.tick();
     }
 }
 

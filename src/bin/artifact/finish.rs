@@ -12,7 +12,7 @@ use anyhow::{Result, ensure};
 use walrus::{Module, ModuleConfig};
 
 use crate::build_info::BuildInfo;
-use crate::{interface, sdk_methods};
+use crate::interface;
 
 /// Strips `linked` to what Envoy calls and what that reaches, and stamps it.
 ///
@@ -30,7 +30,6 @@ pub(crate) fn finish(linked: &[u8], stamp: &BuildInfo) -> Result<Vec<u8>> {
     select_exports(&mut module);
     require_all_exports(&module)?;
     drop_custom_sections(&mut module);
-    sdk_methods::cut_from_tables(&mut module);
     walrus::passes::gc::run(&mut module);
     require_known_imports(&module)?;
     stamp.add_to(&mut module)?;

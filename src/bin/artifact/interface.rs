@@ -14,7 +14,7 @@ pub(crate) const EXPORTS: &[Export] = &[
     Export::same("memory", "the host reads and writes arguments in it"),
     Export::same(
         "_initialize",
-        "sets the root context's constructor; runs once per VM",
+        "runs constructors and sets up logging, once per VM",
     ),
     Export::same(
         "proxy_abi_version_0_2_1",
@@ -24,8 +24,16 @@ pub(crate) const EXPORTS: &[Export] = &[
         "proxy_on_memory_allocate",
         "the host allocates what it hands over",
     ),
-    Export::same("proxy_on_configure", "reads the plugin configuration"),
-    Export::same("proxy_on_tick", "flushes counters, ends overdue calls"),
+    Export::own(
+        "proxy_on_configure",
+        "upstream_inject_on_configure",
+        "reads the plugin configuration",
+    ),
+    Export::own(
+        "proxy_on_tick",
+        "upstream_inject_on_tick",
+        "flushes counters, ends overdue calls",
+    ),
     Export::own(
         "proxy_on_context_create",
         "upstream_inject_on_context_create",

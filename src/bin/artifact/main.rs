@@ -21,7 +21,6 @@ mod finish;
 mod interface;
 #[cfg(feature = "package")]
 mod package;
-mod sdk_methods;
 
 use std::path::Path;
 use std::process::ExitCode;
