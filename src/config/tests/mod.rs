@@ -79,3 +79,13 @@ fn the_json_schema_is_one() {
     let schema = super::json_schema();
     jsonschema::draft202012::meta::validate(&schema).unwrap();
 }
+
+#[test]
+fn the_json_schema_that_editors_load_is_the_filters() {
+    let published: serde_json::Value =
+        serde_json::from_str(include_str!("../../../envoy/upstream-inject.schema.json")).unwrap();
+    assert!(
+        published == super::json_schema(),
+        "write it anew: upstream-inject schema > envoy/upstream-inject.schema.json"
+    );
+}
