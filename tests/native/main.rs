@@ -10,8 +10,12 @@
 )]
 
 mod backends;
+mod configuring;
 mod exchange;
 mod host;
+mod host_calls;
 mod identity;
+mod observing;
 mod refusals;
+mod reload;
 mod strategies;

@@ -76,16 +76,12 @@ impl Envoy {
     /// A plugin with this configuration, or `None` if the filter refuses it.
     pub fn configure(&self, configuration: &[u8]) -> Option<Plugin> {
         let root = new_context();
-        host(|host| {
-            host.roots.insert(root);
-            host.configuration = configuration.to_vec();
-        });
-        let plugin = Plugin { root };
+        host(|host| host.roots.insert(root));
         enter(root, || {
             callbacks::upstream_inject_on_context_create(root, 0)
         });
-        let accepted = enter(root, || proxy_on_configure(root, configuration.len()));
-        accepted.then_some(plugin)
+        let plugin = Plugin { root };
+        plugin.configure(configuration).then_some(plugin)
     }
 
     /// Time passes.
@@ -191,11 +187,6 @@ impl Envoy {
     /// How many bytes of answers were copied into the VM so far.
     pub fn copied(&self) -> usize {
         host(|host| host.copied)
-    }
-
-    /// Sets what the host says of its log level.
-    pub fn log_level(&self, level: Level) {
-        host(|host| host.log_level = level as u32);
     }
 
     /// What holds for every test: the filter did nothing that Envoy would refuse or that would
@@ -304,6 +295,14 @@ impl Plugin {
             callbacks::upstream_inject_on_context_create(context, self.root)
         });
         Stream { context }
+    }
+
+    /// The plugin is given another configuration; false if the filter refuses it.
+    pub fn configure(self, configuration: &[u8]) -> bool {
+        host(|host| host.configuration = configuration.to_vec());
+        enter(self.root, || {
+            proxy_on_configure(self.root, configuration.len())
+        })
     }
 
     /// The timer goes off.
