@@ -1,0 +1,94 @@
+//! The plots: plain SVG, in colours that stand out from a light and from a dark page.
+
+use std::fmt::Write as _;
+
+use crate::latency::Latency;
+use crate::requests::{Added, NOTHING};
+
+const WIDTH: f64 = 760.0;
+const LABELS: f64 = 330.0;
+const BAR: f64 = 18.0;
+const STEP: f64 = 28.0;
+const HEAD: f64 = 44.0;
+const TEXT: &str = "#7d8590";
+const OURS: &str = "#2f81f7";
+const OTHERS: &str = "#9a8c5f";
+
+/// What each filter adds to a request.
+pub fn cost(added: &[Added]) -> String {
+    let bars: Vec<Bar> = added
+        .iter()
+        .filter(|one| one.key != NOTHING)
+        .map(|one| Bar {
+            label: one.what.clone(),
+            value: one.micros,
+            text: format!("{:.2} µs", one.micros),
+            ours: is_ours(&one.what),
+        })
+        .collect();
+    bar_chart("CPU time that a filter adds to a request", &bars)
+}
+
+/// Percentiles of the latency.
+pub fn latency(all: &[Latency]) -> String {
+    let names = ["50 %", "90 %", "99 %"];
+    let bars: Vec<Bar> = names
+        .iter()
+        .enumerate()
+        .flat_map(|(place, name)| {
+            all.iter().map(move |one| Bar {
+                label: format!("{name}, {}", one.what),
+                value: one.micros[place],
+                text: format!("{:.0} µs", one.micros[place]),
+                ours: is_ours(one.what),
+            })
+        })
+        .collect();
+    bar_chart(
+        "Latency of a request, through Envoy to a backend and back",
+        &bars,
+    )
+}
+
+fn is_ours(what: &str) -> bool {
+    ["upstream_inject", "token_exchange", "header_injection"]
+        .iter()
+        .any(|strategy| what.starts_with(strategy))
+}
+
+struct Bar {
+    label: String,
+    value: f64,
+    text: String,
+    ours: bool,
+}
+
+fn bar_chart(title: &str, bars: &[Bar]) -> String {
+    let longest = bars
+        .iter()
+        .map(|bar| bar.value)
+        .fold(f64::MIN_POSITIVE, f64::max);
+    let height = HEAD + STEP * bars.len() as f64 + 8.0;
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" \
+         font-family=\"sans-serif\" font-size=\"13\">\n<title>{title}</title>\n\
+         <text x=\"8\" y=\"22\" font-size=\"15\" font-weight=\"bold\" fill=\"{TEXT}\">{title}</text>\n"
+    );
+    for (place, bar) in bars.iter().enumerate() {
+        let top = HEAD + STEP * place as f64;
+        let width = (bar.value.max(0.0) / longest * (WIDTH - LABELS - 90.0)).max(1.0);
+        let colour = if bar.ours { OURS } else { OTHERS };
+        let middle = top + BAR - 5.0;
+        let _ = writeln!(
+            svg,
+            "<text x=\"{:.0}\" y=\"{middle:.0}\" text-anchor=\"end\" fill=\"{TEXT}\">{}</text>\
+             <rect x=\"{LABELS:.0}\" y=\"{top:.0}\" width=\"{width:.1}\" height=\"{BAR:.0}\" rx=\"2\" fill=\"{colour}\"/>\
+             <text x=\"{:.1}\" y=\"{middle:.0}\" fill=\"{TEXT}\">{}</text>",
+            LABELS - 8.0,
+            bar.label,
+            LABELS + width + 6.0,
+            bar.text,
+        );
+    }
+    svg + "</svg>\n"
+}
