@@ -216,6 +216,8 @@ demo() {
 bench() {
     build
     step "the benchmark"
+    CARGO_TARGET_DIR="$CARGO_TARGET_DIR/floor" cargo build --quiet --locked --release \
+        --target "$WASM_TARGET" --manifest-path benches/floor/Cargo.toml
     in_envoy cargo run --quiet --locked --profile tools --package upstream-inject-bench -- "$@"
 }
 
