@@ -11,11 +11,6 @@ use std::thread;
 use std::time::Duration;
 use upstream_inject::host::callbacks;
 
-unsafe extern "C" {
-    safe fn proxy_on_configure(root: u32, size: usize) -> bool;
-    safe fn proxy_on_tick(root: u32);
-}
-
 const CONTINUE: u32 = 0;
 /// When tests begin: late in 2023, in nanoseconds.
 const START: u64 = 1_700_000_000_000_000_000;
@@ -300,14 +295,15 @@ impl Plugin {
     /// The plugin is given another configuration; false if the filter refuses it.
     pub fn configure(self, configuration: &[u8]) -> bool {
         host(|host| host.configuration = configuration.to_vec());
-        enter(self.root, || {
-            proxy_on_configure(self.root, configuration.len())
-        })
+        let accepted = enter(self.root, || {
+            callbacks::upstream_inject_on_configure(self.root, configuration.len())
+        });
+        accepted != 0
     }
 
     /// The timer goes off.
     pub fn tick(self) {
-        enter(self.root, || proxy_on_tick(self.root));
+        enter(self.root, || callbacks::upstream_inject_on_tick(self.root));
     }
 
     /// How often the timer goes off.
