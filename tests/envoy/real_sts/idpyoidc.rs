@@ -5,8 +5,8 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 
 use super::{
-    AUDIENCE, Lab, assert_points_to_the_client, assert_refused, bed_for, common_backends,
-    sts_configuration,
+    AUDIENCE, BRIEF, Lab, assert_points_to_the_client, assert_refused, bed_for, common_backends,
+    exchange, sts_configuration,
 };
 use crate::trial::{SharedBed, trials};
 
@@ -18,6 +18,7 @@ trials!("idpyoidc":
     missing_client_authentication_points_to_the_client,
     an_unknown_subject_is_rejected,
     a_denied_target_or_scope_is_forbidden,
+    a_token_is_not_kept_beyond_its_own_exp,
 );
 
 static STS: OnceCell<Counterpart> = OnceCell::const_new();
@@ -86,4 +87,25 @@ async fn an_unknown_subject_is_rejected() {
 
 async fn a_denied_target_or_scope_is_forbidden() {
     super::a_denied_target_or_scope_is_forbidden(&lab().await).await;
+}
+
+/// A token that another client's subject brings ends after 60 seconds, though `expires_in` says
+/// what is left of the subject's 300. With 70 seconds of skew nothing of it can be kept.
+async fn a_token_is_not_kept_beyond_its_own_exp() {
+    static BED: SharedBed = SharedBed::new();
+    let sts = lab().await.sts;
+    let secret = canary::token("", "idpyoidc-secret");
+    let backends = json!({"brief": exchange(sts, json!({"audience": BRIEF}))});
+    let cache = json!({"expirySkew": "70s"});
+    let bed = BED
+        .get(|| bed_for("idpyoidc-brief", sts, &secret, backends, cache).start())
+        .await;
+    let lab = Lab { bed, sts };
+    let subject = sts.subject_token("leo", "public").await;
+    let jwt = bed.login("leo", json!({"corp": subject}));
+    for _ in 0..2 {
+        let reply = lab.get_with("brief", &jwt).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    assert_eq!(lab.requests_for(BRIEF).await.len(), 2);
 }

@@ -22,6 +22,8 @@ pub const AUDIENCE: &str = "https://corp-api.example.com";
 const COUNTED: &str = "https://counted.example.com";
 /// The audience of a backend that only unknown subjects ask for.
 const REFUSED: &str = "https://refused.example.com";
+/// The audience of a backend whose tokens end before the STS says.
+pub const BRIEF: &str = "https://brief.example.com";
 const RESOURCE_METADATA: &str = "https://mcp.example.com/.well-known/oauth-protected-resource";
 
 pub fn trials() -> Vec<Trial> {
@@ -54,6 +56,7 @@ pub fn sts_configuration(secret: &str, access_token_ttl: u32) -> Value {
             AUDIENCE: {"scope": "read write"},
             COUNTED: {"scope": "read write"},
             REFUSED: {"scope": "read write"},
+            BRIEF: {"scope": "read write"},
         },
     })
 }
