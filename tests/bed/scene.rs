@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use crate::{Client, Echo, EmbeddedAs, Envoy, EnvoyOptions, Sts, repository};
+use crate::{Client, Echo, EmbeddedAs, Envoy, EnvoyOptions, Sts, artifact, repository};
 
 /// The backends of the configurations in `envoy/`, each with its documented port.
 pub const BACKENDS: [(&str, u16); 4] = [
@@ -48,7 +48,7 @@ impl Neighbours {
     }
 
     /// A configuration of `envoy/` with the documented ports replaced by those of the neighbours,
-    /// and Envoy's own ports left for it to choose.
+    /// Envoy's own ports left for it to choose, and the artifact where it is.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -66,7 +66,8 @@ impl Neighbours {
         for ((_, documented), backend) in BACKENDS.iter().zip(&self.backends) {
             ports.push((*documented, backend.address().port()));
         }
-        Ok(replace_numbers(&text, &ports))
+        let artifact = artifact().display().to_string();
+        Ok(replace_numbers(&text, &ports).replace("dist/upstream_inject.wasm", &artifact))
     }
 }
 

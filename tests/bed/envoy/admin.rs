@@ -1,6 +1,8 @@
 //! Envoy's admin interface: just enough HTTP, and how to read what it answers.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,8 +16,7 @@ pub(super) struct AdminReply {
 /// One `GET` on a connection of its own.
 pub(super) async fn get(admin: SocketAddr, path: &str) -> std::io::Result<AdminReply> {
     let mut stream = TcpStream::connect(admin).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
+    stream.write_all(request(path).as_bytes()).await?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await?;
     let invalid = || std::io::Error::new(std::io::ErrorKind::InvalidData, "not an HTTP answer");
@@ -37,6 +38,20 @@ pub(super) async fn get(admin: SocketAddr, path: &str) -> std::io::Result<AdminR
         status,
         body: String::from_utf8_lossy(&body).into_owned(),
     })
+}
+
+/// One `GET` without a runtime; the answer as it came, head and chunk sizes included.
+pub(super) fn get_blocking(admin: SocketAddr, path: &str) -> std::io::Result<Vec<u8>> {
+    let mut stream = std::net::TcpStream::connect(admin)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.write_all(request(path).as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+fn request(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n")
 }
 
 fn dechunk(mut rest: &[u8]) -> Option<Vec<u8>> {

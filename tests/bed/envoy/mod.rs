@@ -4,6 +4,7 @@
 mod admin;
 mod process;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -253,8 +254,25 @@ impl Envoy {
     }
 }
 
+impl Envoy {
+    /// Leaves the stats beside the logs, for the canary search after Envoy's end.
+    fn keep_stats(&self) {
+        for page in STATS_PAGES {
+            if let Ok(answer) = admin::get_blocking(self.admin, page) {
+                let file = std::fs::OpenOptions::new()
+                    .create(true)
+                    .append(true)
+                    .open(self.directory.join("stats"));
+                // Without it the search still has the logs.
+                let _ = file.and_then(|mut file| file.write_all(&answer));
+            }
+        }
+    }
+}
+
 impl Drop for Envoy {
     fn drop(&mut self) {
+        self.keep_stats();
         self.process.stop();
         if std::thread::panicking() {
             eprintln!("{}", self.log_tail(40));
@@ -299,10 +317,13 @@ pub(crate) struct Started {
     pub(crate) admin: SocketAddr,
 }
 
+/// Where stats are, in every form in which Envoy gives them out.
+const STATS_PAGES: [&str; 3] = ["/stats", "/stats/prometheus", "/clusters"];
+
 static STARTED: Mutex<Vec<Started>> = Mutex::new(Vec::new());
 
-/// Looks for canaries in everything that the Envoys of this process have logged so far, and in the
-/// stats of those that still run. Each finding names the place and shows the line.
+/// Looks for canaries in everything that the Envoys of this process have logged so far, and in
+/// their stats, which an Envoy that has been stopped has left behind. Each finding names the place and shows the line.
 ///
 /// Not looked at: `/config_dump`, which repeats the operator's configuration, inline secrets
 /// included. That is why secrets belong into environment variables.
@@ -315,10 +336,10 @@ pub async fn search_canaries() -> (usize, Vec<String>) {
     let mut findings = Vec::new();
     for envoy in started {
         let mut places = Vec::new();
-        for file in ["envoy.log", "stdout", "stderr"] {
+        for file in ["envoy.log", "stdout", "stderr", "stats"] {
             places.push((file, lossy(&envoy.directory.join(file))));
         }
-        for page in ["/stats", "/stats/prometheus", "/clusters"] {
+        for page in STATS_PAGES {
             if let Ok(reply) = admin::get(envoy.admin, page).await {
                 places.push((page, reply.body));
             }

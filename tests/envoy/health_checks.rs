@@ -1,0 +1,106 @@
+//! A health check goes out without a credential, and only the identity says what is one.
+
+use bed::{Bed, PluginConfig, Request, canary};
+use serde_json::{Value, json};
+
+use crate::plugin;
+use crate::trial::{SharedBed, trials};
+
+trials!("health_checks":
+    a_marked_request_carries_no_credential_under_any_strategy,
+    a_marker_of_another_type_marks_nothing,
+    a_header_marks_nothing,
+);
+
+static BED: SharedBed = SharedBed::new();
+
+async fn bed() -> &'static Bed {
+    let backends = json!({
+        "inject": plugin::inject("github"),
+        "header": plugin::header("x-api-key", &canary::token("key-", "health")),
+        "authorization": plugin::header("authorization", &canary::token("Basic ", "health")),
+        "open": plugin::open(),
+        "strings": plugin::inject("github"),
+        "headers": plugin::inject("github"),
+    });
+    let config = plugin::config(&["github"], backends);
+    BED.get(|| {
+        let mut plan = Bed::with("health", PluginConfig::Json(config)).backend("unlisted");
+        for name in [
+            "inject",
+            "header",
+            "authorization",
+            "open",
+            "strings",
+            "headers",
+        ] {
+            plan = plan.backend(name);
+        }
+        plan.start()
+    })
+    .await
+}
+
+fn identity(marker: Value) -> Value {
+    json!({"upstream_tokens": {"github": canary::token("gho_", "alice")}, "health_check": marker})
+}
+
+async fn a_marked_request_carries_no_credential_under_any_strategy() {
+    let bed = bed().await;
+    let jwt = bed.embedded_as.login("prober", identity(json!(true)));
+    // With two `authorization` headers, jwt_authn finds no token: the session of nobody answers.
+    bed.embedded_as.set_session("", identity(json!(true)));
+    for backend in ["inject", "header", "authorization", "open", "unlisted"] {
+        for client in [bed.http1(), bed.http2()] {
+            let request = Request::get(&format!("/{backend}/healthz"))
+                .bearer(&jwt)
+                .header("authorization", "Basic second");
+            let reply = client.send(request).await;
+            assert_eq!(reply.status, 200, "{backend}: {}", reply.text());
+            assert_eq!(reply.seen("authorization"), [""; 0], "{backend}");
+            assert_eq!(reply.seen("x-api-key"), [""; 0], "{backend}");
+        }
+        if backend != "unlisted" {
+            bed.expect_outcome(backend, "health_check", 2).await;
+        }
+    }
+}
+
+async fn a_marker_of_another_type_marks_nothing() {
+    let bed = bed().await;
+    for marker in [
+        json!("true"),
+        json!(1),
+        json!(false),
+        json!([true]),
+        json!({"a": true}),
+    ] {
+        let jwt = bed.embedded_as.login("alice", identity(marker.clone()));
+        let reply = bed
+            .http1()
+            .send(Request::get("/strings/a").bearer(&jwt))
+            .await;
+        let expected = format!("Bearer {}", canary::token("gho_", "alice"));
+        assert_eq!(reply.seen("authorization"), [expected], "{marker}");
+    }
+    let jwt = bed.embedded_as.login("alice", identity(Value::Null));
+    let reply = bed
+        .http1()
+        .send(Request::get("/strings/null").bearer(&jwt))
+        .await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(reply.seen("authorization").len(), 1);
+    assert_eq!(bed.outcome("strings", "health_check").await, 0);
+}
+
+async fn a_header_marks_nothing() {
+    let bed = bed().await;
+    let jwt = bed.login("alice", json!({}));
+    let request = Request::get("/headers/a")
+        .bearer(&jwt)
+        .header("health_check", "true")
+        .header("x-health-check", "true")
+        .header("user-agent", "Envoy/HC");
+    assert_eq!(bed.http1().send(request).await.status, 401);
+    assert!(bed.backend("headers").requests().is_empty());
+}
