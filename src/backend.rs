@@ -162,3 +162,7 @@ impl fmt::Debug for Backends {
         write!(f, "Backends({} listed)", self.listed.len())
     }
 }
+
+#[cfg(test)]
+#[path = "backend_tests.rs"]
+mod tests;

@@ -85,6 +85,8 @@ fn is_sendable(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     #[test]
     fn a_token_is_visible_ascii_that_cannot_end_a_header_value() {
@@ -142,6 +144,33 @@ mod tests {
                 "{:?}",
                 String::from_utf8_lossy(field)
             );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_token_is_exactly_what_the_set_allows(bytes in vec(any::<u8>(), 0..40)) {
+            let allowed = (b'!'..=b'~').filter(|byte| !b"\",;\\".contains(byte));
+            let allowed: Vec<u8> = allowed.collect();
+            let expected = !bytes.is_empty() && bytes.iter().all(|byte| allowed.contains(byte));
+            prop_assert_eq!(BearerToken::new(bytes).is_some(), expected);
+        }
+
+        #[test]
+        fn what_is_sent_as_a_field_is_read_from_it(token in "[!#-+--:<-Z\\[\\]-~]{1,60}") {
+            let token = BearerToken::new(token.into_bytes()).unwrap();
+            let read = BearerToken::from_authorization(token.to_value().as_bytes());
+            prop_assert_eq!(read, Some(token));
+        }
+
+        #[test]
+        fn no_field_at_all_is_read_as_an_unsendable_token(field in vec(any::<u8>(), 0..60)) {
+            for field in [field.clone(), [b"Bearer ", &field[..]].concat()] {
+                if let Some(token) = BearerToken::from_authorization(&field) {
+                    prop_assert!(is_sendable(token.as_bytes()));
+                    prop_assert!(field.ends_with(token.as_bytes()));
+                }
+            }
         }
     }
 

@@ -1,1 +1,331 @@
+use super::*;
+use crate::token::BearerToken;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::collections::HashMap;
 
+const BOUND: usize = 4;
+
+fn at(seconds: u64) -> Time {
+    Time::default().plus(Duration::from_secs(seconds))
+}
+
+fn key(n: u8) -> Key {
+    Key::new(ExchangeId(u32::from(n) / 4), vec![b'a' + n % 4])
+}
+
+fn value(text: &str) -> BearerValue {
+    BearerToken::new(text.as_bytes().to_vec())
+        .unwrap()
+        .to_value()
+}
+
+fn policy() -> CachePolicy {
+    CachePolicy {
+        max_entries: BOUND,
+        max_ttl: Duration::from_secs(100),
+        expiry_skew: Duration::from_secs(10),
+        refresh_ahead: true,
+        negative_ttl: Duration::from_secs(20),
+    }
+}
+
+fn cache() -> TokenCache {
+    TokenCache::new(policy(), 7)
+}
+
+/// What a look-up finds, in one word.
+fn found(cache: &mut TokenCache, n: u8, seconds: u64) -> &'static str {
+    match cache.get(&key(n), at(seconds)) {
+        Lookup::Nothing => "nothing",
+        Lookup::Held(_) => "held",
+        Lookup::HeldRenew(_) => "renew",
+        Lookup::Refused(_) => "refused",
+    }
+}
+
+#[test]
+fn a_key_is_the_exchange_and_the_whole_subject() {
+    let keys: Vec<Key> = [
+        (0, &b"a"[..]),
+        (1, b"a"),
+        (0, b"b"),
+        (0, b"aa"),
+        (0, b""),
+        (0, b"a\0\0\0\0"),
+        (256, b"a"),
+        (u32::MAX, b"a"),
+    ]
+    .into_iter()
+    .map(|(exchange, subject)| {
+        let key = Key::new(ExchangeId(exchange), subject.to_vec());
+        assert_eq!(key.exchange(), ExchangeId(exchange));
+        assert_eq!(key.subject(), subject);
+        key
+    })
+    .collect();
+    for (n, one) in keys.iter().enumerate() {
+        for (m, other) in keys.iter().enumerate() {
+            assert_eq!(one == other, n == m, "{n} {m}");
+        }
+    }
+    let debug = format!("{:?}", Key::new(ExchangeId(3), b"CANARY".to_vec()));
+    assert!(!debug.contains("CANARY"), "{debug}");
+}
+
+#[test]
+fn a_token_is_held_to_the_skew_before_its_end_or_the_longest_ttl() {
+    for (expires, jitter, renew_from, until) in [
+        // 60 s of life, 50 of them usable, the last 10 (or, with jitter, 7.5) for renewal.
+        (160, 0.0, 140, 150),
+        (160, 1.0, 143, 150),
+        (160, 7.0, 143, 150),
+        (1000, 0.0, 172, 190),
+        (112, 0.0, 102, 102),
+    ] {
+        let mut cache = cache();
+        let kept = cache.hold(key(0), value("t"), at(100), at(expires), jitter);
+        assert!(kept.is_some());
+        assert_eq!(found(&mut cache, 0, renew_from - 1), "held", "{expires}");
+        if renew_from < until {
+            assert_eq!(found(&mut cache, 0, renew_from), "renew", "{expires}");
+            assert_eq!(found(&mut cache, 0, renew_from), "held", "once a second");
+            assert_eq!(found(&mut cache, 0, renew_from + 1), "renew");
+        }
+        assert_eq!(found(&mut cache, 0, until), "nothing", "{expires}");
+        assert_eq!(
+            found(&mut cache, 0, 99),
+            "nothing",
+            "obtained in the future"
+        );
+    }
+}
+
+#[test]
+fn a_token_with_nothing_left_is_not_held() {
+    for expires in [0, 99, 100, 109, 110] {
+        let mut cache = cache();
+        let kept = cache.hold(key(0), value("t"), at(100), at(expires), 0.0);
+        assert_eq!(kept, None, "{expires}");
+        assert_eq!(cache.held(), 0);
+    }
+}
+
+#[test]
+fn refusals_take_the_place_of_tokens_and_end() {
+    let mut cache = cache();
+    cache.hold(key(0), value("t"), at(100), at(200), 0.0);
+    cache.refuse(key(0), Some(StsError::InvalidGrant), at(110));
+    assert_eq!(cache.held(), 0);
+    for (seconds, expected) in [
+        (109, "nothing"),
+        (110, "refused"),
+        (129, "refused"),
+        (130, "nothing"),
+    ] {
+        assert_eq!(found(&mut cache, 0, seconds), expected, "{seconds}");
+    }
+    let Lookup::Refused(error) = cache.get(&key(0), at(120)) else {
+        panic!("not refused");
+    };
+    assert_eq!(error, Some(StsError::InvalidGrant));
+    cache.hold(key(0), value("t"), at(120), at(200), 0.0);
+    assert_eq!(found(&mut cache, 0, 121), "held");
+}
+
+#[test]
+fn a_token_is_forgotten_once_in_ten_seconds_and_only_itself() {
+    let mut cache = cache();
+    let hold = |cache: &mut TokenCache, seconds| {
+        let serial = cache.hold(key(0), value("t"), at(seconds), at(seconds + 60), 0.0);
+        serial.unwrap()
+    };
+    let first = hold(&mut cache, 100);
+    assert!(!cache.forget(&key(0), first + 1, at(100)), "another token");
+    assert!(!cache.forget(&key(1), first, at(100)), "another key");
+    assert!(cache.forget(&key(0), first, at(100)));
+    assert_eq!((cache.held(), found(&mut cache, 0, 100)), (0, "nothing"));
+    assert!(!cache.forget(&key(0), first, at(100)), "already forgotten");
+    let second = hold(&mut cache, 101);
+    let third = hold(&mut cache, 102);
+    assert_ne!(second, third);
+    assert!(
+        !cache.forget(&key(0), second, at(111)),
+        "its successor stands there"
+    );
+    assert!(!cache.forget(&key(0), third, at(109)), "too soon");
+    assert!(cache.forget(&key(0), third, at(110)));
+    let fourth = hold(&mut cache, 115);
+    assert!(
+        cache.forget(&key(0), fourth, at(50)),
+        "the clock was set back"
+    );
+}
+
+#[test]
+fn a_sweep_ends_what_is_over() {
+    let mut cache = cache();
+    cache.hold(key(0), value("t"), at(100), at(130), 0.0);
+    cache.refuse(key(1), None, at(100));
+    let serial = cache
+        .hold(key(2), value("t"), at(100), at(200), 0.0)
+        .unwrap();
+    cache.forget(&key(2), serial, at(100));
+    cache.hold(key(3), value("t"), at(100), at(200), 0.0);
+    for (seconds, entries, held) in [(119, 4, 2), (120, 1, 1), (189, 1, 1), (190, 0, 0)] {
+        cache.sweep(at(seconds));
+        assert_eq!(
+            (cache.entries.len(), cache.held()),
+            (entries, held),
+            "{seconds}"
+        );
+    }
+}
+
+#[test]
+fn what_is_adopted_keeps_its_age_under_the_new_bounds() {
+    let mut old = cache();
+    for n in 0..3 {
+        old.hold(key(n), value("t"), at(100 + u64::from(n)), at(160), 0.0);
+    }
+    old.refuse(key(3), None, at(100));
+    let mut new = TokenCache::new(
+        CachePolicy {
+            max_entries: 2,
+            expiry_skew: Duration::from_secs(20),
+            ..policy()
+        },
+        9,
+    );
+    new.adopt(&old, |id| Some(ExchangeId(id.0 + 5)), at(110));
+    assert_eq!(new.held(), 2);
+    let moved = |n: u8| Key::new(ExchangeId(5), vec![b'a' + n]);
+    assert!(
+        matches!(new.get(&moved(0), at(110)), Lookup::Nothing),
+        "the oldest gave way"
+    );
+    for n in [1, 2] {
+        assert!(matches!(new.get(&moved(n), at(110)), Lookup::Held(_)));
+        assert!(matches!(new.get(&moved(n), at(139)), Lookup::HeldRenew(_)));
+        assert!(matches!(new.get(&moved(n), at(140)), Lookup::Nothing));
+    }
+    assert!(
+        matches!(new.get(&moved(3), at(110)), Lookup::Nothing),
+        "refusals stay behind"
+    );
+}
+
+/// What can happen to a cache.
+#[derive(Clone, Debug)]
+enum Event {
+    Get(u8),
+    Hold { key: u8, life: u64, jitter: f64 },
+    Refuse(u8),
+    Remove(u8),
+    Forget(u8),
+    Sweep,
+    Later(u64),
+    SetBack(u64),
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let key = 0u8..8;
+    let event = prop_oneof![
+        4 => key.clone().prop_map(Event::Get),
+        4 => (key.clone(), 0u64..150, 0.0..1.0)
+            .prop_map(|(key, life, jitter)| Event::Hold { key, life, jitter }),
+        1 => key.clone().prop_map(Event::Refuse),
+        1 => key.clone().prop_map(Event::Remove),
+        2 => key.prop_map(Event::Forget),
+        1 => Just(Event::Sweep),
+        4 => (0u64..30).prop_map(Event::Later),
+        1 => (0u64..30).prop_map(Event::SetBack),
+    ];
+    vec(event, 1..120)
+}
+
+/// A token as the model remembers it: without any bound, so that it says what may be found, not
+/// what must be.
+struct Known {
+    text: String,
+    serial: u64,
+    obtained: u64,
+    usable_until: u64,
+}
+
+proptest! {
+    #[test]
+    fn never_another_keys_token_nor_one_beyond_its_life_nor_more_than_the_bound(
+        events in events()
+    ) {
+        let mut cache = cache();
+        let mut tokens: HashMap<u8, Known> = HashMap::new();
+        let mut refused: HashMap<u8, u64> = HashMap::new();
+        let mut now = 1000;
+        for (step, event) in events.into_iter().enumerate() {
+            match event {
+                Event::Later(seconds) => now += seconds,
+                Event::SetBack(seconds) => now -= seconds,
+                Event::Sweep => cache.sweep(at(now)),
+                Event::Remove(n) => {
+                    cache.remove(&key(n));
+                    tokens.remove(&n);
+                    refused.remove(&n);
+                }
+                Event::Refuse(n) => {
+                    cache.refuse(key(n), None, at(now));
+                    tokens.remove(&n);
+                    refused.insert(n, now);
+                }
+                Event::Hold { key: n, life, jitter } => {
+                    let text = format!("token-{n}-{step}");
+                    let serial =
+                        cache.hold(key(n), value(&text), at(now), at(now + life), jitter);
+                    let usable = life.min(100).saturating_sub(10);
+                    prop_assert_eq!(serial.is_some(), usable > 0);
+                    if let Some(serial) = serial {
+                        let usable_until = now + usable;
+                        tokens.insert(n, Known { text, serial, obtained: now, usable_until });
+                        refused.remove(&n);
+                    }
+                }
+                Event::Forget(n) => {
+                    let serial = tokens.get(&n).map_or(0, |known| known.serial);
+                    if cache.forget(&key(n), serial, at(now)) {
+                        prop_assert!(tokens.remove(&n).is_some());
+                    }
+                }
+                Event::Get(n) => match cache.get(&key(n), at(now)) {
+                    Lookup::Held(held) | Lookup::HeldRenew(held) => {
+                        let known = tokens.get(&n).expect("a token that was never held");
+                        prop_assert_eq!(held.serial, known.serial);
+                        prop_assert_eq!(&held.value, &value(&known.text));
+                        prop_assert!(known.obtained <= now && now < known.usable_until);
+                    }
+                    Lookup::Refused(_) => {
+                        let at = *refused.get(&n).expect("a refusal that never was");
+                        prop_assert!(at <= now && now < at + 20);
+                    }
+                    Lookup::Nothing => {}
+                },
+            }
+            prop_assert!(cache.entries.len() <= BOUND);
+            let held = cache.entries.iter().filter(|(_, e)| matches!(e, Entry::Held(_)));
+            prop_assert_eq!(cache.held(), held.count());
+        }
+    }
+
+    /// With room for all, what was held is found: the cache is no empty promise.
+    #[test]
+    fn a_token_that_nothing_happened_to_is_found(lives in vec(11u64..150, 1..=8), later in 0u64..150) {
+        let mut cache = TokenCache::new(CachePolicy { max_entries: 8, ..policy() }, 3);
+        for (n, life) in (0u8..).zip(&lives) {
+            cache.hold(key(n), value(&format!("token-{n}")), at(1000), at(1000 + life), 0.5);
+        }
+        for (n, life) in (0u8..).zip(&lives) {
+            let expected = if later < life.min(&100) - 10 { "held" } else { "nothing" };
+            let found = found(&mut cache, n, 1000 + later).replace("renew", "held");
+            prop_assert_eq!(found, expected);
+        }
+    }
+}

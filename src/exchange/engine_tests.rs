@@ -1,1 +1,378 @@
+use super::super::ClientAuth;
+use super::*;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::collections::{HashMap as Map, HashSet};
 
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+fn at(millis: u64) -> Time {
+    Time::default().plus(Duration::from_millis(1_000_000 + millis))
+}
+
+fn exchange(audience: &str, cluster: &str) -> Exchange {
+    Exchange {
+        token_url: "https://sts.example.com/token".to_owned(),
+        cluster: cluster.to_owned(),
+        authority: "sts.example.com".to_owned(),
+        path: "/token".to_owned(),
+        client: ClientAuth::None { client_id: None },
+        audience: vec![audience.to_owned()],
+        resource: vec![],
+        scopes: vec![],
+        subject_token_type: "urn:ietf:params:oauth:token-type:access_token".to_owned(),
+        requested_token_type: None,
+        timeout: TIMEOUT,
+    }
+}
+
+fn engine_of(exchanges: Vec<Exchange>) -> Engine<u32> {
+    Engine::new(exchanges, CachePolicy::default(), 11)
+}
+
+fn engine() -> Engine<u32> {
+    engine_of(vec![
+        exchange("a", "sts"),
+        exchange("b", "sts"),
+        exchange("a", "other"),
+    ])
+}
+
+fn acquire(
+    engine: &mut Engine<u32>,
+    exchange: u32,
+    subject: &str,
+    waiter: u32,
+    now: Time,
+) -> Acquired {
+    let subject = BearerToken::new(subject.as_bytes().to_vec()).unwrap();
+    engine.acquire(ExchangeId(exchange), subject, waiter, || waiter, now)
+}
+
+fn issued(token: &str, seconds: u64) -> Vec<u8> {
+    format!(
+        r#"{{"access_token":"{token}","token_type":"Bearer","issued_token_type":"x","expires_in":{seconds}}}"#
+    )
+    .into_bytes()
+}
+
+/// The key of a call that is to be made.
+fn called(acquired: Acquired) -> Key {
+    match acquired {
+        Acquired::Call(key) => key,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn one_call_serves_all_who_wait_in_the_order_they_came() {
+    let mut engine = engine();
+    let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
+    engine.called(77, key);
+    for waiter in 2..5 {
+        let joined = acquire(&mut engine, 0, "alice", waiter, at(10));
+        assert!(matches!(joined, Acquired::Join(_)));
+    }
+    // Another subject, and the same subject at another exchange, are other calls.
+    for (exchange, subject) in [(0, "bob"), (1, "alice"), (2, "alice")] {
+        called(acquire(&mut engine, exchange, subject, 9, at(10)));
+    }
+    let body = issued("tok", 300);
+    let answer = Answer::Http(200, Some(&body));
+    assert!(
+        engine.answered(76, answer, at(20)).is_none(),
+        "nobody's call"
+    );
+    let completion = engine.answered(77, answer, at(20)).unwrap();
+    assert_eq!(completion.waiting, [1, 2, 3, 4]);
+    assert_eq!(completion.on_behalf_of, 1);
+    assert_eq!(completion.exchange, ExchangeId(0));
+    assert_eq!(completion.elapsed, Duration::from_millis(20));
+    assert!(!completion.renewal);
+    assert_eq!(completion.result.unwrap().value.as_bytes(), b"Bearer tok");
+    assert!(
+        engine.answered(77, answer, at(20)).is_none(),
+        "answered once"
+    );
+    assert_eq!(engine.held(), 1);
+}
+
+#[test]
+fn the_request_is_that_of_the_key() {
+    let mut engine = engine();
+    let key = called(acquire(&mut engine, 2, "alice", 1, at(0)));
+    let (request, body) = engine.request(&key).unwrap();
+    assert_eq!(request.cluster(), "other");
+    assert!(
+        String::from_utf8(body)
+            .unwrap()
+            .contains("&subject_token=alice&")
+    );
+    let unknown = Key::new(ExchangeId(99), b"alice".to_vec());
+    assert!(engine.request(&unknown).is_none());
+}
+
+#[test]
+fn who_leaves_is_not_served_and_makes_room() {
+    let mut engine = engine();
+    let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
+    acquire(&mut engine, 0, "alice", 2, at(0));
+    engine.leave(&key, |waiter| *waiter == 1);
+    engine.leave(&key, |waiter| *waiter == 1);
+    engine.leave(&Key::new(ExchangeId(0), b"bob".to_vec()), |_| true);
+    assert_eq!(engine.waiting, 1);
+    let completion = engine.completed(key, Answer::Reset, at(1)).unwrap();
+    assert_eq!(completion.waiting, [2]);
+    assert_eq!(engine.waiting, 0);
+}
+
+#[test]
+fn each_failure_has_its_refusal_and_its_memory() {
+    // The failure's refusal, and what the next request of that subject is told.
+    let unavailable = Refusal::ExchangeUnavailable { retry_after: 1 };
+    for (status, body, refusal, next) in [
+        (
+            400,
+            r#"{"error":"invalid_grant"}"#,
+            Refusal::ExchangeRejected,
+            "refused",
+        ),
+        (
+            400,
+            r#"{"error":"invalid_scope"}"#,
+            Refusal::ExchangeInsufficientScope,
+            "call",
+        ),
+        (
+            400,
+            r#"{"error":"access_denied"}"#,
+            Refusal::ExchangeForbidden,
+            "call",
+        ),
+        (
+            400,
+            r#"{"error":"invalid_client"}"#,
+            Refusal::ExchangeMisconfigured,
+            "call",
+        ),
+        (200, "{}", Refusal::ExchangeInvalidResponse, "call"),
+        (503, "", unavailable, "call"),
+    ] {
+        let mut engine = engine();
+        let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
+        let answer = Answer::Http(status, Some(body.as_bytes()));
+        let completion = engine.completed(key, answer, at(1)).unwrap();
+        assert_eq!(completion.result.unwrap_err().refusal, refusal);
+        let found = match acquire(&mut engine, 0, "alice", 1, at(2)) {
+            Acquired::Refuse(Stop::RefusedBefore(Some(StsError::InvalidGrant))) => "refused",
+            Acquired::Call(_) => "call",
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(found, next, "{body}");
+    }
+}
+
+#[test]
+fn the_breaker_is_that_of_the_endpoint() {
+    let mut engine = engine();
+    for n in 0..5 {
+        let key = called(acquire(&mut engine, n % 2, &format!("user-{n}"), 1, at(0)));
+        engine.completed(key, Answer::Reset, at(0));
+    }
+    for exchange in [0, 1] {
+        let stopped = acquire(&mut engine, exchange, "alice", 1, at(1));
+        assert!(matches!(stopped, Acquired::Refuse(Stop::BreakerOpen(1))));
+    }
+    called(acquire(&mut engine, 2, "alice", 1, at(1)));
+    assert_eq!(engine.waiting, 1, "who is refused does not wait");
+}
+
+#[test]
+fn overdue_calls_end_and_their_late_answers_are_nobodys() {
+    let mut engine = engine();
+    let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
+    engine.called(5, key);
+    assert!(engine.tick(at(6999)).is_empty());
+    let mut overdue = engine.tick(at(7000));
+    assert_eq!(overdue.len(), 1);
+    let failed = overdue.remove(0).result.unwrap_err();
+    assert_eq!(failed.refusal, Refusal::ExchangeTimeout);
+    let key = called(acquire(&mut engine, 0, "alice", 2, at(7001)));
+    engine.called(6, key);
+    assert!(engine.answered(5, Answer::Reset, at(7002)).is_none());
+    assert_eq!(
+        engine.answered(6, Answer::Reset, at(7003)).unwrap().waiting,
+        [2]
+    );
+    assert!(engine.calls.is_empty());
+}
+
+#[test]
+fn no_more_than_so_many_renewals_are_under_way() {
+    let mut engine = engine();
+    let users: Vec<String> = (0..MAX_RENEWALS + 10)
+        .map(|n| format!("user-{n}"))
+        .collect();
+    for user in &users {
+        let key = called(acquire(&mut engine, 0, user, 1, at(0)));
+        let body = issued("tok", 1015);
+        engine.completed(key, Answer::Http(200, Some(&body)), at(0));
+    }
+    let renewals: Vec<Key> = users
+        .iter()
+        .filter_map(|user| match acquire(&mut engine, 0, user, 1, at(900_000)) {
+            Acquired::Token { renew, .. } => renew,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(renewals.len(), MAX_RENEWALS);
+    for key in renewals {
+        let completion = engine.completed(key, Answer::Reset, at(900_001)).unwrap();
+        assert!(completion.renewal && completion.waiting.is_empty());
+    }
+    assert_eq!(engine.renewals, 0);
+}
+
+#[test]
+fn only_tokens_of_the_same_exchange_are_adopted() {
+    let mut old = engine();
+    for exchange in [0, 1, 2] {
+        let key = called(acquire(&mut old, exchange, "alice", 1, at(0)));
+        let body = issued(&format!("tok-{exchange}"), 300);
+        old.completed(key, Answer::Http(200, Some(&body)), at(0));
+    }
+    let mut new = engine_of(vec![exchange("c", "sts"), exchange("b", "sts")]);
+    new.adopt(&old, at(1));
+    assert_eq!(new.held(), 1);
+    called(acquire(&mut new, 0, "alice", 1, at(1)));
+    let Acquired::Token { value, .. } = acquire(&mut new, 1, "alice", 1, at(1)) else {
+        panic!("not adopted");
+    };
+    assert_eq!(value.as_bytes(), b"Bearer tok-1");
+}
+
+/// What can happen to an engine.
+#[derive(Clone, Debug)]
+enum Event {
+    Request { exchange: u32, user: u8 },
+    Answer { call: usize, kind: u8 },
+    Leave(usize),
+    Unauthorized(usize),
+    Tick,
+    Later(u64),
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        6 => (0u32..3, 0u8..4).prop_map(|(exchange, user)| Event::Request { exchange, user }),
+        4 => (any::<usize>(), 0u8..8).prop_map(|(call, kind)| Event::Answer { call, kind }),
+        1 => any::<usize>().prop_map(Event::Leave),
+        1 => any::<usize>().prop_map(Event::Unauthorized),
+        1 => Just(Event::Tick),
+        3 => (0u64..60_000).prop_map(Event::Later),
+    ];
+    vec(event, 1..150)
+}
+
+/// Each user's token at each exchange says whose it is.
+fn token_of(exchange: u32, user: u8) -> String {
+    format!("token-{exchange}-{user}")
+}
+
+proptest! {
+    /// Whatever happens in whatever order: who waits is served exactly once, with the token of that
+    /// user and exchange, or leaves; and no two calls for one key are under way at once.
+    #[test]
+    fn everyone_is_served_once_and_with_their_own(events in events()) {
+        let mut engine = engine();
+        let mut now = 0;
+        let mut calls: Vec<(u32, u32, u8)> = Vec::new();
+        let mut waiting: Map<u32, (Key, u32, u8)> = Map::new();
+        let mut used = Vec::new();
+        let (mut next_call, mut next_waiter) = (0, 0);
+        for event in events {
+            let mut completions = Vec::new();
+            match event {
+                Event::Later(millis) => now += millis,
+                Event::Tick => completions = engine.tick(at(now)),
+                Event::Leave(which) => {
+                    let mut waiters: Vec<u32> = waiting.keys().copied().collect();
+                    waiters.sort_unstable();
+                    if let Some(who) = waiters.get(which % waiters.len().max(1)) {
+                        let (key, ..) = waiting.remove(who).unwrap();
+                        engine.leave(&key, |waiter| waiter == who);
+                    }
+                }
+                Event::Unauthorized(which) => {
+                    if !used.is_empty() {
+                        let last = used.len();
+                        engine.unauthorized(&used[which % last], at(now));
+                    }
+                }
+                Event::Answer { call, kind } => {
+                    if !calls.is_empty() {
+                        let (id, exchange, user) = calls.remove(call % calls.len());
+                        let body = issued(&token_of(exchange, user), u64::from(kind) * 60);
+                        let answer = match kind {
+                            0 => Answer::Reset,
+                            1 => Answer::Http(503, None),
+                            2 => Answer::Http(400, Some(br#"{"error":"invalid_grant"}"#)),
+                            3 => Answer::Http(400, Some(br#"{"error":"access_denied"}"#)),
+                            _ => Answer::Http(200, Some(&body)),
+                        };
+                        completions.extend(engine.answered(id, answer, at(now)));
+                    }
+                }
+                Event::Request { exchange, user } => {
+                    next_waiter += 1;
+                    let subject = format!("user-{user}");
+                    match acquire(&mut engine, exchange, &subject, next_waiter, at(now)) {
+                        Acquired::Token { value, used: token, renew } => {
+                            let expected = format!("Bearer {}", token_of(exchange, user));
+                            prop_assert_eq!(value.as_bytes(), expected.as_bytes());
+                            used.push(token);
+                            if let Some(key) = renew {
+                                next_call += 1;
+                                engine.called(next_call, key);
+                                calls.push((next_call, exchange, user));
+                            }
+                        }
+                        Acquired::Join(key) => {
+                            waiting.insert(next_waiter, (key, exchange, user));
+                        }
+                        Acquired::Call(key) => {
+                            next_call += 1;
+                            engine.called(next_call, key.clone());
+                            calls.push((next_call, exchange, user));
+                            waiting.insert(next_waiter, (key, exchange, user));
+                        }
+                        Acquired::Refuse(_) => {}
+                    }
+                }
+            }
+            for completion in completions {
+                for waiter in completion.waiting {
+                    let (_, exchange, user) = waiting.remove(&waiter).expect("served twice");
+                    prop_assert_eq!(completion.exchange, ExchangeId(exchange));
+                    if let Ok(obtained) = &completion.result {
+                        let expected = format!("Bearer {}", token_of(exchange, user));
+                        prop_assert_eq!(obtained.value.as_bytes(), expected.as_bytes());
+                    }
+                }
+            }
+            prop_assert_eq!(engine.waiting, waiting.len());
+            let keys: HashSet<&Key> = engine.calls.values().collect();
+            prop_assert_eq!(keys.len(), engine.calls.len(), "two calls for one key");
+            prop_assert_eq!(engine.calls.len(), engine.flights.len());
+            let renewals = engine.flights.values().filter(|flight| flight.renewal).count();
+            prop_assert_eq!(engine.renewals, renewals);
+        }
+        // In the end the tick leaves nobody waiting.
+        for completion in engine.tick(at(now + 10_000)) {
+            completion.waiting.iter().for_each(|waiter| {
+                waiting.remove(waiter);
+            });
+        }
+        prop_assert!(waiting.is_empty() && engine.flights.is_empty() && engine.calls.is_empty());
+    }
+}
