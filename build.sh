@@ -175,7 +175,7 @@ check_scripts() {
     local scripts=(build.sh .ci/run) script
     while IFS= read -r script; do
         scripts+=("$script")
-    done < <(find tests benches envoy -name '*.sh' -not -path '*/node_modules/*' 2>/dev/null | sort)
+    done < <(find src tests benches -name '*.sh' -not -path '*/node_modules/*' | sort)
     for script in "${scripts[@]}"; do
         bash -n "$script"
     done
