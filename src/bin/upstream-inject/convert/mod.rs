@@ -313,8 +313,7 @@ impl Work {
         self.subject_note(converted, auth_server);
     }
 
-    /// The operator of ToolHive fills in what its converter leaves empty; the RFC, and this filter,
-    /// do not guess.
+    /// ToolHive fills in what the resource leaves empty; the RFC, and this filter, do not guess.
     fn subject_note(&mut self, converted: &[Converted<'_>], auth_server: Option<&AuthServer>) {
         let first = auth_server.and_then(|server| server.upstreams.first());
         let Some(first) = first else {
@@ -323,9 +322,8 @@ impl Work {
         for one in converted {
             if one.strategy.is_exchange_of_identity() {
                 self.notes.push(format!(
-                    "{}: without subjectProviderName the TH-JWT is exchanged. ToolHive's operator \
-                     would fill in its first upstream, {}; write it into the resource if that is \
-                     meant.",
+                    "{}: without subjectProviderName the TH-JWT is exchanged. ToolHive would fill in \
+                     its first upstream, {}; write it into the resource if that is meant.",
                     one.resource.name,
                     serde_json::Value::from(first.as_str())
                 ));

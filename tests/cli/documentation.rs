@@ -1,0 +1,98 @@
+//! The documentation is run: every command line that begins with the tool, and every file it is said
+//! to write.
+
+use crate::golden;
+use crate::tool::{Workbench, run_in};
+use std::path::Path;
+
+/// The pages with commands to run, from the repository's root.
+const PAGES: [&str; 4] = [
+    "docs/targets/envoy.md",
+    "docs/targets/envoy-gateway.md",
+    "docs/targets/istio.md",
+    "docs/MIGRATION.md",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn page(name: &str) -> String {
+    std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The commands of a page, continued lines joined.
+fn commands(page: &str) -> Vec<String> {
+    page.replace("\\\n", " ")
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("$ dist/upstream-inject "))
+        .map(|command| {
+            command
+                .split("  #")
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn every_command_works_and_writes_the_file_that_is_there() {
+    let mut written = 0;
+    for name in PAGES {
+        let commands = commands(&page(name));
+        assert!(!commands.is_empty(), "{name} shows no command");
+        for command in commands {
+            let (command, file) = match command.split_once(" > ") {
+                Some((command, file)) => (command.to_owned(), Some(file.trim().to_owned())),
+                None => (command, None),
+            };
+            let arguments: Vec<&str> = command.split_whitespace().collect();
+            let run = run_in(root(), &arguments, b"", &[]);
+            assert_eq!(run.code, 0, "{name}: {command}\n{run:#?}");
+            if let Some(file) = file {
+                golden::compare(&file, &run.stdout);
+                written += 1;
+            }
+        }
+    }
+    assert!(written >= 3, "one file for each target");
+}
+
+/// What a page calls a configuration is one.
+#[test]
+fn every_configuration_shown_passes_check() {
+    let mut checked = 0;
+    for name in PAGES {
+        for block in page(name).split("```yaml\n").skip(1) {
+            let block = block.split("```").next().unwrap_or_default();
+            if block.starts_with("authServer:") || block.starts_with("outgoingAuth:") {
+                let run = Workbench::with("c.yaml", block).run(&["check", "c.yaml"]);
+                assert_eq!(run.code, 0, "{name}: {run:#?}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 0);
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for name in PAGES {
+        let directory = root().join(name);
+        let directory = directory.parent().expect("in a directory");
+        for link in page(name).split("](").skip(1) {
+            let target = link.split([')', '#']).next().unwrap_or_default();
+            if !target.is_empty() && !target.contains("://") {
+                assert!(directory.join(target).exists(), "{name}: {target}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_json_schema_in_envoy_is_current() {
+    let run = Workbench::new().run(&["schema"]).expect(0);
+    golden::compare("envoy/upstream-inject.schema.json", &run.stdout);
+}

@@ -1,0 +1,17 @@
+//! The command-line tool, as an operator uses it: the real binary, real files, exit codes, and what
+//! it prints.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+
+mod bad_input;
+mod check;
+mod convert;
+mod documentation;
+mod golden;
+mod render;
+mod tool;
