@@ -33,6 +33,6 @@ pub use counterpart::{Counterpart, Program, mcp_client};
 pub use echo::{Echo, EventStream, Recorded};
 pub use envoy::{Envoy, EnvoyOptions};
 pub use identity_token::IdentityIssuer;
-pub use paths::{artifact, repository};
+pub use paths::{artifact, repository, scratch};
 pub use runtime::{eventually, run, wait_for};
 pub use sts::{Answer, Sts, StsRequest};

@@ -21,7 +21,10 @@ pub fn artifact() -> PathBuf {
 
 /// A fresh directory under `target/bed`, named after this process. Directories of processes that
 /// are gone are removed on the way.
-pub(crate) fn scratch(name: &str) -> std::io::Result<PathBuf> {
+///
+/// # Errors
+/// It cannot be made.
+pub fn scratch(name: &str) -> std::io::Result<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let base = target
         .unwrap_or_else(|| repository().join("target"))

@@ -141,7 +141,7 @@ fn invitation(scene: &Scene, cast: &Cast) -> String {
         ));
     }
     text.push_str(&format!(
-        "\n  curl -s http://{}/stats?filter=upstream_inject    # the filter's counters\n  tail {}/stdout    # access log\n",
+        "\n  curl -s 'http://{}/stats?filter=upstream_inject'    # the filter's counters\n  tail {}/stdout    # access log\n",
         scene.envoy.admin_address(),
         scene.envoy.directory().display(),
     ));

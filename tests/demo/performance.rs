@@ -302,7 +302,7 @@ fn shorten(value: &str) -> String {
         .split_once(' ')
         .map_or(("", value), |(scheme, token)| (scheme, token));
     let characters: Vec<char> = token.chars().collect();
-    let short: String = if characters.len() > 20 {
+    let short: String = if characters.len() > 18 {
         let start: String = characters.iter().take(12).collect();
         let end: String = characters.iter().skip(characters.len() - 4).collect();
         format!("{start}…{end}")

@@ -18,6 +18,7 @@ mod selection;
 mod shipped;
 mod strategies;
 mod traffic;
+mod updates;
 
 use bed::{envoy, run};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -33,6 +34,7 @@ fn main() {
         placement::trials(),
         traffic::trials(),
         configurations::trials(),
+        updates::trials(),
         shipped::trials(),
         real_sts::trials(),
         real_mcp::trials(),
