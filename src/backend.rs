@@ -27,7 +27,8 @@ pub struct Backend {
 /// All backends of a configuration.
 pub struct Backends {
     from: BackendFrom,
-    listed: HashMap<Box<str>, Rc<Backend>, FixedState>,
+    /// By the name's bytes, as the host hands them over.
+    listed: HashMap<Box<[u8]>, Rc<Backend>, FixedState>,
     default: Option<Rc<dyn Strategy>>,
     unlisted: RefCell<HashMap<Box<str>, Rc<Backend>, FixedState>>,
     by_id: RefCell<Vec<Rc<Backend>>>,
@@ -64,7 +65,7 @@ impl Backends {
             .into_iter()
             .map(|(name, strategy)| {
                 let backend = register(&by_id, &name, Some(strategy.into()));
-                (name, backend)
+                (name.into(), backend)
             })
             .collect();
         Self {
@@ -122,13 +123,12 @@ impl Backends {
     }
 
     fn named(&self, name: &[u8]) -> Rc<Backend> {
-        // A configured name is UTF-8, so a name that is not cannot be listed.
-        let Ok(name) = std::str::from_utf8(name) else {
-            return Rc::clone(&self.others);
-        };
         if let Some(backend) = self.listed.get(name) {
             return Rc::clone(backend);
         }
+        let Ok(name) = std::str::from_utf8(name) else {
+            return Rc::clone(&self.others);
+        };
         let mut unlisted = self.unlisted.borrow_mut();
         if let Some(backend) = unlisted.get(name) {
             return Rc::clone(backend);

@@ -6,6 +6,9 @@ use std::rc::Rc;
 /// The longest token that is ever sent, in bytes.
 pub const MAX_TOKEN_LEN: usize = 16_384;
 
+/// What stands before the token in a header (RFC 6750 §2.1).
+pub const SCHEME: &[u8] = b"Bearer ";
+
 /// A token that may stand in an `authorization` header and in a form: 1 to [`MAX_TOKEN_LEN`]
 /// characters of visible ASCII without `"`, `,`, `;` and `\`.
 ///
@@ -31,9 +34,18 @@ impl BearerToken {
         &self.0
     }
 
+    /// The value `Bearer <token>` of a header, made of the token where it lies: without a copy, if
+    /// there is room for [`SCHEME`] behind it.
+    pub fn into_value_bytes(self) -> Vec<u8> {
+        let mut bytes = self.0;
+        bytes.extend_from_slice(SCHEME);
+        bytes.rotate_right(SCHEME.len());
+        bytes
+    }
+
     /// The value `Bearer <token>` of a header.
     pub fn to_value(&self) -> BearerValue {
-        BearerValue([b"Bearer ", self.as_bytes()].concat().into())
+        BearerValue([SCHEME, self.as_bytes()].concat().into())
     }
 
     /// The token of a whole `authorization` field: exactly one credential of the scheme `Bearer`
@@ -171,6 +183,16 @@ mod tests {
                     prop_assert!(field.ends_with(token.as_bytes()));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_header_value_is_the_scheme_and_the_token() {
+        for token in ["a", "gho_abc", &"x".repeat(MAX_TOKEN_LEN)] {
+            let token = BearerToken::new(token.into()).unwrap();
+            let value = [b"Bearer ", token.as_bytes()].concat();
+            assert_eq!(token.to_value().as_bytes(), value);
+            assert_eq!(token.into_value_bytes(), value);
         }
     }
 

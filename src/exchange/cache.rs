@@ -26,10 +26,20 @@ pub struct Key(Rc<[u8]>);
 
 impl Key {
     /// The key of exchanging `subject` as `exchange` says.
-    pub fn new(exchange: ExchangeId, mut subject: Vec<u8>) -> Self {
+    pub fn new(exchange: ExchangeId, subject: Vec<u8>) -> Self {
+        Self::from_bytes(Self::bytes(exchange, subject))
+    }
+
+    /// The bytes of that key: enough to look an entry up, which then lends its own key.
+    pub fn bytes(exchange: ExchangeId, mut subject: Vec<u8>) -> Vec<u8> {
         // The id has a fixed width and stands last: no two pairs give the same bytes.
         subject.extend_from_slice(&exchange.0.to_le_bytes());
-        Self(subject.into())
+        subject
+    }
+
+    /// The key of these [`Key::bytes`].
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
     }
 
     /// The exchange.
@@ -65,6 +75,8 @@ impl fmt::Debug for Key {
 /// A token in hand.
 #[derive(Clone, Debug)]
 pub struct Held {
+    /// The key it is held under.
+    pub key: Key,
     /// The header value.
     pub value: BearerValue,
     /// Tells this token from an earlier or later one of the same key.
@@ -130,7 +142,7 @@ impl TokenCache {
     }
 
     /// Looks `key` up.
-    pub fn get(&mut self, key: &Key, now: Time) -> Lookup<'_> {
+    pub fn get(&mut self, key: &impl Borrow<[u8]>, now: Time) -> Lookup<'_> {
         let refresh = self.policy.refresh_ahead;
         match self.entries.get_mut::<[u8]>(key.borrow()) {
             Some(Entry::Held(held)) if held.is_usable(now) => {
@@ -169,6 +181,7 @@ impl TokenCache {
         };
         self.serials = self.serials.wrapping_add(1);
         let mut held = Held {
+            key: key.clone(),
             value,
             serial: self.serials,
             obtained: now,
@@ -256,8 +269,8 @@ impl TokenCache {
             if held.fit(&self.policy, 0.0) && held.is_usable(now) && self.policy.max_entries > 0 {
                 self.serials = self.serials.wrapping_add(1);
                 held.serial = self.serials;
-                let key = Key::new(exchange, key.subject().to_vec());
-                self.insert(key, Entry::Held(held));
+                held.key = Key::new(exchange, key.subject().to_vec());
+                self.insert(held.key.clone(), Entry::Held(held));
             }
         }
     }

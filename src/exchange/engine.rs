@@ -7,7 +7,7 @@
 use super::Exchange;
 use super::answer::{Answer, ExpiresIn, Failure, FailureKind, Issued, StsError, judge};
 use super::breaker::{Breaker, whole_seconds};
-use super::cache::{Key, Lookup, TokenCache};
+use super::cache::{Held, Key, Lookup, TokenCache};
 use super::jwt;
 use super::request::TokenRequest;
 use crate::plan::{CachePolicy, ExchangeId};
@@ -99,6 +99,15 @@ pub struct Used {
     serial: u64,
 }
 
+impl Used {
+    fn of(held: &Held) -> Self {
+        Self {
+            key: held.key.clone(),
+            serial: held.serial,
+        }
+    }
+}
+
 /// How a call ended, for everyone who waited for it.
 #[derive(Debug)]
 pub struct Completion<W> {
@@ -185,27 +194,20 @@ impl<W> Engine<W> {
         waiter: impl FnOnce() -> W,
         now: Time,
     ) -> Acquired {
-        let key = Key::new(exchange, subject.into_bytes());
+        let key = Key::bytes(exchange, subject.into_bytes());
         match self.cache.get(&key, now) {
             Lookup::Held(held) => Acquired::Token {
                 value: held.value.clone(),
-                used: Used {
-                    serial: held.serial,
-                    key,
-                },
+                used: Used::of(held),
                 renew: None,
             },
             Lookup::HeldRenew(held) => {
-                let (value, serial) = (held.value.clone(), held.serial);
-                let renew = self.start_renewal(&key, on_behalf_of, now);
-                Acquired::Token {
-                    value,
-                    used: Used { key, serial },
-                    renew,
-                }
+                let (value, used) = (held.value.clone(), Used::of(held));
+                let renew = self.start_renewal(&used.key, on_behalf_of, now);
+                Acquired::Token { value, used, renew }
             }
             Lookup::Refused(error) => Acquired::Refuse(Stop::RefusedBefore(error)),
-            Lookup::Nothing => self.wait(key, on_behalf_of, waiter, now),
+            Lookup::Nothing => self.wait(Key::from_bytes(key), on_behalf_of, waiter, now),
         }
     }
 

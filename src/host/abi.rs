@@ -6,6 +6,8 @@
 
 use crate::attributes::{Attribute, AttributePath, Attributes};
 use crate::time::Time;
+use crate::token::SCHEME;
+use std::alloc::Layout;
 use std::ptr::null_mut;
 use std::time::Duration;
 
@@ -290,6 +292,19 @@ fn buffer(buffer: u32, size: usize) -> Result<Vec<u8>, Status> {
     take(|value, taken| unsafe { proxy_get_buffer_bytes(buffer, 0, size, value, taken) })
 }
 
+/// What the host hands over has this much room behind it, so that a token becomes the value of a
+/// header, or the key of a cache, where it lies.
+const SPARE: usize = SCHEME.len();
+
+/// Memory for `size` bytes that the host is about to hand over; null if there is none.
+pub fn allocate(size: usize) -> *mut u8 {
+    match Layout::array::<u8>(size.saturating_add(SPARE)) {
+        // Never of size zero.
+        Ok(layout) => unsafe { std::alloc::alloc(layout) },
+        Err(_) => null_mut(),
+    }
+}
+
 /// Runs a host function that hands over memory, and takes the memory.
 fn take(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
     let mut data: *mut u8 = null_mut();
@@ -298,9 +313,8 @@ fn take(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, S
     if data.is_null() {
         return Ok(Vec::new());
     }
-    // The host got this memory from `proxy_on_memory_allocate`, which gives out boxed slices of
-    // exactly the size asked for, and leaves it to us.
-    Ok(unsafe { Vec::from_raw_parts(data, size, size) })
+    // The host got this memory from `allocate`, and leaves it to us.
+    Ok(unsafe { Vec::from_raw_parts(data, size, size.saturating_add(SPARE)) })
 }
 
 /// The form in which the host takes header fields.

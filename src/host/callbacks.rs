@@ -5,12 +5,12 @@
 //! callback that is not there. The SDK's dispatcher would look each stream up in two hash maps, box
 //! a context for it, and tie an STS call to the stream that happened to start it: half a
 //! microsecond a request, and an answer lost when that stream ends. What is left of the SDK is
-//! start-up, memory for what the host hands over, and logging.
+//! start-up and logging.
 
 // `proxy_wasm::main!` writes `_initialize` without a doc comment.
 #![allow(missing_docs)]
 
-use super::{plugins, root, streams};
+use super::{abi, plugins, root, streams};
 use proxy_wasm::types::LogLevel;
 
 const CONTINUE: u32 = 0;
@@ -19,6 +19,12 @@ const PAUSE: u32 = 1;
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Trace);
 }}
+
+/// The host wants memory for `size` bytes that it hands over.
+#[unsafe(no_mangle)]
+pub extern "C" fn upstream_inject_on_memory_allocate(size: usize) -> *mut u8 {
+    abi::allocate(size)
+}
 
 /// A plugin (`root` is 0) or a stream of the plugin `root` begins.
 #[unsafe(no_mangle)]

@@ -51,7 +51,7 @@ impl Plugin {
                 self.count(backend.id, Counter::Sts(StsResult::CacheHit));
                 streams::set_part(context, Part::Used(used));
                 let credential = Credential::BearerIn(header, value);
-                let goes_on = self.forward(backend, &credential, Outcome::Exchanged);
+                let goes_on = self.forward(backend, credential, Outcome::Exchanged);
                 if let Some(key) = renew {
                     self.call(key);
                 }
@@ -162,7 +162,7 @@ impl Plugin {
                 let part = obtained.used.clone().map_or(Part::None, Part::Used);
                 streams::set_part(waiter.context, part);
                 let credential = Credential::BearerIn(&waiter.header, obtained.value.clone());
-                if self.forward(&waiter.backend, &credential, Outcome::Exchanged)
+                if self.forward(&waiter.backend, credential, Outcome::Exchanged)
                     && abi::resume_request().is_err()
                 {
                     debug!("a waiting request could not be resumed: its stream has ended");

@@ -59,11 +59,11 @@ impl Plugin {
         let backend = match self.backends.destination(&HostAttributes) {
             Destination::Backend(backend) => backend,
             // If even that fails, the request waits for Envoy's own timeout.
-            Destination::Envoy => return set_credential(&Credential::None),
+            Destination::Envoy => return set_credential(Credential::None),
         };
         let request = Request::new(&self.identity, &HostAttributes);
         match decide(&backend, &request) {
-            Decision::Forward(credential, outcome) => self.forward(&backend, &credential, outcome),
+            Decision::Forward(credential, outcome) => self.forward(&backend, credential, outcome),
             Decision::Exchange {
                 exchange,
                 subject,
@@ -77,7 +77,7 @@ impl Plugin {
     pub(super) fn forward(
         &self,
         backend: &Backend,
-        credential: &Credential<'_>,
+        credential: Credential<'_>,
         outcome: Outcome,
     ) -> bool {
         if !set_credential(credential) {
@@ -167,7 +167,7 @@ impl Plugin {
 
 /// Removes every inbound `authorization`, and sets what the request goes on with. False if the
 /// host did not do it.
-fn set_credential(credential: &Credential<'_>) -> bool {
+fn set_credential(credential: Credential<'_>) -> bool {
     let strip = || abi::remove_header(Map::Request, AUTHORIZATION).is_ok();
     // Replacing acts on every field of the name, so that it strips as well.
     let replace = |name: &str, value: &[u8]| {
@@ -175,7 +175,7 @@ fn set_credential(credential: &Credential<'_>) -> bool {
     };
     match credential {
         Credential::None => strip(),
-        Credential::Bearer(token) => replace(AUTHORIZATION, token.to_value().as_bytes()),
+        Credential::Bearer(token) => replace(AUTHORIZATION, &token.into_value_bytes()),
         Credential::BearerIn(name, value) => replace(name, value.as_bytes()),
         Credential::Header(name, value) => replace(name, value.reveal().as_bytes()),
     }

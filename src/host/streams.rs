@@ -2,9 +2,9 @@
 
 use crate::exchange::cache::Key;
 use crate::exchange::engine::Used;
-use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use std::cell::RefCell;
+use std::hash::{BuildHasher, Hasher};
 
 /// What is known of a stream.
 pub struct Stream {
@@ -25,8 +25,37 @@ pub enum Part {
 }
 
 thread_local! {
-    static STREAMS: RefCell<HashMap<u32, Stream, FixedState>> =
-        const { RefCell::new(HashMap::with_hasher(FixedState::with_seed(0))) };
+    static STREAMS: RefCell<HashMap<u32, Stream, Spread>> =
+        const { RefCell::new(HashMap::with_hasher(Spread(0))) };
+}
+
+/// Spreads the ids of streams over the table, with one multiplication (Fibonacci hashing): the host
+/// counts them up, so that nobody can choose ones that collide.
+#[derive(Clone, Copy)]
+struct Spread(u64);
+
+impl BuildHasher for Spread {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        *self
+    }
+}
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, id: u32) {
+        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// A stream of the plugin `root` begins.

@@ -20,8 +20,9 @@ pub(crate) const EXPORTS: &[Export] = &[
         "proxy_abi_version_0_2_1",
         "names the ABI; Envoy refuses a module without it",
     ),
-    Export::same(
+    Export::own(
         "proxy_on_memory_allocate",
+        "upstream_inject_on_memory_allocate",
         "the host allocates what it hands over",
     ),
     Export::own(

@@ -15,7 +15,6 @@ while [ $# -gt 0 ]; do
     case "$1" in
         --export)
             case "$2" in
-                proxy_on_memory_allocate) arguments+=("$1" "$2") ;;
                 proxy_on_*) ;;
                 *) arguments+=("$1" "$2") ;;
             esac

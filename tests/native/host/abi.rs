@@ -14,7 +14,7 @@ const HISTOGRAM: u32 = 2;
 
 unsafe extern "C" {
     /// The filter's own: everything that it is handed lives in memory that it gave out.
-    safe fn proxy_on_memory_allocate(size: usize) -> *mut u8;
+    safe fn upstream_inject_on_memory_allocate(size: usize) -> *mut u8;
 }
 
 /// What the filter points at.
@@ -36,7 +36,7 @@ unsafe fn text(data: *const u8, size: usize) -> String {
 unsafe fn give(value: &[u8], data: *mut *mut u8, size: *mut usize) {
     let memory = match value.len() {
         0 => std::ptr::null_mut(),
-        length => proxy_on_memory_allocate(length),
+        length => upstream_inject_on_memory_allocate(length),
     };
     unsafe {
         std::ptr::copy_nonoverlapping(value.as_ptr(), memory, value.len());
