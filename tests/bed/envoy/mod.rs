@@ -2,19 +2,20 @@
 //! dropped, and gone with this process however that ends.
 
 mod admin;
+mod evidence;
 mod process;
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{LazyLock, Mutex};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::runtime::wait_for;
 use crate::{paths, repository};
+pub use evidence::search_canaries;
 use process::Process;
 
 /// How an Envoy is started.
@@ -94,11 +95,7 @@ impl Envoy {
             .become_ready()
             .await
             .map_err(|error| format!("{error}\n{}", envoy.log_tail(60)))?;
-        STARTED.lock().expect("no panic in here").push(Started {
-            name: envoy.name.clone(),
-            directory: envoy.directory.clone(),
-            admin: envoy.admin,
-        });
+        evidence::remember(&envoy.name, &envoy.directory, envoy.admin);
         Ok(envoy)
     }
 
@@ -211,13 +208,13 @@ impl Envoy {
     /// Envoy's log so far.
     #[must_use]
     pub fn log(&self) -> String {
-        lossy(&self.directory.join("envoy.log"))
+        evidence::lossy(&self.directory.join("envoy.log"))
     }
 
     /// The lines of the access log that the bed's configurations write to stdout, as JSON.
     #[must_use]
     pub fn access_log(&self) -> Vec<Value> {
-        lossy(&self.directory.join("stdout"))
+        evidence::lossy(&self.directory.join("stdout"))
             .lines()
             .filter_map(|line| serde_json::from_str(line).ok())
             .collect()
@@ -250,40 +247,19 @@ impl Envoy {
     /// The end of its log and of what it wrote to stderr, for a message about a failure.
     #[must_use]
     pub fn log_tail(&self, lines: usize) -> String {
-        log_tail(&self.name, &self.directory, lines)
-    }
-}
-
-impl Envoy {
-    /// Leaves the stats beside the logs, for the canary search after Envoy's end.
-    fn keep_stats(&self) {
-        for page in STATS_PAGES {
-            if let Ok(answer) = admin::get_blocking(self.admin, page) {
-                let file = std::fs::OpenOptions::new()
-                    .create(true)
-                    .append(true)
-                    .open(self.directory.join("stats"));
-                // Without it the search still has the logs.
-                let _ = file.and_then(|mut file| file.write_all(&answer));
-            }
-        }
+        evidence::log_tail(&self.name, &self.directory, lines)
     }
 }
 
 impl Drop for Envoy {
     fn drop(&mut self) {
-        self.keep_stats();
+        evidence::keep_stats(self.admin, &self.directory);
         self.process.stop();
         if std::thread::panicking() {
             eprintln!("{}", self.log_tail(40));
         }
-        let remembered = STARTED.lock().is_ok_and(|started| {
-            started
-                .iter()
-                .any(|other| other.directory == self.directory)
-        });
         // The logs of an Envoy that served stay until the canary search has read them.
-        if !remembered && !std::thread::panicking() {
+        if !evidence::is_remembered(&self.directory) && !std::thread::panicking() {
             let _ = std::fs::remove_dir_all(&self.directory);
         }
     }
@@ -307,61 +283,6 @@ impl Verdict {
             .filter_map(|line| line.find("config: ").map(|start| line[start..].trim_end()))
             .collect()
     }
-}
-
-/// An Envoy that was started by this process and may still run.
-#[derive(Clone)]
-pub(crate) struct Started {
-    pub(crate) name: String,
-    pub(crate) directory: PathBuf,
-    pub(crate) admin: SocketAddr,
-}
-
-/// Where stats are, in every form in which Envoy gives them out.
-const STATS_PAGES: [&str; 3] = ["/stats", "/stats/prometheus", "/clusters"];
-
-static STARTED: Mutex<Vec<Started>> = Mutex::new(Vec::new());
-
-/// Looks for canaries in everything that the Envoys of this process have logged so far, and in
-/// their stats, which an Envoy that has been stopped has left behind. Each finding names the place and shows the line.
-///
-/// Not looked at: `/config_dump`, which repeats the operator's configuration, inline secrets
-/// included. That is why secrets belong into environment variables.
-///
-/// Answers with how many places were searched, so that a search of nothing is not taken for a clean
-/// one.
-pub async fn search_canaries() -> (usize, Vec<String>) {
-    let started = STARTED.lock().expect("no panic in here").clone();
-    let mut searched = 0;
-    let mut findings = Vec::new();
-    for envoy in started {
-        let mut places = Vec::new();
-        for file in ["envoy.log", "stdout", "stderr", "stats"] {
-            places.push((file, lossy(&envoy.directory.join(file))));
-        }
-        for page in STATS_PAGES {
-            if let Ok(reply) = admin::get(envoy.admin, page).await {
-                places.push((page, reply.body));
-            }
-        }
-        for (place, text) in places {
-            searched += usize::from(!text.is_empty());
-            if let Some(line) = crate::canary::find(&text) {
-                findings.push(format!("{}, {place}: {line}", envoy.name));
-            }
-        }
-    }
-    (searched, findings)
-}
-
-/// The ends of the logs of all Envoys of this process, newest last.
-#[must_use]
-pub fn all_log_tails(lines: usize) -> String {
-    let started = STARTED.lock().expect("no panic in here").clone();
-    started
-        .iter()
-        .map(|envoy| log_tail(&envoy.name, &envoy.directory, lines))
-        .collect()
 }
 
 /// The Envoy binary, found or installed by `tests/install-envoy.sh`, once per process.
@@ -390,26 +311,4 @@ fn write_config(directory: &Path, config: &str) -> Result<PathBuf, String> {
     let path = directory.join("envoy.yaml");
     std::fs::write(&path, config).map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(path)
-}
-
-fn lossy(path: &Path) -> String {
-    std::fs::read(path)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default()
-}
-
-fn log_tail(name: &str, directory: &Path, lines: usize) -> String {
-    let mut text = format!(
-        "--- the end of Envoy's log ({name}, {})\n",
-        directory.display()
-    );
-    for file in ["envoy.log", "stderr"] {
-        let content = lossy(&directory.join(file));
-        let all: Vec<&str> = content.lines().collect();
-        for line in all.iter().skip(all.len().saturating_sub(lines)) {
-            text.push_str(line);
-            text.push('\n');
-        }
-    }
-    text
 }
