@@ -19,3 +19,4 @@ mod observing;
 mod refusals;
 mod reload;
 mod strategies;
+mod strays;

@@ -9,16 +9,49 @@ use std::panic;
 use std::sync::Once;
 use std::thread;
 use std::time::Duration;
-use upstream_inject::host::callbacks;
+use upstream_inject::host::callbacks as filter;
 
 const CONTINUE: u32 = 0;
+/// The filter's callbacks, entered as a host enters them: from outside, so that the optimizer cannot
+/// merge them with what calls them.
+mod call {
+    use super::filter;
+    use std::hint::black_box;
+
+    pub fn on_context_create(context: u32, root: u32) {
+        black_box(filter::upstream_inject_on_context_create as extern "C" fn(_, _))(context, root);
+    }
+
+    pub fn on_configure(root: u32, size: usize) -> u32 {
+        black_box(filter::upstream_inject_on_configure as extern "C" fn(_, _) -> _)(root, size)
+    }
+
+    pub fn on_tick(root: u32) {
+        black_box(filter::upstream_inject_on_tick as extern "C" fn(_))(root);
+    }
+
+    pub fn on_delete(context: u32) {
+        black_box(filter::upstream_inject_on_delete as extern "C" fn(_))(context);
+    }
+
+    pub fn on_request_headers(context: u32, fields: u32, end: u32) -> u32 {
+        let callback = filter::upstream_inject_on_request_headers as extern "C" fn(_, _, _) -> _;
+        black_box(callback)(context, fields, end)
+    }
+
+    pub fn on_http_call_response(root: u32, call: u32, fields: u32, body_size: usize) {
+        let callback = filter::upstream_inject_on_http_call_response;
+        black_box(callback as extern "C" fn(_, _, _, _, u32))(root, call, fields, body_size, 0);
+    }
+}
+
 /// When tests begin: late in 2023, in nanoseconds.
 const START: u64 = 1_700_000_000_000_000_000;
 
 /// Runs `test` in an Envoy worker of its own.
 pub fn worker<R: Send>(test: impl FnOnce(&Envoy) -> R + Send) -> R {
     let run = || {
-        let envoy = Envoy::start();
+        let envoy = Envoy::start(Level::Trace);
         let result = test(&envoy);
         envoy.check();
         drop(envoy);
@@ -43,19 +76,20 @@ pub fn worker<R: Send>(test: impl FnOnce(&Envoy) -> R + Send) -> R {
 pub struct Envoy(());
 
 impl Envoy {
-    /// Starts the VM of this thread.
-    pub fn start() -> Self {
+    /// Starts the VM of this thread, in an Envoy that logs from `level` on. (The filter keeps what it
+    /// is told in a static of the process: workers of one process must agree.)
+    pub fn start(level: Level) -> Self {
         static FIRST: Once = Once::new();
         FIRST.call_once(|| {
             // The SDK installs a panic hook for the VM, which would swallow what a test says.
             let hook = panic::take_hook();
-            callbacks::_initialize();
+            filter::_initialize();
             panic::set_hook(hook);
         });
-        callbacks::_initialize();
+        filter::_initialize();
         host(|host| {
             host.now = START;
-            host.log_level = Level::Trace as u32;
+            host.log_level = level as u32;
         });
         Self(())
     }
@@ -72,9 +106,7 @@ impl Envoy {
     pub fn configure(&self, configuration: &[u8]) -> Option<Plugin> {
         let root = new_context();
         host(|host| host.roots.insert(root));
-        enter(root, || {
-            callbacks::upstream_inject_on_context_create(root, 0)
-        });
+        enter(root, || call::on_context_create(root, 0));
         let plugin = Plugin { root };
         plugin.configure(configuration).then_some(plugin)
     }
@@ -184,6 +216,15 @@ impl Envoy {
         host(|host| host.copied)
     }
 
+    /// Callbacks of contexts that do not exist, or no longer.
+    pub fn stray_callbacks(&self, context: u32) {
+        enter(context, || call::on_tick(context));
+        enter(context, || call::on_delete(context));
+        enter(context, || call::on_http_call_response(context, 1, 1, 0));
+        let action = enter(context, || call::on_request_headers(context, 1, 1));
+        assert_ne!(action, CONTINUE, "nothing is forwarded that is not known");
+    }
+
     /// What holds for every test: the filter did nothing that Envoy would refuse or that would
     /// trap, and no token or secret is in a log line, a metric's name, a local reply or a filter
     /// state; no request that went on carries the TH-JWT or an `authorization` field twice.
@@ -286,9 +327,7 @@ impl Plugin {
             filter_state: BTreeMap::new(),
         };
         host(|host| host.streams.insert(context, stream));
-        enter(context, || {
-            callbacks::upstream_inject_on_context_create(context, self.root)
-        });
+        enter(context, || call::on_context_create(context, self.root));
         Stream { context }
     }
 
@@ -296,14 +335,14 @@ impl Plugin {
     pub fn configure(self, configuration: &[u8]) -> bool {
         host(|host| host.configuration = configuration.to_vec());
         let accepted = enter(self.root, || {
-            callbacks::upstream_inject_on_configure(self.root, configuration.len())
+            call::on_configure(self.root, configuration.len())
         });
         accepted != 0
     }
 
     /// The timer goes off.
     pub fn tick(self) {
-        enter(self.root, || callbacks::upstream_inject_on_tick(self.root));
+        enter(self.root, || call::on_tick(self.root));
     }
 
     /// How often the timer goes off.
@@ -314,9 +353,7 @@ impl Plugin {
 
     /// The plugin ends.
     pub fn end(self) {
-        enter(self.root, || {
-            callbacks::upstream_inject_on_delete(self.root)
-        });
+        enter(self.root, || call::on_delete(self.root));
         host(|host| host.roots.remove(&self.root));
     }
 }
@@ -327,13 +364,7 @@ impl Call {
         host(|host| host.answer = Some(answer.clone()));
         let count = u32::try_from(answer.headers.len()).unwrap();
         enter(self.root, || {
-            callbacks::upstream_inject_on_http_call_response(
-                self.root,
-                self.id,
-                count,
-                answer.body.len(),
-                0,
-            );
+            call::on_http_call_response(self.root, self.id, count, answer.body.len());
         });
         host(|host| host.answer = None);
     }
@@ -495,7 +526,7 @@ impl Stream {
     pub fn headers(self) {
         let count = self.with(|stream| u32::try_from(stream.request.len()).unwrap());
         let action = enter(self.context, || {
-            callbacks::upstream_inject_on_request_headers(self.context, count, 1)
+            call::on_request_headers(self.context, count, 1)
         });
         self.with(|stream| match action {
             CONTINUE => stream.went_on = true,
@@ -567,9 +598,7 @@ impl Stream {
         if !thread::panicking() {
             self.with(|stream| check_stream(stream));
         }
-        enter(self.context, || {
-            callbacks::upstream_inject_on_delete(self.context)
-        });
+        enter(self.context, || call::on_delete(self.context));
         host(|host| host.streams.remove(&self.context));
     }
 

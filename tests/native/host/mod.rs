@@ -14,8 +14,9 @@ mod packed;
 mod properties;
 mod state;
 
+#[allow(unused_imports, reason = "not every test target uses all of it")]
 pub use drive::{Envoy, Outcome, Plugin, Reply, Request, Stream, worker};
-#[allow(unused_imports, reason = "not every test target scripts the STS")]
+#[allow(unused_imports, reason = "not every test target uses all of it")]
 pub use state::{Answer, Call, Level, Sent, status};
 
 /// Every token and secret of a test contains this, so that a search for it finds each place they
