@@ -198,7 +198,7 @@ fn obviously_accepted(body: &[u8], requested: Option<&str>) -> Option<String> {
     let issued = text("issued_token_type")?;
     let accepted = (1..=16_384).contains(&token.len())
         && token.chars().all(sendable)
-        && text("token_type")?.to_ascii_lowercase() == "bearer"
+        && text("token_type")?.eq_ignore_ascii_case("bearer")
         && !issued.is_empty()
         && requested.is_none_or(|requested| requested == issued);
     accepted.then(|| token.to_owned())
