@@ -16,6 +16,7 @@ mod host;
 mod host_calls;
 mod identity;
 mod observing;
+mod readers;
 mod refusals;
 mod reload;
 mod strategies;
