@@ -183,8 +183,8 @@ mod tests {
     fn a_new_import_is_an_error_that_names_it() {
         let mut module = linked("");
         let grpc = module.imports.get_func("env", "proxy_grpc_call").unwrap();
-        module.exports.remove("proxy_on_tick").unwrap();
-        module.exports.add("proxy_on_tick", grpc);
+        module.exports.remove("upstream_inject_on_tick").unwrap();
+        module.exports.add("upstream_inject_on_tick", grpc);
         let error = finish(&module.emit_wasm(), &stamp()).unwrap_err();
         assert!(error.to_string().contains("env.proxy_grpc_call"), "{error}");
     }

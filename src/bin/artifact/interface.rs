@@ -150,7 +150,7 @@ pub(crate) fn is_import(name: &str) -> bool {
 
 /// The names for Envoy's `capability_restriction_config.allowed_capabilities`, sorted: the functions
 /// that the host hands to a VM and the callbacks that it would call, by name without module.
-/// (`_initialize` and the ABI's name it takes unasked.)
+/// (`_initialize`, the allocator and the ABI's name it takes unasked.)
 ///
 /// The list must be whole: without `proxy_on_request_headers` or `proxy_on_configure` in it, Envoy
 /// never calls the filter, says nothing, and requests go by unchanged.
@@ -161,6 +161,6 @@ pub(crate) fn capabilities() -> BTreeSet<&'static str> {
     let callbacks = EXPORTS
         .iter()
         .map(|export| export.name)
-        .filter(|name| name.starts_with("proxy_on_"));
+        .filter(|name| name.starts_with("proxy_on_") && *name != "proxy_on_memory_allocate");
     functions.chain(callbacks).collect()
 }
