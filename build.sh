@@ -216,9 +216,15 @@ demo() {
 bench() {
     build
     step "the benchmark"
-    CARGO_TARGET_DIR="$CARGO_TARGET_DIR/floor" cargo build --quiet --locked --release \
-        --target "$WASM_TARGET" --manifest-path benches/floor/Cargo.toml
+    build_floor floor
+    build_floor floor-contexts --features contexts
     in_envoy cargo run --quiet --locked --profile tools --package upstream-inject-bench -- "$@"
+}
+
+# Builds the least that a wasm filter can do: what the filter is measured against.
+build_floor() {
+    CARGO_TARGET_DIR="$CARGO_TARGET_DIR/$1" cargo build --quiet --locked --release \
+        --target "$WASM_TARGET" --manifest-path benches/floor/Cargo.toml "${@:2}"
 }
 
 package() {

@@ -136,8 +136,8 @@ pub fn header_mutation() -> Value {
 }
 
 /// The floor filter (`benches/floor`), making these reads; the last one is that of the token.
-pub fn floor(wasm: &Path, reads: &[&str]) -> Value {
-    wasm_filter(wasm, &format!("floor-{}", reads.len()), &reads.join("\n"))
+pub fn floor(wasm: &Path, vm: &str, reads: &[&str]) -> Value {
+    wasm_filter(wasm, vm, &reads.join("\n"))
 }
 
 /// The attributes that the floor filter reads: the cluster's name, the health-check marker, the

@@ -80,6 +80,8 @@ pub struct Wasm {
     filter: PathBuf,
     /// `benches/floor`, built.
     floor: PathBuf,
+    /// The same, with feature `contexts`.
+    floor_contexts: PathBuf,
     /// Other builds of the filter.
     also: Vec<PathBuf>,
 }
@@ -107,6 +109,7 @@ fn main() {
     let wasm = Wasm {
         filter: bed::artifact(),
         floor: target.join("floor/wasm32-wasip1/release/floor.wasm"),
+        floor_contexts: target.join("floor-contexts/wasm32-wasip1/release/floor.wasm"),
         also,
     };
     if requests_only {

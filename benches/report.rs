@@ -98,7 +98,7 @@ impl Report {
                 "",
             ),
             at_most(
-                "`upstream_inject` against the floor with cluster and health check read",
+                "`upstream_inject` against the floor with everything that the contract demands",
                 ratio(INJECT, CONTRACT),
                 1.1,
                 "",

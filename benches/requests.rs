@@ -26,6 +26,8 @@ pub const EMPTY: &str = "empty";
 /// See [`NOTHING`].
 pub const BARE: &str = "bare";
 /// See [`NOTHING`].
+pub const READING: &str = "reading";
+/// See [`NOTHING`].
 pub const CONTRACT: &str = "contract";
 /// See [`NOTHING`].
 pub const INJECT: &str = "inject";
@@ -70,7 +72,7 @@ fn compared(wasm: &Wasm) -> Vec<Compared> {
             filters: filter.map_or_else(Vec::new, |filter| vec![filter; COPIES]),
         });
     };
-    let floor = |reads: &[&str]| Some(config::floor(&wasm.floor, reads));
+    let floor = |key: &str, reads: &[&str]| Some(config::floor(&wasm.floor, key, reads));
     let ours = |key: &str, count: usize, strategy: &Value| {
         let plugin = config::plugin(count, strategy);
         Some(config::upstream_inject(&wasm.filter, key, &plugin))
@@ -78,16 +80,21 @@ fn compared(wasm: &Wasm) -> Vec<Compared> {
     let inject = config::injecting();
     add(NOTHING, "no filter", None);
     add(MUTATION, "header_mutation", Some(config::header_mutation()));
-    add(EMPTY, "empty wasm filter", floor(&[]));
+    add(EMPTY, "empty wasm filter", floor(EMPTY, &[]));
     add(
         BARE,
         "bare floor: token read, header set",
-        floor(&READS[2..]),
+        floor(BARE, &READS[2..]),
+    );
+    add(
+        READING,
+        "floor that also reads cluster and health check",
+        floor(READING, &READS),
     );
     add(
         CONTRACT,
-        "floor with cluster and health check read",
-        floor(&READS),
+        "the same, told of each stream's begin and end",
+        Some(config::floor(&wasm.floor_contexts, CONTRACT, &READS)),
     );
     add(LUA, "Lua, without any check", Some(config::lua()));
     add(INJECT, "upstream_inject", ours(INJECT, 1, &inject));

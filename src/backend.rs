@@ -30,7 +30,7 @@ pub struct Backends {
     /// By the name's bytes, as the host hands them over.
     listed: HashMap<Box<[u8]>, Rc<Backend>, FixedState>,
     default: Option<Rc<dyn Strategy>>,
-    unlisted: RefCell<HashMap<Box<str>, Rc<Backend>, FixedState>>,
+    unlisted: RefCell<HashMap<Box<[u8]>, Rc<Backend>, FixedState>>,
     by_id: RefCell<Vec<Rc<Backend>>>,
     /// Stands in for requests whose route gives no usable name, and for all unlisted backends
     /// beyond [`MAX_UNLISTED`].
@@ -126,17 +126,17 @@ impl Backends {
         if let Some(backend) = self.listed.get(name) {
             return Rc::clone(backend);
         }
-        let Ok(name) = std::str::from_utf8(name) else {
-            return Rc::clone(&self.others);
-        };
         let mut unlisted = self.unlisted.borrow_mut();
         if let Some(backend) = unlisted.get(name) {
             return Rc::clone(backend);
         }
+        let Ok(text) = std::str::from_utf8(name) else {
+            return Rc::clone(&self.others);
+        };
         if unlisted.len() >= MAX_UNLISTED {
             return Rc::clone(&self.others);
         }
-        let backend = register(&self.by_id, name, self.default.clone());
+        let backend = register(&self.by_id, text, self.default.clone());
         unlisted.insert(name.into(), Rc::clone(&backend));
         backend
     }

@@ -48,6 +48,16 @@ thread_local! {
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_abi_version_0_2_1() {}
 
+/// A filter that serves several configurations must know which one a stream belongs to.
+#[cfg(feature = "contexts")]
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_context_create(_context: u32, _root: u32) {}
+
+/// And it must know when a stream ends, to forget it.
+#[cfg(feature = "contexts")]
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_delete(_context: u32) {}
+
 /// Gives out one region over and over, each time behind what this request has been given before.
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
