@@ -46,6 +46,8 @@ pub struct Scale {
     /// Rounds of requests, and requests of each thing compared in a round.
     rounds: usize,
     requests: usize,
+    /// Requests of each thing before the first round: V8 optimizes what has run often enough.
+    warm_up: usize,
     /// Bodies of each kind.
     bodies: usize,
     /// Seconds of each listener at the fixed rate.
@@ -59,6 +61,7 @@ pub struct Scale {
 const FULL: Scale = Scale {
     rounds: 80,
     requests: 4000,
+    warm_up: 200_000,
     bodies: 12,
     latency: 12,
     exchanges: 300,
@@ -68,6 +71,7 @@ const FULL: Scale = Scale {
 const QUICK: Scale = Scale {
     rounds: 12,
     requests: 2000,
+    warm_up: 100_000,
     bodies: 2,
     latency: 2,
     exchanges: 50,

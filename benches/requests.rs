@@ -145,7 +145,7 @@ pub async fn measure(wasm: &Wasm, scale: &Scale, progress: &Progress) -> Vec<Add
     let mut loads = Vec::new();
     for one in &compared {
         let load = Load::connect(envoy.listener(&one.key).await).await;
-        load.run(scale.requests, identity_token).await;
+        load.run(scale.warm_up, identity_token).await;
         loads.push(load);
     }
     let mut rounds: Vec<Vec<f64>> = vec![Vec::new(); compared.len()];
