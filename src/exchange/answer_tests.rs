@@ -276,13 +276,17 @@ proptest! {
     }
 
     #[test]
-    fn an_expiry_is_positive_and_bounded_or_not_trusted(number in any::<f64>(), text in ".{0,10}") {
-        for raw in [format!("{number:e}"), Value::from(text.clone()).to_string()] {
+    fn an_expiry_is_positive_and_bounded_or_not_trusted(
+        number in any::<f64>(),
+        text in "\\PC{0,6}|[ \t]?[0-9.e+-]{1,6}",
+    ) {
+        let quoted = Value::from(text.as_str()).to_string();
+        for (raw, meant) in [(format!("{number:e}"), format!("{number:e}")), (quoted, text)] {
             let body = answer(&format!(r#","expires_in":{raw}"#));
             let Ok(issued) = ok(&body) else { continue };
             if let ExpiresIn::After(life) = issued.expires {
                 prop_assert!(life <= Duration::from_secs_f64(3.2e9));
-                let seconds: f64 = raw.trim_matches('"').trim().parse().unwrap();
+                let seconds: f64 = meant.trim().parse().unwrap();
                 prop_assert!(seconds > 0.0);
             }
         }
