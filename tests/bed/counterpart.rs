@@ -175,6 +175,26 @@ pub fn mcp_client(configuration: &Value) -> Result<Value, String> {
         .map_err(|_| format!("MCP client:\n{}", String::from_utf8_lossy(&output.stderr)))
 }
 
+/// Judges a file of Kubernetes resources by the schemas and types that Envoy Gateway and Istio
+/// publish; the answer is what `tests/counterparts/kubernetes/validate.mjs` prints.
+///
+/// # Errors
+/// The schemas cannot be installed, or a resource does not fit them.
+pub fn kubernetes_verdict(file: &Path) -> Result<String, String> {
+    let installed = install("kubernetes")?;
+    let output = Command::new(installed.join("bin/node"))
+        .arg(installed.join("kubernetes/validate.mjs"))
+        .arg(file)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("validate.mjs: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(said);
+    }
+    Err(said + &String::from_utf8_lossy(&output.stderr))
+}
+
 /// Reads up to the ready line; what comes after it is read and dropped as long as the child runs.
 fn ready_line(stdout: ChildStdout) -> Option<Value> {
     let mut lines = BufReader::new(stdout);

@@ -19,6 +19,15 @@ pub fn artifact() -> PathBuf {
     }
 }
 
+/// The command-line tool under test: `UPSTREAM_INJECT_TOOL`, else `dist/upstream-inject`.
+#[must_use]
+pub fn tool() -> PathBuf {
+    match std::env::var_os("UPSTREAM_INJECT_TOOL") {
+        Some(path) if !path.is_empty() => PathBuf::from(path),
+        _ => repository().join("dist/upstream-inject"),
+    }
+}
+
 /// A fresh directory under `target/bed`, named after this process. Directories of processes that
 /// are gone are removed on the way.
 ///

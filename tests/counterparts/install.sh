@@ -3,16 +3,17 @@
 # beside this script, into the cargo target directory. What is already there stays: a part is
 # installed anew only when its lock file or the interpreter has changed.
 #
-#   install.sh [PART…]     parts: node oidc-provider jmondi idpyoidc mcp (all of them)
+#   install.sh [PART…]     parts: node oidc-provider jmondi idpyoidc mcp kubernetes (all of them)
 #
 # Progress goes to stderr; stdout is one line, the directory of the installation. In there:
 #   bin/node                      Node.js, the one on the PATH if it is new enough
 #   oidc-provider/, jmondi/       server.mjs with its modules
+#   kubernetes/                   validate.mjs with its modules
 #   idpyoidc/, mcp/               Python environments
 set -euo pipefail
 
 readonly NODE_AT_LEAST=20
-readonly PARTS=(node oidc-provider jmondi idpyoidc mcp)
+readonly PARTS=(node oidc-provider jmondi idpyoidc mcp kubernetes)
 sources=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly sources
 readonly installed=${CARGO_TARGET_DIR:-$sources/../../target}/counterparts
@@ -26,7 +27,7 @@ main() {
   for part in "${@:-${PARTS[@]}}"; do
     case $part in
       node) install_node ;;
-      oidc-provider | jmondi) install_node && install_npm_package "$part" ;;
+      oidc-provider | jmondi | kubernetes) install_node && install_npm_package "$part" ;;
       idpyoidc | mcp) install_python_environment "$part" ;;
       *) fail "no such part: $part (there are: ${PARTS[*]})" ;;
     esac

@@ -14,6 +14,7 @@ mod placement;
 mod real_mcp;
 mod real_sts;
 mod refusals;
+mod rendered;
 mod selection;
 mod shipped;
 mod strategies;
@@ -38,6 +39,7 @@ fn main() {
         shipped::trials(),
         real_sts::trials(),
         real_mcp::trials(),
+        rendered::all_trials(),
     ];
     let trials = topics.into_iter().flatten().collect();
     let mut conclusion = libtest_mimic::run(&arguments, trials);

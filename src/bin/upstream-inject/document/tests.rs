@@ -165,3 +165,43 @@ fn ten_megabytes_are_read() {
         10 * 1024 * 1024 / line.len()
     );
 }
+
+/// Whatever a parser expects to be impossible, a damaged file may hold.
+#[test]
+fn damaged_documents_are_read_or_refused_but_never_a_panic() {
+    const SEEDS: [&str; 4] = [
+        "a: &x {b: [1, 'two', \"three\\n\", !!str 4], c: |\n    text\n  }\nd: *x\n? e\n: - f\n  - <<: *x\n",
+        "--- %TAG ! tag:x,2000:\n...\n%YAML 1.2\n---\nkey: >-\n  folded\n\n  text\nother: 'it''s'\n--- \n- - - x\n",
+        "{\"a\": [1, 2.5e3, \"\\u00e9\\\\\", null, true], \"b\": {\"c\": {}}}",
+        "outgoingAuth:\n  backends:\n    a.b: {type: upstream_inject, upstreamInject: {providerName: github}}\n",
+    ];
+    const INSERTS: &[u8] = b"{}[]:,-?&*!|>'\"%@`#~\\ \n\t\0\xef\xbb\xbf\xff0a<";
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below as u64).unwrap()
+    };
+    for round in 0..40_000 {
+        let mut bytes = SEEDS[round % SEEDS.len()].as_bytes().to_vec();
+        for _ in 0..=random(6) {
+            let at = random(bytes.len());
+            match random(3) {
+                0 => {
+                    bytes.remove(at);
+                }
+                1 => bytes.insert(at, INSERTS[random(INSERTS.len())]),
+                _ => {
+                    let end = (at + random(8)).min(bytes.len());
+                    let piece = bytes[at..end].to_vec();
+                    let to = random(bytes.len());
+                    bytes.splice(to..to, piece);
+                }
+            }
+        }
+        let shown = String::from_utf8_lossy(&bytes).into_owned();
+        let outcome = std::panic::catch_unwind(|| parse(&bytes).map(|documents| documents.len()));
+        assert!(outcome.is_ok(), "{shown:?}");
+    }
+}
