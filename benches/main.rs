@@ -59,11 +59,11 @@ pub struct Scale {
 }
 
 const FULL: Scale = Scale {
-    rounds: 80,
+    rounds: 60,
     requests: 4000,
-    warm_up: 200_000,
-    bodies: 12,
-    latency: 12,
+    warm_up: 150_000,
+    bodies: 16,
+    latency: 24,
     exchanges: 300,
     starts: 6,
 };
