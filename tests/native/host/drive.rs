@@ -1,9 +1,9 @@
 //! The hands that drive the filter.
 
-use super::properties::Attributes;
-use super::state::{self, Answer, Call, Fields, Level, LocalReply, host};
-use super::{CANARY, TH_JWT};
-use serde_json::{Value, json};
+use super::request::Request;
+use super::state::{self, Call, Level, host};
+use super::stream::{Stream, assert_no_canary, check_stream};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::panic;
 use std::sync::Once;
@@ -11,10 +11,11 @@ use std::thread;
 use std::time::Duration;
 use upstream_inject::host::callbacks as filter;
 
-const CONTINUE: u32 = 0;
+pub const CONTINUE: u32 = 0;
+
 /// The filter's callbacks, entered as a host enters them: from outside, so that the optimizer cannot
 /// merge them with what calls them.
-mod call {
+pub mod call {
     use super::filter;
     use std::hint::black_box;
 
@@ -255,30 +256,6 @@ impl Drop for Envoy {
     }
 }
 
-fn check_stream(stream: &state::Stream) {
-    for (name, value) in &stream.filter_state {
-        assert_no_canary(name, &String::from_utf8_lossy(value));
-    }
-    if let Some(reply) = &stream.reply {
-        assert_no_canary("a local reply", &String::from_utf8_lossy(&reply.body));
-        assert_no_canary("a local reply", &format!("{:?}", reply.headers));
-        assert_no_canary("a local reply", &reply.details);
-    }
-    if stream.went_on {
-        let values = |name: &'static str| stream.request.iter().filter(move |(n, _)| n == name);
-        assert!(values("authorization").count() <= 1);
-        for (name, value) in &stream.request {
-            let value = String::from_utf8_lossy(value);
-            assert!(!value.contains(TH_JWT), "the TH-JWT went on in {name}");
-        }
-    }
-}
-
-#[track_caller]
-fn assert_no_canary(what: &str, text: &str) {
-    assert!(!text.contains(CANARY), "{what} holds a secret: {text}");
-}
-
 fn new_context() -> u32 {
     host(|host| {
         host.last_context += 1;
@@ -287,7 +264,7 @@ fn new_context() -> u32 {
 }
 
 /// Runs a callback of `context`.
-fn enter<R>(context: u32, callback: impl FnOnce() -> R) -> R {
+pub fn enter<R>(context: u32, callback: impl FnOnce() -> R) -> R {
     host(|host| {
         host.current = context;
         host.effective = None;
@@ -355,254 +332,5 @@ impl Plugin {
     pub fn end(self) {
         enter(self.root, || call::on_delete(self.root));
         host(|host| host.roots.remove(&self.root));
-    }
-}
-
-impl Call {
-    /// The answer to this call arrives.
-    pub fn answer(&self, answer: &Answer) {
-        host(|host| host.answer = Some(answer.clone()));
-        let count = u32::try_from(answer.headers.len()).unwrap();
-        enter(self.root, || {
-            call::on_http_call_response(self.root, self.id, count, answer.body.len());
-        });
-        host(|host| host.answer = None);
-    }
-
-    /// A parameter of the form.
-    pub fn parameter(&self, name: &str) -> Option<&str> {
-        let pairs = self
-            .sent
-            .body
-            .split('&')
-            .filter_map(|pair| pair.split_once('='));
-        pairs
-            .filter(|(known, _)| *known == name)
-            .map(|(_, value)| value)
-            .next()
-    }
-}
-
-impl Answer {
-    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        let headers = vec![(":status".to_owned(), status.to_string().into_bytes())];
-        let body = body.into();
-        Self { headers, body }
-    }
-
-    /// The STS issues `token` for `expires_in` seconds.
-    pub fn token(token: &str, expires_in: u64) -> Self {
-        Self::json(
-            200,
-            &json!({
-                "access_token": token,
-                "token_type": "Bearer",
-                "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
-                "expires_in": expires_in,
-            }),
-        )
-    }
-
-    pub fn json(status: u16, body: &Value) -> Self {
-        Self::new(status, body.to_string())
-    }
-
-    /// The STS says an error word.
-    pub fn error(status: u16, word: &str) -> Self {
-        let description = "CANARY-in-the-words-of-the-STS";
-        Self::json(
-            status,
-            &json!({"error": word, "error_description": description}),
-        )
-    }
-
-    /// The connection broke after the header.
-    pub fn reset() -> Self {
-        Self {
-            headers: Vec::new(),
-            body: Vec::new(),
-        }
-    }
-}
-
-/// A request as it reaches the filter.
-#[derive(Clone, Default)]
-pub struct Request {
-    pub fields: Fields,
-    pub attributes: Attributes,
-}
-
-impl Request {
-    /// A request to a cluster, without any identity.
-    pub fn to(cluster: &str) -> Self {
-        let mut request = Self::default();
-        request.attributes.cluster_name = Some(cluster.to_owned());
-        request.field(":method", "POST").field(":path", "/mcp")
-    }
-
-    /// A request that Envoy answers itself.
-    pub fn nowhere() -> Self {
-        let mut request = Self::to("");
-        request.attributes.cluster_name = None;
-        request
-    }
-
-    pub fn field(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.fields.push((name.to_owned(), value.as_ref().to_vec()));
-        self
-    }
-
-    /// With the TH-JWT.
-    pub fn authenticated(self) -> Self {
-        self.field("authorization", format!("Bearer {TH_JWT}"))
-    }
-
-    /// With these upstream tokens in the metadata.
-    pub fn tokens(self, tokens: &Value) -> Self {
-        self.identity(json!({"upstream_tokens": tokens}))
-    }
-
-    /// With this in the namespace of the identity.
-    pub fn identity(self, identity: Value) -> Self {
-        self.metadata(json!({"envoy.filters.http.ext_authz": identity}))
-    }
-
-    pub fn metadata(mut self, metadata: Value) -> Self {
-        self.attributes.metadata = metadata;
-        self
-    }
-}
-
-/// A stream.
-#[derive(Clone, Copy, Debug)]
-pub struct Stream {
-    pub context: u32,
-}
-
-/// What became of a request so far.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    /// It went on.
-    WentOn,
-    /// It is paused.
-    Waits,
-    /// It was answered.
-    Answered(Reply),
-}
-
-/// A local reply.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reply {
-    pub status: u32,
-    pub details: String,
-    pub headers: BTreeMap<String, String>,
-    pub body: String,
-}
-
-impl Reply {
-    fn of(reply: &LocalReply) -> Self {
-        assert_eq!(reply.grpc_status, -1, "Envoy maps the status");
-        let headers: BTreeMap<_, _> = reply.headers.iter().cloned().collect();
-        assert_eq!(
-            headers.len(),
-            reply.headers.len(),
-            "a header field stands twice"
-        );
-        Self {
-            status: reply.status,
-            details: reply.details.clone(),
-            headers,
-            body: String::from_utf8(reply.body.clone()).unwrap(),
-        }
-    }
-
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap()
-    }
-}
-
-impl Stream {
-    /// The header fields are there.
-    pub fn headers(self) {
-        let count = self.with(|stream| u32::try_from(stream.request.len()).unwrap());
-        let action = enter(self.context, || {
-            call::on_request_headers(self.context, count, 1)
-        });
-        self.with(|stream| match action {
-            CONTINUE => stream.went_on = true,
-            _ => stream.paused = stream.reply.is_none(),
-        });
-        if self.with(|stream| stream.went_on && stream.reply.is_some()) {
-            host(|host| host.violation("a request that was answered goes on"));
-        }
-    }
-
-    pub fn outcome(self) -> Outcome {
-        self.with(|stream| match &stream.reply {
-            Some(reply) => Outcome::Answered(Reply::of(reply)),
-            None if stream.went_on => Outcome::WentOn,
-            None => Outcome::Waits,
-        })
-    }
-
-    /// The local reply.
-    #[track_caller]
-    pub fn reply(self) -> Reply {
-        match self.outcome() {
-            Outcome::Answered(reply) => reply,
-            other => panic!("not answered: {other:?}"),
-        }
-    }
-
-    /// The CODE of the local reply, and its status.
-    #[track_caller]
-    pub fn refusal(self) -> (u32, String) {
-        let reply = self.reply();
-        let code = reply.json()["error"].as_str().unwrap().to_owned();
-        (reply.status, code)
-    }
-
-    /// What the backend receives under that name.
-    #[track_caller]
-    pub fn received(self, name: &str) -> Vec<String> {
-        assert_eq!(self.outcome(), Outcome::WentOn);
-        self.with(|stream| {
-            let fields = stream.request.iter().filter(|(field, _)| field == name);
-            fields
-                .map(|(_, value)| String::from_utf8(value.clone()).unwrap())
-                .collect()
-        })
-    }
-
-    /// What the access log says.
-    pub fn filter_state(self) -> BTreeMap<String, String> {
-        self.with(|stream| {
-            let state = stream.filter_state.iter();
-            state
-                .map(|(key, value)| (key.clone(), String::from_utf8(value.clone()).unwrap()))
-                .collect()
-        })
-    }
-
-    /// The stream ends, answered with `code` and Envoy's `details`.
-    pub fn end_with(self, code: i64, details: &str) {
-        self.with(|stream| {
-            stream.attributes.response_code = Some(code);
-            stream.attributes.response_details = Some(details.to_owned());
-        });
-        self.end();
-    }
-
-    /// The stream ends: its client is gone.
-    pub fn end(self) {
-        if !thread::panicking() {
-            self.with(|stream| check_stream(stream));
-        }
-        enter(self.context, || call::on_delete(self.context));
-        host(|host| host.streams.remove(&self.context));
-    }
-
-    fn with<R>(self, with: impl FnOnce(&mut state::Stream) -> R) -> R {
-        host(|host| with(host.streams.get_mut(&self.context).unwrap()))
     }
 }

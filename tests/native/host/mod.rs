@@ -10,14 +10,20 @@
 mod abi;
 mod drive;
 mod metadata;
+mod metrics;
 mod packed;
 mod properties;
+mod request;
 mod state;
+mod stream;
 
 #[allow(unused_imports, reason = "not every test target uses all of it")]
-pub use drive::{Envoy, Outcome, Plugin, Reply, Request, Stream, worker};
-#[allow(unused_imports, reason = "not every test target uses all of it")]
-pub use state::{Answer, Call, Level, Sent, status};
+pub use {
+    drive::{Envoy, Plugin, worker},
+    request::Request,
+    state::{Answer, Call, Level, Sent, status},
+    stream::{Outcome, Reply, Stream},
+};
 
 /// Every token and secret of a test contains this, so that a search for it finds each place they
 /// got to.

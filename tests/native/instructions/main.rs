@@ -59,7 +59,7 @@ const HOST: [&str; 10] = [
     "proxy_get_current_time_nanoseconds",
     "proxy_log",
     "proxy_get_log_level",
-    "proxy_on_memory_allocate",
+    "upstream_inject_on_memory_allocate",
 ];
 
 fn main() -> ExitCode {

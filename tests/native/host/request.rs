@@ -1,0 +1,122 @@
+//! What reaches the filter: requests, and answers of an STS.
+
+use super::TH_JWT;
+use super::drive::{call, enter};
+use super::properties::Attributes;
+use super::state::{Answer, Call, Fields, host};
+use serde_json::{Value, json};
+
+/// A request as it reaches the filter.
+#[derive(Clone, Default)]
+pub struct Request {
+    pub fields: Fields,
+    pub attributes: Attributes,
+}
+
+impl Request {
+    /// A request to a cluster, without any identity.
+    pub fn to(cluster: &str) -> Self {
+        let mut request = Self::default();
+        request.attributes.cluster_name = Some(cluster.to_owned());
+        request.field(":method", "POST").field(":path", "/mcp")
+    }
+
+    /// A request that Envoy answers itself.
+    pub fn nowhere() -> Self {
+        let mut request = Self::to("");
+        request.attributes.cluster_name = None;
+        request
+    }
+
+    pub fn field(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.fields.push((name.to_owned(), value.as_ref().to_vec()));
+        self
+    }
+
+    /// With the TH-JWT.
+    pub fn authenticated(self) -> Self {
+        self.field("authorization", format!("Bearer {TH_JWT}"))
+    }
+
+    /// With these upstream tokens in the metadata.
+    pub fn tokens(self, tokens: &Value) -> Self {
+        self.identity(json!({"upstream_tokens": tokens}))
+    }
+
+    /// With this in the namespace of the identity.
+    pub fn identity(self, identity: Value) -> Self {
+        self.metadata(json!({"envoy.filters.http.ext_authz": identity}))
+    }
+
+    pub fn metadata(mut self, metadata: Value) -> Self {
+        self.attributes.metadata = metadata;
+        self
+    }
+}
+
+impl Call {
+    /// The answer to this call arrives.
+    pub fn answer(&self, answer: &Answer) {
+        host(|host| host.answer = Some(answer.clone()));
+        let count = u32::try_from(answer.headers.len()).unwrap();
+        enter(self.root, || {
+            call::on_http_call_response(self.root, self.id, count, answer.body.len());
+        });
+        host(|host| host.answer = None);
+    }
+
+    /// A parameter of the form.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        let pairs = self
+            .sent
+            .body
+            .split('&')
+            .filter_map(|pair| pair.split_once('='));
+        pairs
+            .filter(|(known, _)| *known == name)
+            .map(|(_, value)| value)
+            .next()
+    }
+}
+
+impl Answer {
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        let headers = vec![(":status".to_owned(), status.to_string().into_bytes())];
+        let body = body.into();
+        Self { headers, body }
+    }
+
+    /// The STS issues `token` for `expires_in` seconds.
+    pub fn token(token: &str, expires_in: u64) -> Self {
+        Self::json(
+            200,
+            &json!({
+                "access_token": token,
+                "token_type": "Bearer",
+                "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+                "expires_in": expires_in,
+            }),
+        )
+    }
+
+    pub fn json(status: u16, body: &Value) -> Self {
+        Self::new(status, body.to_string())
+    }
+
+    /// The STS says an error word.
+    pub fn error(status: u16, word: &str) -> Self {
+        let description = "CANARY-in-the-words-of-the-STS";
+        Self::json(
+            status,
+            &json!({"error": word, "error_description": description}),
+        )
+    }
+
+    /// The connection broke after the header.
+    pub fn reset() -> Self {
+        Self {
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+}
