@@ -84,6 +84,12 @@ fn what_is_no_configuration_is_1() {
     );
     let run = bench.run(&["check", "secret.yaml"]).expect(1);
     assert!(run.stdout.contains("upstream-inject convert"), "{run:#?}");
+    let envoy = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/docs/targets/rendered/envoy.yaml"
+    );
+    let run = bench.run(&["check", envoy]).expect(1);
+    assert!(run.stdout.contains("a configuration of Envoy"), "{run:#?}");
     let run = bench.run(&["convert", "secret.yaml"]).expect(1);
     assert!(
         run.stderr

@@ -326,6 +326,22 @@ fn names_that_need_quoting_are_quoted_everywhere() {
 }
 
 #[test]
+fn where_clusters_have_names_of_their_own_backends_are_found_by_them() {
+    let config = format!("backendFrom: route_name\n{CONFIG}");
+    for target in ["envoy-gateway", "istio"] {
+        let run = render(&config, &["--target", target]).expect(0);
+        assert!(!run.stdout.contains("backendFrom: "), "{}", run.stdout);
+        assert!(
+            run.stderr.contains("backendFrom is left out"),
+            "{}",
+            run.stderr
+        );
+        let run = render(CONFIG, &["--target", target]).expect(0);
+        assert!(!run.stderr.contains("backendFrom"), "{}", run.stderr);
+    }
+}
+
+#[test]
 fn a_backend_is_found_wherever_the_configuration_says_its_name_comes_from() {
     for (backend_from, expected) in [
         ("cluster_name", "cluster: github-tools\n"),

@@ -88,3 +88,10 @@ pub(super) fn unknown_keys(root: &Node) -> impl Iterator<Item = &str> {
 pub(crate) fn is_kubernetes(root: &Node) -> bool {
     document::get_text(root, "apiVersion").is_some() && document::get_text(root, "kind").is_some()
 }
+
+/// Whether `root` is a configuration of Envoy itself, in which the filter's is a small part.
+pub(crate) fn is_envoy(root: &Node) -> bool {
+    ["static_resources", "dynamic_resources", "http_filters"]
+        .iter()
+        .any(|key| document::get(root, key).is_some())
+}

@@ -5,6 +5,7 @@ mod kind;
 mod vmcp;
 
 pub(crate) use advice::{SECRETS, providers, upstream_name};
+use kind::is_envoy;
 pub(crate) use kind::{Kind, is_kubernetes};
 
 use crate::document::Document;
@@ -48,12 +49,10 @@ pub(crate) fn check(name: &str, assume: Assume, environment: &dyn Environment) -
         Ok(input) => input,
         Err(report) => return report,
     };
-    let resource = input
-        .documents
-        .iter()
-        .find(|document| assume == Assume::Auto && is_kubernetes(&document.root));
-    if let Some(resource) = resource {
-        return FileReport::of(&input.name, None, vec![use_convert(resource)]);
+    if assume == Assume::Auto
+        && let Some(finding) = input.documents.iter().find_map(something_else)
+    {
+        return FileReport::of(&input.name, None, vec![finding]);
     }
     match single(&input.documents) {
         Ok(document) => check_document(&input.name, document, assume, environment),
@@ -88,13 +87,22 @@ fn check_document(
     FileReport::of(name, Some(kind.words()), findings)
 }
 
-/// What to say about a resource where a configuration was expected.
-pub(crate) fn use_convert(document: &Document) -> Finding {
-    Finding::about_file(
+/// What to say about a document that is no configuration of the filter, but looks like one of its
+/// neighbours.
+pub(crate) fn something_else(document: &Document) -> Option<Finding> {
+    let text = if is_kubernetes(&document.root) {
+        "a Kubernetes resource; `upstream-inject convert` makes a configuration of it"
+    } else if is_envoy(&document.root) {
+        "a configuration of Envoy; the filter's own is what stands in it under `configuration`, \
+         and `envoy --mode validate` checks both"
+    } else {
+        return None;
+    };
+    Some(Finding::about_file(
         Severity::Error,
         Some(document.start()),
-        "a Kubernetes resource; `upstream-inject convert` makes a configuration of it",
-    )
+        text,
+    ))
 }
 
 /// Every error and every warning about a configuration, with its place.

@@ -5,14 +5,16 @@ mod endpoint;
 mod envoy;
 mod envoy_gateway;
 mod istio;
+mod rename;
 mod setup;
 mod template;
 
-use crate::check::{self, AnyVariable, Kind, is_kubernetes};
+use crate::check::{self, AnyVariable, Kind};
 use crate::document::{self, Document};
 use crate::input;
 use crate::report::{FileReport, Finding, Severity};
 use endpoint::Endpoint;
+use rename::Names;
 use setup::Setup;
 use std::collections::BTreeMap;
 use upstream_inject::config::{self, Node};
@@ -65,11 +67,9 @@ fn render_documents(
     options: &Options,
     findings: &mut Vec<Finding>,
 ) -> Option<String> {
-    let document = match check::single(documents) {
-        Ok(document) if is_kubernetes(&document.root) => {
-            findings.push(check::use_convert(document));
-            return None;
-        }
+    let document = check::single(documents)
+        .and_then(|document| check::something_else(document).map_or(Ok(document), Err));
+    let document = match document {
         Ok(document) => document,
         Err(finding) => {
             findings.push(finding);
@@ -154,6 +154,12 @@ impl<'a> Rendering<'a> {
         if !options.audiences.is_empty() {
             setup.audiences.clone_from(&options.audiences);
         }
+        if options.target != Target::Envoy && setup.leave_out_backend_from() {
+            setup.notes.push(
+                "backendFrom is left out: backends are listed by the names of their clusters here"
+                    .to_owned(),
+            );
+        }
         Ok(Self {
             notes: std::mem::take(&mut setup.notes),
             setup,
@@ -215,7 +221,7 @@ impl<'a> Rendering<'a> {
         backend: impl Fn(&str) -> String,
         cluster: impl Fn(&setup::TokenEndpoint) -> String,
     ) -> Result<Node, String> {
-        let plugin = self.setup.renamed(backend, cluster);
+        let plugin = Names { backend, cluster }.apply(&self.setup);
         let outcome = config::plan(&plugin, &AnyVariable);
         match outcome.errors.first() {
             None => Ok(plugin),

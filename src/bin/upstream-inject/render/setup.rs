@@ -74,6 +74,18 @@ impl Setup {
         Ok(setup)
     }
 
+    /// Leaves `backendFrom` to its default, the cluster's name; true if it was anything else.
+    pub(super) fn leave_out_backend_from(&mut self) -> bool {
+        let Node::Map(entries) = &mut self.plugin else {
+            return false;
+        };
+        let before = entries.len();
+        entries.retain(|(key, value)| {
+            key != "backendFrom" || *value == Node::String("cluster_name".to_owned())
+        });
+        entries.len() < before
+    }
+
     fn outgoing(&mut self, outgoing: &Node) -> Result<Node, String> {
         let mut written = Vec::new();
         for (key, value) in entries(outgoing) {
@@ -188,71 +200,6 @@ impl Setup {
         }
         Ok(Some(cluster))
     }
-
-    /// The same plugin configuration with other names for backends and clusters.
-    pub(super) fn renamed(
-        &self,
-        backend: impl Fn(&str) -> String,
-        cluster: impl Fn(&TokenEndpoint) -> String,
-    ) -> Node {
-        let rename_cluster = |node: &Node| match node {
-            Node::String(name) => self
-                .token_endpoints
-                .iter()
-                .find(|known| known.cluster == *name)
-                .map_or_else(|| node.clone(), |known| Node::String(cluster(known))),
-            _ => node.clone(),
-        };
-        let in_block = |node: &Node| {
-            map_entries(node, |key, value| {
-                let value = if key == "cluster" {
-                    rename_cluster(value)
-                } else {
-                    value.clone()
-                };
-                (key.to_owned(), value)
-            })
-        };
-        let in_strategy = |node: &Node| {
-            map_entries(node, |key, value| {
-                let value = if key == "tokenExchange" {
-                    in_block(value)
-                } else {
-                    value.clone()
-                };
-                (key.to_owned(), value)
-            })
-        };
-        let in_outgoing = |node: &Node| {
-            map_entries(node, |key, value| {
-                let value = match key {
-                    "default" => in_strategy(value),
-                    "backends" => {
-                        map_entries(value, |name, value| (backend(name), in_strategy(value)))
-                    }
-                    _ => value.clone(),
-                };
-                (key.to_owned(), value)
-            })
-        };
-        map_entries(&self.plugin, |key, value| {
-            let value = if key == "outgoingAuth" {
-                in_outgoing(value)
-            } else {
-                value.clone()
-            };
-            (key.to_owned(), value)
-        })
-    }
-}
-
-fn map_entries(node: &Node, change: impl Fn(&str, &Node) -> (String, Node)) -> Node {
-    Node::Map(
-        entries(node)
-            .iter()
-            .map(|(key, value)| change(key, value))
-            .collect(),
-    )
 }
 
 /// What the filter falls back to without `cluster`: the URL's host, and its port if it has one.
