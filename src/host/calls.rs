@@ -8,11 +8,12 @@ use super::metrics;
 use super::plugin::Plugin;
 use super::reply::AtSts;
 use super::streams::{self, Part};
+use super::turns::Turn;
 use crate::backend::Backend;
 use crate::decision::Credential;
 use crate::exchange::answer::{Answer, FailureKind, MAX_BODY};
 use crate::exchange::cache::Key;
-use crate::exchange::engine::{Acquired, Completion, Failed, Obtained, Stop};
+use crate::exchange::engine::{Acquired, Completion, Stop};
 use crate::observe::counters::{Counter, Outcome, StsResult};
 use crate::plan::ExchangeId;
 use crate::token::BearerToken;
@@ -148,16 +149,18 @@ impl Plugin {
             result.as_str(),
             completion.waiting.len()
         );
-        for waiter in completion.waiting {
-            // A stream that has just ended is no longer there to be served.
-            if abi::set_effective_context(waiter.context).is_ok() {
-                self.serve(&waiter, completion.exchange, &completion.result);
-            }
-        }
+        let (exchange, result) = (completion.exchange, Rc::new(completion.result));
+        self.take_turns(completion.waiting.into_iter().map(|waiter| Turn {
+            waiter,
+            exchange,
+            result: Rc::clone(&result),
+        }));
     }
 
-    fn serve(&self, waiter: &Waiter, exchange: ExchangeId, result: &Result<Obtained, Failed>) {
-        match result {
+    /// Lets the request of the effective context go on, or refuses it.
+    pub(super) fn serve(&self, turn: &Turn) {
+        let waiter = &turn.waiter;
+        match &*turn.result {
             Ok(obtained) => {
                 let part = obtained.used.clone().map_or(Part::None, Part::Used);
                 streams::set_part(waiter.context, part);
@@ -171,7 +174,7 @@ impl Plugin {
             Err(failed) => {
                 streams::set_part(waiter.context, Part::None);
                 let sts = AtSts {
-                    exchange,
+                    exchange: turn.exchange,
                     error: failed.failure.error,
                     kind: Some(failed.failure.kind),
                 };

@@ -10,3 +10,4 @@ mod plugins;
 mod reply;
 mod root;
 mod streams;
+mod turns;

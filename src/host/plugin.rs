@@ -4,6 +4,7 @@ use super::abi::{self, HostAttributes, Map};
 use super::calls::Waiter;
 use super::metrics;
 use super::streams::{Part, Stream};
+use super::turns::Turns;
 use crate::attributes::{Attribute, AttributePath, Attributes};
 use crate::backend::{Backend, Backends, Destination};
 use crate::challenge::Challenge;
@@ -28,6 +29,7 @@ pub struct Plugin {
     pub(super) challenge: Challenge,
     pub(super) engine: RefCell<Engine<Waiter>>,
     pub(super) limiter: RefCell<Limiter>,
+    pub(super) turns: Turns,
     identity: Identity,
     counters: RefCell<Counters>,
     /// How many tokens the gauge knows of.
@@ -46,6 +48,7 @@ impl Plugin {
             challenge: plan.challenge,
             engine: RefCell::new(Engine::new(plan.exchanges, plan.token_cache, seed)),
             limiter: RefCell::default(),
+            turns: Turns::default(),
             identity: Identity::new(plan.identity),
             counters: RefCell::default(),
             reported: Cell::new(0),
@@ -135,6 +138,7 @@ impl Plugin {
         }
         let held = i64::try_from(self.engine.borrow().held()).unwrap_or(i64::MAX);
         self.report(held);
+        self.take_turns(std::iter::empty());
     }
 
     /// The plugin ends: nothing that was counted is lost, and its tokens are held no longer.

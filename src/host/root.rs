@@ -3,13 +3,10 @@
 use super::abi;
 use super::plugin::Plugin;
 use super::plugins;
+use super::turns::TICK;
 use crate::config::{self, Environment};
 use log::{LevelFilter, error, info, warn};
 use proxy_wasm::types::LogLevel;
-use std::time::Duration;
-
-/// How often counters are handed to Envoy: they lag by no more than this.
-const TICK: Duration = Duration::from_millis(500);
 
 /// The plugin `root` is configured anew. False refuses the configuration: Envoy then does not
 /// start, or keeps the one that it has.
