@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::bootstrap::{self, PluginConfig};
+use crate::listener_file::ListenerFile;
 use crate::{Client, Echo, EmbeddedAs, Envoy, EnvoyOptions, Sts};
 
 /// Where the filter runs.
@@ -27,8 +29,11 @@ pub struct Bed {
     pub embedded_as: EmbeddedAs,
     /// The STS; its cluster is called `sts`.
     pub sts: Sts,
+    other_sts: BTreeMap<String, Sts>,
     backends: BTreeMap<String, Echo>,
     address: SocketAddr,
+    listener_file: Option<ListenerFile>,
+    plan: Plan,
 }
 
 impl Bed {
@@ -40,8 +45,11 @@ impl Bed {
             plugin,
             placement: Placement::Downstream,
             concurrency: 1,
+            reloadable: false,
+            artifact: None,
             environment: Vec::new(),
             backends: Vec::new(),
+            other_sts: Vec::new(),
             routes: Vec::new(),
             filters: Vec::new(),
             clusters: Vec::new(),
@@ -74,13 +82,36 @@ impl Bed {
             .unwrap_or_else(|| panic!("the bed has no backend {name}"))
     }
 
+    /// An STS that was added under its cluster's name.
+    #[must_use]
+    pub fn sts_named(&self, name: &str) -> &Sts {
+        self.other_sts
+            .get(name)
+            .unwrap_or_else(|| panic!("the bed has no STS {name}"))
+    }
+
     /// Logs a user in whose session has these upstream tokens, and returns the TH-JWT.
     #[must_use]
     pub fn login(&self, user: &str, upstream_tokens: Value) -> String {
-        self.embedded_as.login(
-            user,
-            serde_json::json!({"upstream_tokens": upstream_tokens}),
-        )
+        self.embedded_as
+            .login(user, json!({"upstream_tokens": upstream_tokens}))
+    }
+
+    /// Gives the running Envoy another plugin configuration and other environment variables of the
+    /// filter, as an operator does who changes the listener. False if Envoy refused them.
+    ///
+    /// # Panics
+    /// The bed is not [`Plan::reloadable`], or Envoy does not look at the file.
+    pub async fn reconfigure(&self, plugin: PluginConfig, environment: &[(&str, &str)]) -> bool {
+        let mut plan = self.plan.clone();
+        plan.plugin = plugin;
+        plan.environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let file = self.listener_file.as_ref().expect("a reloadable bed");
+        let listener = plan.listener(&self.embedded_as.issuer().jwks());
+        file.replace(&self.envoy, &listener).await
     }
 
     /// Value of the filter's counter for a backend's outcome so far.
@@ -112,13 +143,17 @@ fn outcome_name(backend: &str, outcome: &str) -> String {
 }
 
 /// A bed that is not started yet.
+#[derive(Clone)]
 pub struct Plan {
     name: String,
     plugin: PluginConfig,
     placement: Placement,
     concurrency: u32,
+    reloadable: bool,
+    artifact: Option<PathBuf>,
     environment: Vec<(String, String)>,
     backends: Vec<(String, bool)>,
+    other_sts: Vec<String>,
     routes: Vec<Value>,
     filters: Vec<Value>,
     clusters: Vec<Value>,
@@ -136,6 +171,13 @@ impl Plan {
     #[must_use]
     pub fn http2_backend(mut self, name: &str) -> Self {
         self.backends.push((name.to_owned(), true));
+        self
+    }
+
+    /// Adds an STS of its own and its cluster, for a test that makes it misbehave.
+    #[must_use]
+    pub fn sts(mut self, name: &str) -> Self {
+        self.other_sts.push(name.to_owned());
         self
     }
 
@@ -174,6 +216,20 @@ impl Plan {
         self
     }
 
+    /// Lets Envoy take its listener from a file, for [`Bed::reconfigure`].
+    #[must_use]
+    pub fn reloadable(mut self) -> Self {
+        self.reloadable = true;
+        self
+    }
+
+    /// Runs another wasm file than the artifact.
+    #[must_use]
+    pub fn artifact(mut self, path: PathBuf) -> Self {
+        self.artifact = Some(path);
+        self
+    }
+
     /// Sets an environment variable of the filter.
     #[must_use]
     pub fn environment(mut self, name: &str, value: &str) -> Self {
@@ -197,8 +253,21 @@ impl Plan {
                 Echo::start(name).await.expect("a port for a backend"),
             );
         }
-        let config = self.config(&embedded_as, &sts, &backends).to_string();
-        let mut options = EnvoyOptions::new(&self.name, config);
+        let mut other_sts = BTreeMap::new();
+        for name in &self.other_sts {
+            other_sts.insert(name.clone(), Sts::start().await.expect("a port for an STS"));
+        }
+        let mut every_sts = vec![("sts", sts.address())];
+        every_sts.extend(other_sts.iter().map(|(name, sts)| (&**name, sts.address())));
+        let clusters = self.clusters(&embedded_as, &every_sts, &backends);
+        let listener = self.listener(&embedded_as.issuer().jwks());
+        let (config, listener_file) = if self.reloadable {
+            let file = ListenerFile::write(&self.name, &listener).expect("a writable directory");
+            (file.bootstrap(&clusters), Some(file))
+        } else {
+            (bootstrap::bootstrap_of(&[listener], &clusters), None)
+        };
+        let mut options = EnvoyOptions::new(&self.name, config.to_string());
         options.concurrency = self.concurrency;
         let envoy = Envoy::start(options)
             .await
@@ -208,44 +277,59 @@ impl Plan {
             envoy,
             embedded_as,
             sts,
+            other_sts,
             backends,
             address,
+            listener_file,
+            plan: self,
         }
     }
 
-    fn config(
-        &self,
-        embedded_as: &EmbeddedAs,
-        sts: &Sts,
-        backends: &BTreeMap<String, Echo>,
-    ) -> Value {
-        let filter = bootstrap::wasm_filter(&self.plugin, &self.environment);
-        let in_clusters: &[Value] = match self.placement {
-            Placement::Upstream => std::slice::from_ref(&filter),
-            Placement::Downstream | Placement::Nowhere => &[],
-        };
-        let jwks = embedded_as.issuer().jwks();
-        let mut filters = vec![bootstrap::jwt_authn(&jwks), bootstrap::ext_authz()];
+    fn this_filter(&self) -> Value {
+        let mut filter = bootstrap::wasm_filter(&self.plugin, &self.environment);
+        if let Some(artifact) = &self.artifact {
+            let code = &mut filter["typed_config"]["config"]["vm_config"]["code"];
+            code["local"]["filename"] = json!(artifact);
+        }
+        filter
+    }
+
+    fn listener(&self, jwks: &Value) -> Value {
+        let mut filters = vec![bootstrap::jwt_authn(jwks), bootstrap::ext_authz()];
         filters.extend(self.filters.iter().cloned());
         if self.placement == Placement::Downstream {
-            filters.push(filter.clone());
+            filters.push(self.this_filter());
         }
         filters.push(bootstrap::router());
-
         let mut routes = self.routes.clone();
+        routes.extend(
+            self.backends
+                .iter()
+                .map(|(name, _)| bootstrap::route_to(name)),
+        );
+        bootstrap::listener(&filters, &routes)
+    }
+
+    fn clusters(
+        &self,
+        embedded_as: &EmbeddedAs,
+        every_sts: &[(&str, SocketAddr)],
+        backends: &BTreeMap<String, Echo>,
+    ) -> Vec<Value> {
+        let in_clusters = match self.placement {
+            Placement::Upstream => vec![self.this_filter()],
+            Placement::Downstream | Placement::Nowhere => Vec::new(),
+        };
         let mut clusters = self.clusters.clone();
         for (name, http2) in &self.backends {
-            routes.push(bootstrap::route_to(name));
             let address = backends[name].address();
-            clusters.push(bootstrap::cluster(name, address, *http2, in_clusters));
+            clusters.push(bootstrap::cluster(name, address, *http2, &in_clusters));
         }
-        clusters.push(bootstrap::cluster(
-            "embedded-as",
-            embedded_as.grpc_address(),
-            true,
-            &[],
-        ));
-        clusters.push(bootstrap::cluster("sts", sts.address(), false, &[]));
-        bootstrap::bootstrap(&filters, &routes, &clusters)
+        let grpc = embedded_as.grpc_address();
+        clusters.push(bootstrap::cluster("embedded-as", grpc, true, &[]));
+        for (name, address) in every_sts {
+            clusters.push(bootstrap::cluster(name, *address, false, &[]));
+        }
+        clusters
     }
 }

@@ -192,16 +192,25 @@ pub fn route_to(cluster: &str) -> Value {
 /// clusters.
 #[must_use]
 pub fn bootstrap(filters: &[Value], routes: &[Value], clusters: &[Value]) -> Value {
+    bootstrap_of(&[listener(filters, routes)], clusters)
+}
+
+/// The whole bootstrap with these listeners.
+#[must_use]
+pub fn bootstrap_of(listeners: &[Value], clusters: &[Value]) -> Value {
     json!({
         "admin": {"address": socket(SocketAddr::from(([127, 0, 0, 1], 0)))},
-        "static_resources": {
-            "listeners": [{
-                "name": "main",
-                "address": socket(SocketAddr::from(([127, 0, 0, 1], 0))),
-                "filter_chains": [{"filters": [connection_manager(filters, routes)]}],
-            }],
-            "clusters": clusters,
-        },
+        "static_resources": {"listeners": listeners, "clusters": clusters},
+    })
+}
+
+/// The listener `main` with these filters and routes.
+#[must_use]
+pub fn listener(filters: &[Value], routes: &[Value]) -> Value {
+    json!({
+        "name": "main",
+        "address": socket(SocketAddr::from(([127, 0, 0, 1], 0))),
+        "filter_chains": [{"filters": [connection_manager(filters, routes)]}],
     })
 }
 

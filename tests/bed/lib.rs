@@ -20,6 +20,7 @@ mod counterpart;
 mod echo;
 pub mod envoy;
 mod identity_token;
+mod listener_file;
 mod paths;
 mod runtime;
 pub mod scene;

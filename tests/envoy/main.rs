@@ -11,6 +11,18 @@ mod bare;
 mod configurations;
 mod health_checks;
 mod placement;
+mod exchange_answers;
+mod exchange_breaker;
+mod exchange_cache;
+mod exchange_credentials;
+mod exchange_faults;
+mod exchange_lane;
+mod exchange_lifetime;
+mod exchange_reload;
+mod exchange_renewal;
+mod exchange_request;
+mod exchange_stampede;
+mod exchange_timeline;
 mod real_mcp;
 mod real_sts;
 mod refusals;
@@ -40,6 +52,16 @@ fn main() {
         real_sts::trials(),
         real_mcp::trials(),
         rendered::all_trials(),
+        exchange_request::trials(),
+        exchange_answers::trials(),
+        exchange_cache::trials(),
+        exchange_lifetime::trials(),
+        exchange_stampede::trials(),
+        exchange_faults::trials(),
+        exchange_breaker::trials(),
+        exchange_renewal::trials(),
+        exchange_reload::trials(),
+        exchange_credentials::trials(),
     ];
     let trials = topics.into_iter().flatten().collect();
     let mut conclusion = libtest_mimic::run(&arguments, trials);

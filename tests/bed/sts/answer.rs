@@ -27,8 +27,12 @@ enum Delivery {
     Whole,
     /// The connection closes without a byte.
     CloseBeforeHeaders,
+    /// A TCP reset instead of an answer.
+    ResetBeforeHeaders,
     /// The headers, then a TCP reset.
     ResetAfterHeaders,
+    /// Bytes that are no HTTP.
+    Garbage,
     /// The headers promise the whole body, half of it comes, then the connection closes.
     Truncated,
     /// The headers announce chunks; what follows is no chunk.
@@ -123,6 +127,18 @@ impl Answer {
         Self::raw(200, "").delivered(Delivery::CloseBeforeHeaders)
     }
 
+    /// Resets the connection instead of answering.
+    #[must_use]
+    pub fn reset_before_headers() -> Self {
+        Self::raw(200, "").delivered(Delivery::ResetBeforeHeaders)
+    }
+
+    /// Sends something that is no HTTP, then closes the connection.
+    #[must_use]
+    pub fn garbage() -> Self {
+        Self::raw(200, "").delivered(Delivery::Garbage)
+    }
+
     /// Never answers.
     #[must_use]
     pub fn hang() -> Self {
@@ -186,6 +202,8 @@ impl Answer {
                 return Ok(true);
             }
             Delivery::CloseBeforeHeaders => {}
+            Delivery::ResetBeforeHeaders => stream.set_zero_linger()?,
+            Delivery::Garbage => stream.write_all(b"\x16\x03\x01 no HTTP\r\n\r\n").await?,
             Delivery::ResetAfterHeaders => {
                 stream.write_all(&self.head(Some(self.body.len()))).await?;
                 // Whether the peer's program has read them cannot be seen from here; a reset that
