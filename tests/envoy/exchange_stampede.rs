@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use bed::{Answer, Bed, Client, Reply, Request, eventually};
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -24,6 +24,7 @@ trials!(
     those_who_wait_are_told_in_time_that_the_sts_hangs,
     each_who_waits_is_refused_in_its_own_name,
     no_more_than_1024_wait_for_one_call,
+    a_thousand_who_wait_can_be_refused_together,
 );
 
 static BED: SharedBed = SharedBed::new();
@@ -37,7 +38,15 @@ async fn bed() -> &'static Bed {
         let mut other_twin = twin.clone();
         other_twin["externalTokenHeaderName"] = json!("x-token");
         let mut all = vec![("twin", twin), ("other-twin", other_twin)];
-        for name in ["posts", "streams", "leader", "nobody", "refused", "crowded"] {
+        for name in [
+            "posts",
+            "streams",
+            "leader",
+            "nobody",
+            "refused",
+            "crowded",
+            "crowd-refused",
+        ] {
             // What is tested here takes as long as the machine is busy.
             all.push((name, json!({"timeout": "60s"})));
         }
@@ -320,31 +329,57 @@ async fn all_wait(lane: Lane<'_>, other: Lane<'_>, count: usize) {
     lane.sts().release();
 }
 
+/// Requests of one user, sent while the STS is held, as many of which wait as can.
+async fn crowd(lane: Lane<'_>, jwt: &str, waves: u64) -> Vec<tokio::task::JoinHandle<Reply>> {
+    lane.sts().hold();
+    // Streams of a few connections: as many connections would need as many file descriptors. They
+    // come in waves, since all at once are too many for the embedded AS.
+    let clients: Vec<Client> = (0..20).map(|_| lane.bed.http2()).collect();
+    let mut tasks = Vec::new();
+    for wave in 1..=waves {
+        for client in clients.iter().cycle().take(80).cloned() {
+            let request = lane.request(jwt, "x");
+            tasks.push(tokio::spawn(async move { client.send(request).await }));
+        }
+        let waiting = (wave * 80).min(1024);
+        lane.expect_sts("joined", waiting - 1).await;
+    }
+    tasks
+}
+
 async fn no_more_than_1024_wait_for_one_call() {
     let lane = Lane::of(bed().await, "crowded");
-    let jwt = lane.login("alice");
-    lane.sts().hold();
-    // Streams of a few connections: as many connections would need as many file descriptors.
-    let clients: Vec<Client> = (0..20).map(|_| lane.bed.http2()).collect();
-    let tasks: Vec<_> = (0..1040)
-        .map(|n| {
-            let (client, request) = (clients[n % 20].clone(), lane.request(&jwt, "x"));
-            tokio::spawn(async move { client.send(request).await })
-        })
-        .collect();
+    let tasks = crowd(lane, &lane.login("alice"), 13).await;
     lane.expect_outcome("token_exchange_unavailable", 16).await;
     lane.sts().release();
-    let mut statuses = Vec::new();
+    let mut refused = 0;
     for task in tasks {
         let reply = task.await.expect("an answer");
         if reply.status != 200 {
             assert_refused(&reply, 503, "token_exchange_unavailable");
+            refused += 1;
         }
-        statuses.push(Value::from(reply.status));
     }
-    let refused = statuses.iter().filter(|status| **status == 503).count();
     assert_eq!(refused, 16);
-    lane.expect_sts("joined", 1023).await;
     assert_eq!(lane.sts().calls(), 1);
     lane.expect_sts("unavailable", 16).await;
+    lane.expect_outcome("exchanged", 1024).await;
+}
+
+async fn a_thousand_who_wait_can_be_refused_together() {
+    let lane = Lane::of(bed().await, "crowd-refused");
+    let jwt = lane.login("alice");
+    lane.sts().answer_next(Answer::error(400, "invalid_target"));
+    let tasks = crowd(lane, &jwt, 13).await;
+    lane.sts().release();
+    for task in tasks {
+        let reply = task.await.expect("an answer");
+        assert!([403, 503].contains(&reply.status), "{}", reply.status);
+    }
+    lane.expect_outcome("token_exchange_forbidden", 1024).await;
+    lane.get_ok(&jwt, "next").await;
+    // Envoy refuses streams one on top of the other; the VM must not run out of stack.
+    let log = lane.bed.envoy.log();
+    assert!(!log.contains("Maximum call stack"), "the VM has trapped");
+    assert!(lane.backend().requests_with("/x").is_empty());
 }
