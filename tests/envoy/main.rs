@@ -9,8 +9,6 @@ mod trial;
 
 mod bare;
 mod configurations;
-mod health_checks;
-mod placement;
 mod exchange_answers;
 mod exchange_breaker;
 mod exchange_cache;
@@ -23,6 +21,8 @@ mod exchange_renewal;
 mod exchange_request;
 mod exchange_stampede;
 mod exchange_timeline;
+mod health_checks;
+mod placement;
 mod real_mcp;
 mod real_sts;
 mod refusals;

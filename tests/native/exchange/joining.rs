@@ -3,8 +3,16 @@
 use super::{
     CODES, STS, assert_cached, assert_went_on_with, caching, configuration, of, strategy, to,
 };
-use crate::host::{Answer, Outcome, Stream, worker};
+use crate::host::{Answer, Outcome, Plugin, Stream, worker};
 use serde_json::json;
+use std::time::Duration;
+
+/// Lets the timer go off for as long as it is a fast one: somebody still waits for their turn.
+fn all_turns(plugin: Plugin) {
+    while plugin.tick_period() < Some(Duration::from_millis(500)) {
+        plugin.tick();
+    }
+}
 
 #[test]
 fn requests_of_one_user_wait_for_one_call() {
@@ -14,6 +22,7 @@ fn requests_of_one_user_wait_for_one_call() {
         let call = envoy.call();
         assert!(streams.iter().all(|s| s.outcome() == Outcome::Waits));
         call.answer(&Answer::token("CANARY-exchanged", 300));
+        all_turns(plugin);
         for stream in streams {
             assert_went_on_with(stream, "CANARY-exchanged");
         }
@@ -21,6 +30,42 @@ fn requests_of_one_user_wait_for_one_call() {
         assert_eq!(envoy.metric(&format!("{STS}ok")), 1);
         assert_eq!(envoy.metric(&format!("{STS}joined")), 199);
         assert_eq!(envoy.metric(&format!("{CODES}exchanged")), 200);
+    });
+}
+
+/// Envoy refuses streams on top of each other, so that too many in one callback overflow the stack.
+#[test]
+fn requests_that_wait_are_served_a_few_at_a_time() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration());
+        let usual = plugin.tick_period();
+        let streams: Vec<Stream> = (0..200).map(|_| plugin.request(&of("alice"))).collect();
+        let still_waiting = || {
+            let waits = |stream: &&Stream| stream.outcome() == Outcome::Waits;
+            streams[..199].iter().filter(waits).count()
+        };
+        envoy.call().answer(&Answer::new(503, ""));
+        for left in [135, 71, 7] {
+            assert_eq!(still_waiting(), left);
+            assert_eq!(plugin.tick_period(), Some(Duration::from_millis(1)));
+            if left == 71 {
+                streams[199].end();
+            }
+            // Who comes now is not part of it.
+            assert_eq!(plugin.request(&of("bob")).outcome(), Outcome::Waits);
+            plugin.tick();
+        }
+        assert_eq!(still_waiting(), 0);
+        assert_eq!(plugin.tick_period(), usual);
+        assert_eq!(
+            envoy.metric(&format!("{CODES}token_exchange_unavailable")),
+            192
+        );
+        plugin.tick();
+        assert_eq!(
+            envoy.metric(&format!("{CODES}token_exchange_unavailable")),
+            199
+        );
     });
 }
 
@@ -167,6 +212,7 @@ fn the_number_of_waiting_requests_is_bounded_per_key() {
         let next = plugin.request(&of("alice"));
         assert_eq!(next.outcome(), Outcome::Waits);
         call.answer(&Answer::token("CANARY-exchanged", 300));
+        all_turns(plugin);
         assert_went_on_with(next, "CANARY-exchanged");
         assert_went_on_with(waiting[1023], "CANARY-exchanged");
     });
@@ -190,6 +236,7 @@ fn the_number_of_waiting_requests_is_bounded_per_worker() {
         for call in calls {
             call.answer(&Answer::token("CANARY-exchanged", 300));
         }
+        all_turns(plugin);
         for stream in &streams[1..] {
             assert_eq!(stream.outcome(), Outcome::WentOn);
         }
