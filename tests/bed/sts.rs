@@ -9,7 +9,7 @@ mod wire;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
@@ -126,12 +126,17 @@ impl Sts {
     ///
     /// # Errors
     /// The port cannot be kept.
-    pub fn refuse(&self) -> std::io::Result<()> {
-        let mut placeholder = self.placeholder.lock().expect("no panic in here");
-        if placeholder.is_none() {
-            self.state.shut.send_modify(|count| *count += 1);
-            *placeholder = Some(bind(self.address)?);
+    pub async fn refuse(&self) -> Result<(), String> {
+        if self.placeholder().is_some() {
+            return Ok(());
         }
+        self.state.shut.send_modify(|count| *count += 1);
+        // The listening socket is closed by the task that it belongs to, when that has its turn.
+        let socket = runtime::wait_for("the STS's port to be free", || async {
+            bind(self.address).ok()
+        })
+        .await?;
+        *self.placeholder() = Some(socket);
         Ok(())
     }
 
@@ -140,8 +145,12 @@ impl Sts {
     /// # Errors
     /// The port cannot be listened on.
     pub fn accept(&self) -> std::io::Result<()> {
-        let socket = self.placeholder.lock().expect("no panic in here").take();
+        let socket = self.placeholder().take();
         socket.map_or(Ok(()), |socket| self.listen(socket))
+    }
+
+    fn placeholder(&self) -> MutexGuard<'_, Option<TcpSocket>> {
+        self.placeholder.lock().expect("no panic in here")
     }
 
     fn listen(&self, socket: TcpSocket) -> std::io::Result<()> {

@@ -188,7 +188,7 @@ async fn a_slow_answer_within_the_timeout_counts() {
 async fn refused_connections_are_answered_at_once() {
     let lane = Lane::of(bed().await, "refusing");
     let jwt = lane.login("alice");
-    lane.sts().refuse().expect("the port");
+    lane.sts().refuse().await.expect("the port");
     for calls in 1..=3 {
         let reply = within(PATIENT, lane, &jwt).await;
         assert_refused(&reply, 503, "token_exchange_unavailable");
