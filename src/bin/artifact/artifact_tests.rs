@@ -68,7 +68,7 @@ fn the_filter_logs_the_commit_it_is_stamped_with() {
 fn the_artifact_names_no_directory_of_the_machine_it_was_built_on() {
     let (_, bytes) = artifact();
     let text = String::from_utf8_lossy(&bytes);
-    let home = std::env::var("HOME").unwrap();
+    let home = format!("{}/", std::env::var("HOME").unwrap());
     for directory in [
         env!("CARGO_MANIFEST_DIR"),
         &home,
