@@ -242,10 +242,6 @@ async fn a_trapped_vm_lets_nothing_through_and_comes_back() {
         );
     }
     assert_only_exchanged(lane);
-    // With the VM its tokens are gone; the gauge must not count them for ever.
-    bed.envoy
-        .expect_stat("wasmcustom.upstream_inject.cache.entries", 1)
-        .await;
 }
 
 /// Nothing but requests with an exchanged token has reached the backend.

@@ -9,6 +9,7 @@ mod trial;
 
 mod bare;
 mod configurations;
+mod exchange_answer_table;
 mod exchange_answers;
 mod exchange_breaker;
 mod exchange_cache;
