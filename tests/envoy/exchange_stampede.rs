@@ -337,8 +337,8 @@ async fn crowd(lane: Lane<'_>, jwt: &str, waves: u64) -> Vec<tokio::task::JoinHa
     let clients: Vec<Client> = (0..20).map(|_| lane.bed.http2()).collect();
     let mut tasks = Vec::new();
     for wave in 1..=waves {
-        for client in clients.iter().cycle().take(80).cloned() {
-            let request = lane.request(jwt, "x");
+        for client in clients.iter().cycle().take(80) {
+            let (client, request) = (client.clone(), lane.request(jwt, "x"));
             tasks.push(tokio::spawn(async move { client.send(request).await }));
         }
         let waiting = (wave * 80).min(1024);
