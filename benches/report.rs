@@ -66,7 +66,7 @@ impl Row {
 
 fn number(value: f64, unit: &str) -> String {
     match unit {
-        "" => format!("{value:.2}"),
+        "" => format!("{value:.3}"),
         unit => format!("{value:.0} {unit}"),
     }
 }
