@@ -5,15 +5,15 @@
 //! order of events can be played through in a test.
 
 use super::Exchange;
-use super::answer::{Answer, ExpiresIn, Failure, FailureKind, Issued, StsError, judge};
+use super::answer::{Answer, ExpiresIn, Failure, FailureKind, Issued, judge};
 use super::breaker::{Breaker, whole_seconds};
-use super::cache::{Held, Key, Lookup, TokenCache};
+use super::cache::{Key, Lookup, TokenCache};
 use super::jwt;
 use super::request::TokenRequest;
+use super::results::{Acquired, Completion, Failed, Obtained, Stop, Used};
 use crate::plan::{CachePolicy, ExchangeId};
-use crate::refusal::Refusal;
 use crate::time::Time;
-use crate::token::{BearerToken, BearerValue};
+use crate::token::BearerToken;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use std::rc::Rc;
@@ -50,119 +50,24 @@ struct Flight<W> {
     on_behalf_of: u32,
 }
 
-/// What a request that needs an exchanged token should do.
-#[derive(Debug)]
-pub enum Acquired {
-    /// Go on with this token; `renew` is to be called too, if it is there.
-    Token {
-        /// The header's value.
-        value: BearerValue,
-        /// What to report if the backend does not accept the token.
-        used: Used,
-        /// A renewal to start.
-        renew: Option<Key>,
-    },
-    /// Wait for the call under way.
-    Join(Key),
-    /// Make this call, and wait for it.
-    Call(Key),
-    /// Do not go on.
-    Refuse(Stop),
-}
-
-/// Why a request does not even wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// The STS refused this subject a moment ago.
-    RefusedBefore(Option<StsError>),
-    /// The breaker is open; whole seconds until a try makes sense.
-    BreakerOpen(u32),
-    /// Too many requests are waiting.
-    Crowded,
-}
-
-impl Stop {
-    /// The refusal that the request gets.
-    pub fn refusal(self) -> Refusal {
-        match self {
-            Stop::RefusedBefore(_) => Refusal::ExchangeRejected,
-            Stop::BreakerOpen(retry_after) => Refusal::ExchangeUnavailable { retry_after },
-            Stop::Crowded => Refusal::ExchangeUnavailable { retry_after: 1 },
-        }
-    }
-}
-
-/// A cached token that a request went on with.
-#[derive(Clone, Debug)]
-pub struct Used {
-    key: Key,
-    serial: u64,
-}
-
-impl Used {
-    fn of(held: &Held) -> Self {
-        Self {
-            key: held.key.clone(),
-            serial: held.serial,
-        }
-    }
-}
-
-/// How a call ended, for everyone who waited for it.
-#[derive(Debug)]
-pub struct Completion<W> {
-    /// The exchange that was called.
-    pub exchange: ExchangeId,
-    /// The requests that waited, in the order they came.
-    pub waiting: Vec<W>,
-    /// What each of them gets.
-    pub result: Result<Obtained, Failed>,
-    /// Whether this was a renewal.
-    pub renewal: bool,
-    /// The `on_behalf_of` of the request that caused the call.
-    pub on_behalf_of: u32,
-    /// How long the call took.
-    pub elapsed: Duration,
-}
-
-/// A token fresh from the STS.
-#[derive(Debug)]
-pub struct Obtained {
-    /// The header's value.
-    pub value: BearerValue,
-    /// What to report if the backend does not accept it; `None` if it is not cached.
-    pub used: Option<Used>,
-}
-
-/// A call that brought no token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failed {
-    /// Why.
-    pub failure: Failure,
-    /// What each waiting request gets.
-    pub refusal: Refusal,
-}
-
 impl<W> Engine<W> {
     /// An engine for `exchanges`. `seed` is random.
     pub fn new(exchanges: Vec<Exchange>, policy: CachePolicy, seed: u64) -> Self {
-        let mut endpoints: Vec<(&str, &str)> = Vec::new();
+        let exchanges: Rc<[Exchange]> = exchanges.into();
+        let mut endpoints = HashMap::with_hasher(FixedState::with_seed(seed));
         let breaker_of = exchanges
             .iter()
             .map(|exchange| {
-                let endpoint = (exchange.cluster.as_str(), exchange.token_url.as_str());
-                endpoints
-                    .iter()
-                    .position(|known| *known == endpoint)
-                    .unwrap_or_else(|| {
-                        endpoints.push(endpoint);
-                        endpoints.len().saturating_sub(1)
-                    })
+                let next = endpoints.len();
+                *endpoints
+                    .entry((&exchange.cluster, &exchange.token_url))
+                    .or_insert(next)
             })
             .collect();
+        let breakers = vec![Breaker::default(); endpoints.len()];
         Self {
             requests: exchanges.iter().map(TokenRequest::new).collect(),
-            breakers: vec![Breaker::default(); endpoints.len()],
+            breakers,
             breaker_of,
             cache: TokenCache::new(policy, seed),
             flights: HashMap::with_hasher(FixedState::with_seed(seed)),
@@ -170,7 +75,7 @@ impl<W> Engine<W> {
             waiting: 0,
             renewals: 0,
             random: Random(seed),
-            exchanges: exchanges.into(),
+            exchanges: Rc::clone(&exchanges),
         }
     }
 
@@ -412,15 +317,15 @@ impl<W> Engine<W> {
     /// Takes over the tokens of an earlier configuration's engine, where the exchange is the same
     /// to the last parameter.
     pub fn adopt<V>(&mut self, earlier: &Engine<V>, now: Time) {
+        let ours: HashMap<&Exchange, ExchangeId, FixedState> = (0..)
+            .map(ExchangeId)
+            .zip(&*self.exchanges)
+            .map(|(id, exchange)| (exchange, id))
+            .collect();
         let same: Vec<Option<ExchangeId>> = earlier
             .exchanges
             .iter()
-            .map(|theirs| self.exchanges.iter().position(|ours| ours == theirs))
-            .map(|place| {
-                place
-                    .and_then(|place| u32::try_from(place).ok())
-                    .map(ExchangeId)
-            })
+            .map(|theirs| ours.get(theirs).copied())
             .collect();
         let same = |id: ExchangeId| same.get(index(id)).copied().flatten();
         self.cache.adopt(&earlier.cache, same, now);

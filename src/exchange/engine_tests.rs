@@ -1,5 +1,7 @@
 use super::super::ClientAuth;
 use super::*;
+use crate::exchange::answer::StsError;
+use crate::refusal::Refusal;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{HashMap as Map, HashSet};

@@ -7,6 +7,7 @@ pub mod cache;
 pub mod engine;
 pub mod jwt;
 pub mod request;
+pub mod results;
 mod settings;
 
 pub use settings::{ClientAuth, Exchange};

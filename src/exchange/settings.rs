@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// One way to exchange a token: the STS and every parameter that could make its answer differ.
 /// Two equal values are the same exchange and may share answers; any difference keeps them apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Exchange {
     /// `tokenUrl` as configured: with the cluster, what the breaker and log lines name.
     pub token_url: String,
@@ -32,7 +32,7 @@ pub struct Exchange {
 }
 
 /// Client authentication at the STS (RFC 6749 §2.3).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ClientAuth {
     /// No secret; the id, if there is one, goes into the form.
     None {

@@ -13,7 +13,7 @@ use crate::backend::Backend;
 use crate::decision::Credential;
 use crate::exchange::answer::{Answer, FailureKind, MAX_BODY};
 use crate::exchange::cache::Key;
-use crate::exchange::engine::{Acquired, Completion, Stop};
+use crate::exchange::results::{Acquired, Completion, Stop};
 use crate::observe::counters::{Counter, Outcome, StsResult};
 use crate::plan::ExchangeId;
 use crate::token::BearerToken;

@@ -1,7 +1,7 @@
 //! The streams of this worker that are under way.
 
 use crate::exchange::cache::Key;
-use crate::exchange::engine::Used;
+use crate::exchange::results::Used;
 use hashbrown::HashMap;
 use std::cell::RefCell;
 use std::hash::{BuildHasher, Hasher};

@@ -9,7 +9,7 @@
 use super::abi;
 use super::calls::Waiter;
 use super::plugin::Plugin;
-use crate::exchange::engine::{Failed, Obtained};
+use crate::exchange::results::{Failed, Obtained};
 use crate::plan::ExchangeId;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -1,0 +1,174 @@
+use super::*;
+use serde_json::Value;
+
+const ABOUT: About<'_> = About {
+    backend: Some("github-tools"),
+    provider: Some("github"),
+    grpc: false,
+};
+
+fn header<'a>(reply: &'a Reply, name: &str) -> Option<&'a str> {
+    let mut values = reply.headers.iter().filter(|(n, _)| *n == name);
+    let value = values.next().map(|(_, value)| value.as_str());
+    assert!(values.next().is_none(), "{name} stands twice");
+    value
+}
+
+#[test]
+fn every_refusal_has_its_status_challenge_and_code() {
+    use Refusal::*;
+    let invalid = Some("Bearer error=\"invalid_token\"");
+    let scope = Some("Bearer error=\"insufficient_scope\"");
+    for (refusal, status, challenge, code) in [
+        (
+            UpstreamTokenNotFound {
+                bearer_presented: true,
+            },
+            401,
+            invalid,
+            "upstream_token_not_found",
+        ),
+        (
+            UpstreamTokenNotFound {
+                bearer_presented: false,
+            },
+            401,
+            Some("Bearer"),
+            "upstream_token_not_found",
+        ),
+        (
+            UpstreamTokenMalformed,
+            502,
+            None,
+            "upstream_token_malformed",
+        ),
+        (
+            SubjectTokenMissing,
+            401,
+            Some("Bearer"),
+            "subject_token_missing",
+        ),
+        (ExchangeRejected, 401, invalid, "token_exchange_rejected"),
+        (
+            ExchangeInsufficientScope,
+            403,
+            scope,
+            "token_exchange_forbidden",
+        ),
+        (ExchangeForbidden, 403, None, "token_exchange_forbidden"),
+        (
+            ExchangeMisconfigured,
+            502,
+            None,
+            "token_exchange_misconfigured",
+        ),
+        (
+            ExchangeUnavailable { retry_after: 7 },
+            503,
+            None,
+            "token_exchange_unavailable",
+        ),
+        (ExchangeTimeout, 504, None, "token_exchange_timeout"),
+        (
+            ExchangeInvalidResponse,
+            502,
+            None,
+            "token_exchange_invalid_response",
+        ),
+        (BackendNotConfigured, 500, None, "backend_not_configured"),
+        (IdentityUnreadable, 500, None, "identity_unreadable"),
+    ] {
+        let reply = refusal.reply(&ABOUT, &Challenge::default());
+        assert_eq!(reply.status, status, "{refusal:?}");
+        assert_eq!(reply.code.as_str(), code);
+        assert_eq!(refusal.code(), reply.code);
+        let sent = header(&reply, "www-authenticate")
+            .map(|value| value.split(", error_description").next().unwrap());
+        assert_eq!(sent, challenge, "{refusal:?}");
+        assert_eq!(header(&reply, "cache-control"), Some("no-store"));
+        assert_eq!(header(&reply, "content-type"), Some("application/json"));
+        let retry = matches!(refusal, ExchangeUnavailable { .. }).then_some("7");
+        assert_eq!(header(&reply, "retry-after"), retry);
+        let body: Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(body["error"], code);
+        assert_eq!(body["backend"], "github-tools");
+        assert_eq!(body["provider"], "github");
+        assert!(body["error_description"].as_str().unwrap().len() > 10);
+    }
+}
+
+#[test]
+fn a_body_names_only_what_there_is() {
+    let about = About {
+        backend: None,
+        provider: None,
+        grpc: false,
+    };
+    let reply = Refusal::IdentityUnreadable.reply(&about, &Challenge::default());
+    assert_eq!(
+        String::from_utf8(reply.body).unwrap(),
+        r#"{"error":"identity_unreadable","error_description":"the identity of this request cannot be read"}"#
+    );
+}
+
+#[test]
+fn odd_names_cannot_break_out_of_the_challenge_or_the_body() {
+    let about = About {
+        backend: Some("a\"b\\c\r\nx: y"),
+        provider: Some("p\"ö\\\n"),
+        grpc: false,
+    };
+    let refusal = Refusal::UpstreamTokenNotFound {
+        bearer_presented: true,
+    };
+    let reply = refusal.reply(&about, &Challenge::default());
+    assert_eq!(
+        header(&reply, "www-authenticate"),
+        Some(
+            "Bearer error=\"invalid_token\", error_description=\"the upstream token of \
+             provider p???? was not found: log in again\""
+        )
+    );
+    let body: Value = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!(body["backend"], "a\"b\\c\r\nx: y");
+    assert_eq!(body["provider"], "p\"ö\\\n");
+}
+
+#[test]
+fn a_grpc_client_gets_the_description_alone() {
+    let about = About {
+        grpc: true,
+        ..ABOUT
+    };
+    let reply = Refusal::SubjectTokenMissing.reply(&about, &Challenge::default());
+    assert_eq!(
+        String::from_utf8(reply.body.clone()).unwrap(),
+        "the request carries no bearer token to exchange: log in"
+    );
+    assert_eq!(header(&reply, "content-type"), None);
+    assert_eq!(header(&reply, "www-authenticate"), Some("Bearer"));
+}
+
+#[test]
+fn the_configured_challenge_is_part_of_every_bearer_challenge() {
+    let challenge = Challenge {
+        realm: Some("mcp".to_owned()),
+        resource_metadata: Some("https://mcp.example.com/meta".to_owned()),
+        scope: Some("mcp:tools".to_owned()),
+    };
+    let value = |refusal: Refusal| {
+        let reply = refusal.reply(&ABOUT, &challenge);
+        header(&reply, "www-authenticate").map(str::to_owned)
+    };
+    assert_eq!(
+        value(Refusal::SubjectTokenMissing).unwrap(),
+        "Bearer realm=\"mcp\", scope=\"mcp:tools\", resource_metadata=\"https://mcp.example.com/meta\""
+    );
+    assert_eq!(
+        value(Refusal::ExchangeRejected).unwrap(),
+        "Bearer realm=\"mcp\", error=\"invalid_token\", error_description=\"the token service \
+         refused the subject token: log in again\", scope=\"mcp:tools\", \
+         resource_metadata=\"https://mcp.example.com/meta\""
+    );
+    assert_eq!(value(Refusal::ExchangeForbidden), None);
+}
