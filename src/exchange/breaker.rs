@@ -32,6 +32,15 @@ pub enum Breaker {
     },
 }
 
+/// How a call was admitted: to be handed back when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admitted {
+    /// As one of many.
+    Freely,
+    /// As the probe that tells how the STS is now.
+    AsProbe,
+}
+
 /// The breaker stops the call; a try makes sense after this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
@@ -47,13 +56,13 @@ impl Default for Breaker {
 
 impl Breaker {
     /// Asks for a call. Whoever gets `Ok` must make it and report how it ended.
-    pub fn admit(&mut self, now: Time) -> Result<(), Stopped> {
+    pub fn admit(&mut self, now: Time) -> Result<Admitted, Stopped> {
         match *self {
-            Breaker::Closed { .. } => Ok(()),
+            Breaker::Closed { .. } => Ok(Admitted::Freely),
             // More than the whole pause ahead: the clock was set back.
             Breaker::Open { until, pause } if until <= now || until.since(now) > pause => {
                 *self = Breaker::Probing { pause };
-                Ok(())
+                Ok(Admitted::AsProbe)
             }
             Breaker::Open { until, .. } => Err(Stopped {
                 retry_after: until.since(now),
@@ -69,8 +78,8 @@ impl Breaker {
         *self = Breaker::default();
     }
 
-    /// The STS did not answer, or said that it cannot serve.
-    pub fn failed(&mut self, now: Time) {
+    /// The STS did not answer a call that was `admitted`, or said that it cannot serve.
+    pub fn failed(&mut self, admitted: Admitted, now: Time) {
         let open = |pause: Duration| Breaker::Open {
             until: now.plus(pause),
             pause,
@@ -82,9 +91,12 @@ impl Breaker {
                 }
             }
             Breaker::Closed { .. } => open(FIRST_PAUSE),
-            Breaker::Probing { pause } => open(pause.saturating_mul(2).min(LONGEST_PAUSE)),
-            // A call from before the breaker opened: the pause already counts it.
-            Breaker::Open { .. } => return,
+            Breaker::Probing { pause } if admitted == Admitted::AsProbe => {
+                open(pause.saturating_mul(2).min(LONGEST_PAUSE))
+            }
+            // A call from before the breaker opened: the pause already counts it, and what became
+            // of it says nothing about the probe.
+            Breaker::Probing { .. } | Breaker::Open { .. } => return,
         };
     }
 
@@ -116,6 +128,7 @@ pub fn whole_seconds(duration: Duration) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::Admitted::{AsProbe, Freely};
     use super::*;
 
     fn at(millis: u64) -> Time {
@@ -124,7 +137,7 @@ mod tests {
 
     fn opened() -> Breaker {
         let mut breaker = Breaker::default();
-        (0..THRESHOLD).for_each(|_| breaker.failed(at(0)));
+        (0..THRESHOLD).for_each(|_| breaker.failed(Freely, at(0)));
         breaker
     }
 
@@ -132,21 +145,21 @@ mod tests {
     fn five_failures_in_a_row_stop_calls_for_a_second() {
         let mut breaker = Breaker::default();
         for _ in 0..3 {
-            (0..4).for_each(|_| breaker.failed(at(0)));
-            assert_eq!(breaker.admit(at(0)), Ok(()));
+            (0..4).for_each(|_| breaker.failed(Freely, at(0)));
+            assert_eq!(breaker.admit(at(0)), Ok(Freely));
             breaker.answered();
         }
         let mut breaker = opened();
         let stopped = breaker.admit(at(400)).unwrap_err();
         assert_eq!(stopped.retry_after, Duration::from_millis(600));
         assert_eq!(breaker.retry_after(at(400)), 1);
-        assert_eq!(breaker.admit(at(1000)), Ok(()));
+        assert_eq!(breaker.admit(at(1000)), Ok(AsProbe));
     }
 
     #[test]
     fn one_probe_at_a_time_and_one_success_closes() {
         let mut breaker = opened();
-        assert_eq!(breaker.admit(at(1000)), Ok(()));
+        assert_eq!(breaker.admit(at(1000)), Ok(AsProbe));
         assert!(breaker.admit(at(1000)).is_err());
         breaker.answered();
         assert_eq!(breaker, Breaker::default());
@@ -162,33 +175,42 @@ mod tests {
                 "{pause}"
             );
             now += pause * 1000;
-            assert_eq!(breaker.admit(at(now)), Ok(()), "{pause}");
-            breaker.failed(at(now));
+            assert_eq!(breaker.admit(at(now)), Ok(AsProbe), "{pause}");
+            breaker.failed(AsProbe, at(now));
         }
     }
 
     #[test]
     fn a_clock_set_back_does_not_lengthen_the_pause() {
         let mut breaker = Breaker::default();
-        (0..THRESHOLD).for_each(|_| breaker.failed(at(5000)));
+        (0..THRESHOLD).for_each(|_| breaker.failed(Freely, at(5000)));
         assert!(breaker.admit(at(5000)).is_err());
-        assert_eq!(breaker.admit(at(4999)), Ok(()));
+        assert_eq!(breaker.admit(at(4999)), Ok(AsProbe));
     }
 
     #[test]
     fn late_failures_do_not_lengthen_the_pause() {
         let mut breaker = opened();
         let before = breaker;
-        breaker.failed(at(900));
+        breaker.failed(Freely, at(900));
         assert_eq!(breaker, before);
+        assert_eq!(breaker.admit(at(1000)), Ok(AsProbe));
+        breaker.failed(Freely, at(1001));
+        assert!(
+            breaker.admit(at(60_000)).is_err(),
+            "the probe is still under way"
+        );
+        breaker.failed(AsProbe, at(60_000));
+        assert!(breaker.admit(at(61_999)).is_err());
+        assert_eq!(breaker.admit(at(62_000)), Ok(AsProbe));
     }
 
     #[test]
     fn a_probe_that_was_never_sent_leaves_room_for_the_next() {
         let mut breaker = opened();
-        assert_eq!(breaker.admit(at(1000)), Ok(()));
+        assert_eq!(breaker.admit(at(1000)), Ok(AsProbe));
         breaker.not_called(at(1000));
-        assert_eq!(breaker.admit(at(1000)), Ok(()));
+        assert_eq!(breaker.admit(at(1000)), Ok(AsProbe));
     }
 
     #[test]

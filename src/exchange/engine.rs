@@ -6,7 +6,7 @@
 
 use super::Exchange;
 use super::answer::{Answer, ExpiresIn, Failure, FailureKind, Issued, judge};
-use super::breaker::{Breaker, whole_seconds};
+use super::breaker::{Admitted, Breaker, whole_seconds};
 use super::cache::{Key, Lookup, TokenCache};
 use super::jwt;
 use super::request::TokenRequest;
@@ -46,6 +46,7 @@ struct Flight<W> {
     waiting: Vec<W>,
     started: Time,
     renewal: bool,
+    admitted: Admitted,
     /// The request on whose behalf the call is made, for the counters.
     on_behalf_of: u32,
 }
@@ -137,16 +138,22 @@ impl<W> Engine<W> {
         if self.flights.len() >= MAX_WAITING {
             return Acquired::Refuse(Stop::Crowded);
         }
-        if let Some(breaker) = self.breaker(key.exchange())
-            && let Err(stopped) = breaker.admit(now)
+        let admitted = match self
+            .breaker(key.exchange())
+            .map(|breaker| breaker.admit(now))
         {
-            return Acquired::Refuse(Stop::BreakerOpen(whole_seconds(stopped.retry_after)));
-        }
+            None => Admitted::Freely,
+            Some(Ok(admitted)) => admitted,
+            Some(Err(stopped)) => {
+                return Acquired::Refuse(Stop::BreakerOpen(whole_seconds(stopped.retry_after)));
+            }
+        };
         self.waiting = self.waiting.saturating_add(1);
         let flight = Flight {
             waiting: vec![waiter()],
             started: now,
             renewal: false,
+            admitted,
             on_behalf_of,
         };
         self.flights.insert(key.clone(), flight);
@@ -158,12 +165,13 @@ impl<W> Engine<W> {
         if !room || self.flights.contains_key(key) {
             return None;
         }
-        self.breaker(key.exchange())?.admit(now).ok()?;
+        let admitted = self.breaker(key.exchange())?.admit(now).ok()?;
         self.renewals = self.renewals.saturating_add(1);
         let flight = Flight {
             waiting: Vec::new(),
             started: now,
             renewal: true,
+            admitted,
             on_behalf_of,
         };
         self.flights.insert(key.clone(), flight);
@@ -199,7 +207,8 @@ impl<W> Engine<W> {
         let elapsed = now.since(flight.started);
         let requested = exchange.requested_token_type.as_deref();
         let judged = judge(answer, requested, elapsed, exchange.timeout);
-        let retry_after = self.tell_breaker(id, judged.as_ref().err(), now);
+        let failure = judged.as_ref().err();
+        let retry_after = self.tell_breaker(id, flight.admitted, failure, now);
         let result = match judged {
             Ok(issued) => Ok(self.hold(key, issued, now)),
             Err(failure) => {
@@ -218,12 +227,18 @@ impl<W> Engine<W> {
         })
     }
 
-    fn tell_breaker(&mut self, exchange: ExchangeId, failure: Option<&Failure>, now: Time) -> u32 {
+    fn tell_breaker(
+        &mut self,
+        exchange: ExchangeId,
+        admitted: Admitted,
+        failure: Option<&Failure>,
+        now: Time,
+    ) -> u32 {
         let Some(breaker) = self.breaker(exchange) else {
             return 1;
         };
         match failure.map(|failure| failure.kind) {
-            Some(FailureKind::Unavailable | FailureKind::Timeout) => breaker.failed(now),
+            Some(FailureKind::Unavailable | FailureKind::Timeout) => breaker.failed(admitted, now),
             Some(FailureKind::UnknownCluster) => breaker.not_called(now),
             _ => breaker.answered(),
         }

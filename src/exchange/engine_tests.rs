@@ -190,6 +190,27 @@ fn the_breaker_is_that_of_the_endpoint() {
 }
 
 #[test]
+fn calls_from_before_the_breaker_opened_do_not_count_as_its_probe() {
+    let mut engine = engine();
+    let mut early: Vec<Key> = (0..8)
+        .map(|n| called(acquire(&mut engine, 0, &format!("user-{n}"), 1, at(0))))
+        .collect();
+    for key in early.drain(..5) {
+        engine.completed(key, Answer::Reset, at(0));
+    }
+    let probe = called(acquire(&mut engine, 0, "alice", 1, at(1000)));
+    for key in early {
+        engine.completed(key, Answer::Reset, at(1001));
+    }
+    let stopped = acquire(&mut engine, 0, "bob", 1, at(4000));
+    assert!(matches!(stopped, Acquired::Refuse(Stop::BreakerOpen(1))));
+    engine.completed(probe, Answer::Reset, at(4000));
+    let stopped = acquire(&mut engine, 0, "bob", 1, at(4001));
+    assert!(matches!(stopped, Acquired::Refuse(Stop::BreakerOpen(2))));
+    called(acquire(&mut engine, 0, "bob", 1, at(6000)));
+}
+
+#[test]
 fn overdue_calls_end_and_their_late_answers_are_nobodys() {
     let mut engine = engine();
     let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
