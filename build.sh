@@ -141,6 +141,8 @@ run_tests() {
     step "native tests"
     need_valgrind
     cargo test --locked --all-features
+    step "instructions per request"
+    cargo test --quiet --locked --release --test instructions
 
     build
     step "tests of the artifact"

@@ -72,7 +72,7 @@ pub async fn search_canaries() -> (usize, Vec<String>) {
     } in started
     {
         let mut places = Vec::new();
-        for file in ["envoy.log", "stdout", "stderr", "stats"] {
+        for file in ["stdout", "stderr", "stats"] {
             places.push((file, lossy(&directory.join(file))));
         }
         for page in STATS_PAGES {
@@ -97,19 +97,17 @@ pub(super) fn lossy(path: &Path) -> String {
         .unwrap_or_default()
 }
 
-/// The end of an Envoy's log and of what it wrote to stderr.
+/// The end of an Envoy's log.
 pub(super) fn log_tail(name: &str, directory: &Path, lines: usize) -> String {
     let mut text = format!(
         "--- the end of Envoy's log ({name}, {})\n",
         directory.display()
     );
-    for file in ["envoy.log", "stderr"] {
-        let content = lossy(&directory.join(file));
-        let all: Vec<&str> = content.lines().collect();
-        for line in all.iter().skip(all.len().saturating_sub(lines)) {
-            text.push_str(line);
-            text.push('\n');
-        }
+    let content = lossy(&directory.join("stderr"));
+    let all: Vec<&str> = content.lines().collect();
+    for line in all.iter().skip(all.len().saturating_sub(lines)) {
+        text.push_str(line);
+        text.push('\n');
     }
     text
 }

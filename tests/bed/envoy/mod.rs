@@ -76,8 +76,8 @@ impl Envoy {
             .args(["--component-log-level", &options.component_log_level])
             .arg("--admin-address-path")
             .arg(directory.join("admin"))
-            .arg("--log-path")
-            .arg(directory.join("envoy.log"))
+            // The log stays on stderr, where a line stands before the reply that follows it; a
+            // file of Envoy's own is written behind its back. Access logs are such files.
             .args(["--log-level", "info", "--file-flush-interval-msec", "20"])
             .arg("--disable-hot-restart")
             .envs(options.environment.iter().cloned())
@@ -208,7 +208,7 @@ impl Envoy {
     /// Envoy's log so far.
     #[must_use]
     pub fn log(&self) -> String {
-        evidence::lossy(&self.directory.join("envoy.log"))
+        evidence::lossy(&self.directory.join("stderr"))
     }
 
     /// The lines of the access log that the bed's configurations write to stdout, as JSON.
@@ -244,7 +244,7 @@ impl Envoy {
         &self.directory
     }
 
-    /// The end of its log and of what it wrote to stderr, for a message about a failure.
+    /// The end of its log, for a message about a failure.
     #[must_use]
     pub fn log_tail(&self, lines: usize) -> String {
         evidence::log_tail(&self.name, &self.directory, lines)
