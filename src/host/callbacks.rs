@@ -51,6 +51,7 @@ pub extern "C" fn upstream_inject_on_tick(root: u32) {
 #[unsafe(no_mangle)]
 pub extern "C" fn upstream_inject_on_delete(context: u32) {
     match streams::end(context) {
+        Some(stream) if stream.part.is_none() => {}
         Some(stream) => {
             if let Some(plugin) = plugins::find(stream.root) {
                 plugin.stream_ended(context, stream);

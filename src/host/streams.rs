@@ -24,6 +24,13 @@ pub enum Part {
     Used(Used),
 }
 
+impl Part {
+    /// Whether the stream's end is nobody's business.
+    pub fn is_none(&self) -> bool {
+        matches!(self, Part::None)
+    }
+}
+
 thread_local! {
     static STREAMS: RefCell<HashMap<u32, Stream, Spread>> =
         const { RefCell::new(HashMap::with_hasher(Spread(0))) };
