@@ -84,6 +84,11 @@ pub fn root_of(context: u32) -> Option<u32> {
     STREAMS.with_borrow(|streams| streams.get(&context).map(|stream| stream.root))
 }
 
+/// Whether the stream has not ended.
+pub fn is_under_way(context: u32) -> bool {
+    STREAMS.with_borrow(|streams| streams.contains_key(&context))
+}
+
 /// The stream's part in an exchange changes.
 pub fn set_part(context: u32, part: Part) {
     STREAMS.with_borrow_mut(|streams| {

@@ -9,6 +9,7 @@
 use super::abi;
 use super::calls::Waiter;
 use super::plugin::Plugin;
+use super::streams;
 use crate::exchange::results::{Failed, Obtained};
 use crate::plan::ExchangeId;
 use std::cell::{Cell, RefCell};
@@ -54,8 +55,11 @@ impl Plugin {
             let Some(turn) = self.turns.queue.borrow_mut().pop_front() else {
                 return;
             };
-            // A stream that has ended meanwhile is no longer there to be served.
-            if abi::set_effective_context(turn.waiter.context).is_ok() {
+            // A stream that has ended meanwhile is no longer there to be served. The host knows its
+            // context for a while longer, until it deletes what it has deferred: to let the stream
+            // go on in that time crashes Envoy (1.36; as an upstream filter 1.40, too).
+            let context = turn.waiter.context;
+            if streams::is_under_way(context) && abi::set_effective_context(context).is_ok() {
                 self.serve(&turn);
             }
         }

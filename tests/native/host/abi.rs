@@ -349,6 +349,9 @@ extern "C" fn proxy_continue_stream(stream: u32) -> u32 {
 extern "C" fn proxy_set_effective_context(context: u32) -> u32 {
     answer(host(|host| {
         host.enter("set_effective_context", "")?;
+        if host.ended.contains(&context) {
+            host.violation("acts on a stream that has ended");
+        }
         if !host.streams.contains_key(&context) && !host.roots.contains(&context) {
             return Err(status::BAD_ARGUMENT);
         }

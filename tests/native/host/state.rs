@@ -103,6 +103,9 @@ pub struct Host {
     pub log: Vec<(Level, String)>,
     pub roots: BTreeSet<u32>,
     pub streams: BTreeMap<u32, Stream>,
+    /// Streams that have ended, and whose contexts Envoy has not deleted yet: it would take host
+    /// calls on them, and crash.
+    pub ended: BTreeSet<u32>,
     pub last_context: u32,
     /// The context whose callback runs, and the one that host calls act on instead.
     pub current: u32,

@@ -133,7 +133,10 @@ impl Stream {
             self.with(|stream| check_stream(stream));
         }
         enter(self.context, || call::on_delete(self.context));
-        host(|host| host.streams.remove(&self.context));
+        host(|host| {
+            host.streams.remove(&self.context);
+            host.ended.insert(self.context);
+        });
     }
 
     fn with<R>(self, with: impl FnOnce(&mut state::Stream) -> R) -> R {
