@@ -18,7 +18,7 @@
 //!                                                        │ token in hand ──▶ Forward
 //!                                                        │ call under way ─▶ wait for it
 //!                                                        └ none ──▶ host/calls.rs ──▶ STS
-//!   STS answer ───────▶ host/calls.rs ──▶ exchange/answer.rs ──▶ everyone who waited
+//!   STS answer ───────▶ host/calls.rs ──▶ exchange/answer.rs ──▶ host/turns.rs: who waited
 //!   end of stream ────▶ host/callbacks.rs              the backend said 401: forget its token
 //!   timer ────────────▶ host/root.rs                   observe/: counters go to Envoy
 //! ```
