@@ -134,6 +134,8 @@ run_tests() {
     cargo fmt --all --check || die "the formatting differs" "run cargo fmt --all"
     step "scripts"
     check_scripts
+    step "lock files"
+    tests/counterparts/locks_test.sh
     step "lints"
     need_component clippy
     cargo clippy --quiet --locked --workspace --all-targets --all-features -- --deny warnings

@@ -157,12 +157,7 @@ python_with_pip() {
         printf 'python3\n'
         return
     fi
-    [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null || return 1
-    note "installing python3-venv with apt-get"
-    {
-        export DEBIAN_FRONTEND=noninteractive
-        apt-get install -y -qq python3-venv || { apt-get update -qq && apt-get install -y -qq python3-venv; }
-    } </dev/null >&2 || return 1
+    "$here/apt-install.sh" python3-venv >&2 || return 1
     python3 -m venv "$1" >/dev/null && printf '%s\n' "$1/bin/python"
 }
 

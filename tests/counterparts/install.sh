@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the programs of third parties that the tests are run against, from the lock files
 # beside this script, into the cargo target directory. What is already there stays: a part is
-# installed anew only when its lock file or the interpreter has changed.
+# installed anew only when its lock file or the interpreter has changed. A lock file is complete, and
+# nothing but what it names is installed: what the registries have gained since changes nothing.
 #
 #   install.sh [PART…]     parts: node oidc-provider jmondi idpyoidc mcp kubernetes (all of them)
 #
@@ -13,6 +14,8 @@
 set -euo pipefail
 
 readonly NODE_AT_LEAST=20
+# Seconds that one installation may take, and so how long another waits for it.
+readonly PATIENCE=600
 readonly PARTS=(node oidc-provider jmondi idpyoidc mcp kubernetes)
 sources=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly sources
@@ -22,12 +25,15 @@ main() {
   mkdir -p "$installed"
   # Test programs run side by side, and each asks for its parts.
   exec 9>"$installed/.lock"
-  flock 9
+  flock -w "$PATIENCE" 9 || fail "another installation holds $installed/.lock and does not end"
   local part
   for part in "${@:-${PARTS[@]}}"; do
     case $part in
       node) install_node ;;
-      oidc-provider | jmondi | kubernetes) install_node && install_npm_package "$part" ;;
+      oidc-provider | jmondi | kubernetes)
+        install_node
+        install_npm_package "$part"
+        ;;
       idpyoidc | mcp) install_python_environment "$part" ;;
       *) fail "no such part: $part (there are: ${PARTS[*]})" ;;
     esac
@@ -61,7 +67,8 @@ install_npm_package() {
     rm -rf "$directory"
     mkdir -p "$directory"
     cp "$sources/$part/package.json" "$sources/$part/package-lock.json" "$directory"
-    (cd "$directory" && run_npm ci --ignore-scripts --no-audit --no-fund >&2)
+    (cd "$directory" && run_npm ci --ignore-scripts --no-audit --no-fund >&2) ||
+      fail "npm could not install $part (its own words are above)"
     echo "$key" >"$directory/.installed"
   fi
   # The scripts find their modules beside themselves. Renamed into place: one may just be started.
@@ -78,14 +85,14 @@ run_npm() {
   local beside_node
   beside_node=$(dirname "$(readlink -f "$installed/bin/node")")/../lib/node_modules/npm/bin/npm-cli.js
   if [[ -e $beside_node ]]; then
-    PATH="$installed/bin:$PATH" "$installed/bin/node" "$beside_node" "$@"
+    PATH="$installed/bin:$PATH" limited "$installed/bin/node" "$beside_node" "$@"
   else
-    npm "$@"
+    limited npm "$@"
   fi
 }
 
 install_python_environment() {
-  local part=$1 directory=$installed/$1
+  local part=$1 directory=$installed/$1 python
   local key
   key=$(key_of "$sources/$part/requirements.txt" "$(python3 --version)")
   if is_installed "$directory" "$key"; then
@@ -93,20 +100,21 @@ install_python_environment() {
   fi
   announce "$part"
   rm -rf "$directory"
-  python3 -c 'import ensurepip' 2>/dev/null || install_venv_module
-  python3 -m venv "$directory" >&2
-  "$directory/bin/python" -m pip install --quiet --disable-pip-version-check \
-    --require-hashes --only-binary :all: -r "$sources/$part/requirements.txt" >&2
+  python3 -c 'import ensurepip' 2>/dev/null || "$sources/../apt-install.sh" python3-venv >&2
+  limited python3 -m venv "$directory" >&2
+  python=$directory/bin/python
+  # No resolver: in spite of the hashes it would look for newer releases of a package that others
+  # ask for with an extra, and stop at them. What the lock lacks, the check afterwards finds.
+  limited "$python" -m pip install --quiet --disable-pip-version-check --no-input --no-deps \
+    --require-hashes --only-binary :all: -r "$sources/$part/requirements.txt" >&2 ||
+    fail "pip could not install $part (its own words are above)"
+  limited "$python" -m pip --disable-pip-version-check check >&2 ||
+    fail "$part/requirements.txt is not complete for $(python3 --version) (pip's words are above)"
   echo "$key" >"$directory/.installed"
 }
 
-# Debian ships Python without the module that makes environments.
-install_venv_module() {
-  if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
-    apt-get install -y python3-venv >&2
-  else
-    fail "python3 cannot make virtual environments here; on Debian: apt-get install python3-venv"
-  fi
+limited() {
+  timeout --kill-after=10 "$PATIENCE" "$@" </dev/null
 }
 
 key_of() {
