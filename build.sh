@@ -67,7 +67,7 @@ link_filter() {
     local cargo_home="${CARGO_HOME:-$HOME/.cargo}" sources flags
     cargo fetch --quiet --locked --target "$WASM_TARGET"
     flags=(
-        "-Clinker=$PWD/src/bin/artifact/trim-wasm-ld.sh"
+        "-Clinker=$PWD/tools/artifact/trim-wasm-ld.sh"
         "--remap-path-prefix=$PWD=/upstream-inject"
         "--remap-path-prefix=$(rustc --print sysroot)=/rust"
     )
@@ -82,7 +82,7 @@ link_filter() {
 }
 
 # finish_filter OBJECTS ARTIFACT: makes the artifact of what link_filter left in the target directory
-# OBJECTS, with src/bin/artifact.
+# OBJECTS, with tools/artifact.
 finish_filter() {
     "$TOOLS/artifact" finish "$1/$WASM_TARGET/release/upstream_inject.wasm" "$2" \
         "$COMMIT" "$(rustc --version)"
@@ -90,7 +90,7 @@ finish_filter() {
 
 build_tools() {
     UPSTREAM_INJECT_COMMIT="$COMMIT" cargo build --quiet --locked --profile tools \
-        --features artifact,cli --bin artifact --bin upstream-inject
+        --package upstream-inject-artifact --package upstream-inject-cli
     mkdir -p dist
     install -m 755 "$TOOLS/upstream-inject" dist/upstream-inject
 }
@@ -142,14 +142,15 @@ run_tests() {
     cargo clippy --quiet --locked --target "$WASM_TARGET" --lib -- --deny warnings
     step "native tests"
     need_valgrind
-    cargo test --locked --all-features
+    cargo test --locked --workspace --all-features \
+        --exclude upstream-inject-testbed --exclude upstream-inject-bench
     step "instructions per request"
     cargo test --quiet --locked --release --test instructions
 
     build
     step "tests of the artifact"
     UPSTREAM_INJECT_WASM="$PWD/$WASM" \
-        cargo test --quiet --locked --all-features --bin artifact -- --ignored
+        cargo test --quiet --locked --all-features --package upstream-inject-artifact -- --ignored
     step "the artifact, built again elsewhere"
     build_elsewhere
     step "tests in Envoy"
@@ -179,7 +180,7 @@ check_scripts() {
     local scripts=(build.sh .ci/run) script
     while IFS= read -r script; do
         scripts+=("$script")
-    done < <(find src tests benches -name '*.sh' -not -path '*/node_modules/*' | sort)
+    done < <(find tools tests benches -name '*.sh' -not -path '*/node_modules/*' | sort)
     for script in "${scripts[@]}"; do
         bash -n "$script"
     done
@@ -234,7 +235,7 @@ build_floor() {
 package() {
     build
     step "the package"
-    cargo build --quiet --locked --profile tools --features package --bin artifact
+    cargo build --quiet --locked --profile tools --package upstream-inject-artifact --features package
     local digest
     digest="$("$TOOLS/artifact" package "$WASM" "$EPOCH")"
     say "  dist/upstream_inject.cdx.json    software bill of materials (CycloneDX)" \

@@ -1,6 +1,6 @@
 //! The callbacks that Envoy calls.
 //!
-//! They stand in for the SDK's callbacks of the same purpose: `bin/artifact` exports them under the
+//! They stand in for the SDK's callbacks of the same purpose: `tools/artifact` exports them under the
 //! names that Envoy knows, and exports nothing else, so that Envoy does not enter the VM for a
 //! callback that is not there. The SDK's dispatcher would look each stream up in two hash maps, box
 //! a context for it, and tie an STS call to the stream that happened to start it: half a

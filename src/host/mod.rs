@@ -4,6 +4,8 @@
 mod abi;
 pub mod callbacks;
 mod calls;
+#[cfg(not(target_family = "wasm"))]
+pub mod interface;
 mod metrics;
 mod plugin;
 mod plugins;

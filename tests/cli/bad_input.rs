@@ -1,7 +1,7 @@
 //! Whatever the tool is given, it says what is wrong in one line, with the right exit code, and
 //! without a word of a secret.
 
-use crate::tool::Workbench;
+use crate::tool::{Workbench, repository};
 
 /// Runs every verb on the file.
 fn every_verb(bench: &Workbench, file: &str, code: i32, expected: &str) {
@@ -84,10 +84,8 @@ fn what_is_no_configuration_is_1() {
     );
     let run = bench.run(&["check", "secret.yaml"]).expect(1);
     assert!(run.stdout.contains("upstream-inject convert"), "{run:#?}");
-    let envoy = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/docs/targets/rendered/envoy.yaml"
-    );
+    let envoy = repository().join("docs/targets/rendered/envoy.yaml");
+    let envoy = envoy.to_str().expect("UTF-8");
     let run = bench.run(&["check", envoy]).expect(1);
     assert!(run.stdout.contains("a configuration of Envoy"), "{run:#?}");
     let run = bench.run(&["convert", "secret.yaml"]).expect(1);

@@ -2,8 +2,7 @@
 //! to write.
 
 use crate::golden;
-use crate::tool::{Workbench, run_in};
-use std::path::Path;
+use crate::tool::{Workbench, repository, run_in};
 
 /// The pages with commands to run, from the repository's root.
 const PAGES: [&str; 4] = [
@@ -13,12 +12,9 @@ const PAGES: [&str; 4] = [
     "docs/MIGRATION.md",
 ];
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 fn page(name: &str) -> String {
-    std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    std::fs::read_to_string(repository().join(name))
+        .unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// The commands of a page, continued lines joined.
@@ -49,7 +45,7 @@ fn every_command_works_and_writes_the_file_that_is_there() {
                 None => (command, None),
             };
             let arguments: Vec<&str> = command.split_whitespace().collect();
-            let run = run_in(root(), &arguments, b"", &[]);
+            let run = run_in(repository(), &arguments, b"", &[]);
             assert_eq!(run.code, 0, "{name}: {command}\n{run:#?}");
             if let Some(file) = file {
                 golden::compare(&file, &run.stdout);
@@ -80,7 +76,7 @@ fn every_configuration_shown_passes_check() {
 #[test]
 fn links_lead_somewhere() {
     for name in PAGES {
-        let directory = root().join(name);
+        let directory = repository().join(name);
         let directory = directory.parent().expect("in a directory");
         for link in page(name).split("](").skip(1) {
             let target = link.split([')', '#']).next().unwrap_or_default();

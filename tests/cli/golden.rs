@@ -1,11 +1,11 @@
 //! Files that hold what the tool is expected to print. `UPDATE_GOLDEN=1 cargo test …` writes them
 //! anew; the difference is then to be read before it is committed.
 
-use std::path::Path;
+use crate::tool::repository;
 
 /// Compares `actual` with the file at `path`, counted from the repository's root.
 pub fn compare(path: &str, actual: &str) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let file = repository().join(path);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::create_dir_all(file.parent().expect("in a directory")).expect("writable");
         std::fs::write(&file, actual).expect("writable");

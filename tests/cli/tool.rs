@@ -10,6 +10,13 @@ pub struct Workbench {
     directory: PathBuf,
 }
 
+/// The repository's root directory.
+pub fn repository() -> &'static Path {
+    // The tool's package is in tools/cli.
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.ancestors().nth(2).expect("two levels down")
+}
+
 /// What became of a run.
 #[derive(Debug)]
 pub struct Run {

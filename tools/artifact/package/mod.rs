@@ -1,0 +1,77 @@
+//! What is shipped next to the `.wasm`: a software bill of materials and an OCI image layout.
+//!
+//! All of it is made from the artifact, its stamp and the lock file, with the commit's time as the
+//! only time, so the same commit gives the same bytes.
+
+mod closure;
+mod image;
+mod layout;
+mod sbom;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::build_info::BuildInfo;
+use crate::checksum;
+use closure::Closure;
+use image::Image;
+
+/// What the parts of the package are made from.
+struct Release {
+    /// The finished artifact.
+    wasm: Vec<u8>,
+    stamp: BuildInfo,
+    /// The commit's time, as RFC 3339.
+    created: String,
+}
+
+/// Packages the finished artifact `wasm_file` of the source in `project` into its own directory. Returns the digest of the image's
+/// manifest, by which operators pin it.
+///
+/// # Errors
+/// If the artifact is not stamped, `cargo tree` fails, a file cannot be written, or the written
+/// layout does not hold what a loader would look for.
+pub(crate) fn package(project: &Path, wasm_file: &Path, source_date_epoch: &str) -> Result<String> {
+    let wasm =
+        std::fs::read(wasm_file).with_context(|| format!("reading {}", wasm_file.display()))?;
+    let release = Release {
+        stamp: BuildInfo::of(&wasm)?,
+        wasm,
+        created: rfc3339(source_date_epoch)?,
+    };
+    let directory = wasm_file.parent().unwrap_or(Path::new("."));
+
+    let sbom = sbom::write(&release, &Closure::of_the_filter(project)?)?;
+    write(&directory.join("upstream_inject.cdx.json"), &sbom)?;
+
+    let image = Image::new(&release)?;
+    let archive = layout::write(&image, &directory.join("oci"))?;
+    verify::layout(&directory.join("oci"), &release.wasm)
+        .context("verifying the OCI image layout")?;
+    let archive_file = directory.join("upstream_inject.oci.tar");
+    write(&archive_file, &archive)?;
+    checksum::write_beside(&archive_file, &archive)?;
+    let digest = image.manifest.digest();
+    write(
+        &directory.join("upstream_inject.oci.digest"),
+        format!("{digest}\n").as_bytes(),
+    )?;
+    Ok(digest)
+}
+
+fn rfc3339(source_date_epoch: &str) -> Result<String> {
+    let seconds = source_date_epoch
+        .parse()
+        .with_context(|| format!("SOURCE_DATE_EPOCH is \"{source_date_epoch}\", not a number"))?;
+    Ok(OffsetDateTime::from_unix_timestamp(seconds)?.format(&Rfc3339)?)
+}
+
+fn write(file: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(file, bytes).with_context(|| format!("writing {}", file.display()))
+}

@@ -1,0 +1,210 @@
+//! What is legal but unwise.
+
+use document::{entries, get, get_text, items};
+use std::collections::{BTreeSet, HashMap};
+use upstream_inject::config::{Node, Path, Problem};
+
+/// Everything worth a warning in the filter's part of a configuration.
+pub(super) fn on(root: &Node) -> Vec<Problem> {
+    let mut advice = Vec::new();
+    let strategies: Vec<_> = strategies(root).collect();
+    for (path, strategy) in &strategies {
+        on_secrets(path, strategy, &mut advice);
+        on_variables(path, strategy, &mut advice);
+        on_token_url(path, strategy, &mut advice);
+        on_header(path, strategy, &mut advice);
+    }
+    on_unused_upstreams(root, &strategies, &mut advice);
+    on_shared_stat_names(root, &mut advice);
+    advice
+}
+
+/// The default strategy and those of the backends, each with its path.
+fn strategies(root: &Node) -> impl Iterator<Item = (Path, &Node)> {
+    let path = Path::root().key("outgoingAuth");
+    let outgoing = get(root, "outgoingAuth");
+    let default = outgoing
+        .and_then(|outgoing| get(outgoing, "default"))
+        .map(|strategy| (path.key("default"), strategy));
+    let path = path.key("backends");
+    let backends = outgoing
+        .and_then(|outgoing| get(outgoing, "backends"))
+        .map(entries)
+        .unwrap_or_default();
+    default.into_iter().chain(
+        backends
+            .iter()
+            .map(move |(name, strategy)| (path.key(name), strategy)),
+    )
+}
+
+/// Where a secret can stand in plain text, and the key that takes it from the environment.
+pub(crate) const SECRETS: [(&str, &str, &str); 2] = [
+    ("tokenExchange", "clientSecret", "clientSecretEnv"),
+    ("headerInjection", "headerValue", "headerValueEnv"),
+];
+
+fn on_secrets(path: &Path, strategy: &Node, advice: &mut Vec<Problem>) {
+    for (block, key, variable) in SECRETS {
+        if get(strategy, block).is_some_and(|block| get(block, key).is_some()) {
+            let text = format!("a secret in plain text; {variable} takes it from the environment");
+            advice.push(warning(path.key(block).key(key), text));
+        }
+    }
+}
+
+fn on_variables(path: &Path, strategy: &Node, advice: &mut Vec<Problem>) {
+    for (block, _, key) in SECRETS {
+        let name = get(strategy, block).and_then(|block| get_text(block, key));
+        if name.is_some_and(|name| !name.is_empty() && !is_variable_name(name)) {
+            let text = "no shell and no Kubernetes container can set a variable of this name; use \
+                        letters, digits and _, not beginning with a digit";
+            advice.push(warning(path.key(block).key(key), text));
+        }
+    }
+}
+
+/// Whether `name` is what POSIX and Kubernetes both call an environment variable.
+pub(crate) fn is_variable_name(name: &str) -> bool {
+    !name.starts_with(|first: char| first.is_ascii_digit())
+        && !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn on_token_url(path: &Path, strategy: &Node, advice: &mut Vec<Problem>) {
+    let Some(exchange) = get(strategy, "tokenExchange") else {
+        return;
+    };
+    if get(exchange, "insecureTokenUrl") == Some(&Node::Bool(true)) {
+        let is_http = get_text(exchange, "tokenUrl")
+            .and_then(|url| url.get(..5))
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:"));
+        let text = if is_http {
+            "users' tokens and the client secret travel unencrypted"
+        } else {
+            "allows what tokenUrl does not do; leave it out"
+        };
+        let path = path.key("tokenExchange").key("insecureTokenUrl");
+        advice.push(warning(path, text));
+    }
+}
+
+/// Envoy routes a request anew when the filter has changed a header. Whether a route matches on a
+/// header is not in this file; that one matches on a header made for credentials is unlikely.
+fn on_header(path: &Path, strategy: &Node, advice: &mut Vec<Problem>) {
+    for (block, key) in [
+        ("headerInjection", "headerName"),
+        ("tokenExchange", "externalTokenHeaderName"),
+    ] {
+        let name = get(strategy, block).and_then(|block| get_text(block, key));
+        if let Some(name) = name.filter(|name| !name.is_empty() && !is_made_for_credentials(name)) {
+            let text = format!(
+                "if a route matches on {}, the request is routed anew after the filter has set it, \
+                 and the credential goes to another backend",
+                serde_json::Value::from(name)
+            );
+            advice.push(warning(path.key(block).key(key), text));
+        }
+    }
+}
+
+fn is_made_for_credentials(header: &str) -> bool {
+    let header = header.to_ascii_lowercase();
+    [
+        "auth",
+        "key",
+        "token",
+        "secret",
+        "credential",
+        "password",
+        "signature",
+    ]
+    .iter()
+    .any(|word| header.contains(word))
+}
+
+fn on_unused_upstreams(root: &Node, strategies: &[(Path, &Node)], advice: &mut Vec<Problem>) {
+    let used: BTreeSet<&str> = strategies
+        .iter()
+        .flat_map(|(_, strategy)| providers(strategy))
+        .collect();
+    let Some(upstreams) = get(root, "authServer")
+        .and_then(|server| get(server, "runConfig"))
+        .and_then(|run_config| get(run_config, "upstreams"))
+    else {
+        return;
+    };
+    let path = Path::root()
+        .key("authServer")
+        .key("runConfig")
+        .key("upstreams");
+    for (index, upstream) in items(upstreams).iter().enumerate() {
+        let name = upstream_name(upstream);
+        if !used.contains(name) {
+            let text = format!(
+                "no backend uses the provider {}: every user logs in there for nothing",
+                serde_json::Value::from(name)
+            );
+            advice.push(warning(path.index(index), text));
+        }
+    }
+}
+
+/// An upstream without a name, or with an empty one, is called `default`.
+pub(crate) fn upstream_name(upstream: &Node) -> &str {
+    get_text(upstream, "name")
+        .filter(|name| !name.is_empty())
+        .unwrap_or("default")
+}
+
+/// The providers whose tokens a strategy needs.
+pub(crate) fn providers(strategy: &Node) -> impl Iterator<Item = &str> {
+    [
+        ("upstreamInject", "providerName"),
+        ("tokenExchange", "subjectProviderName"),
+    ]
+    .into_iter()
+    .filter_map(|(block, key)| get(strategy, block).and_then(|block| get_text(block, key)))
+    .filter(|name| !name.is_empty())
+}
+
+fn on_shared_stat_names(root: &Node, advice: &mut Vec<Problem>) {
+    let Some(backends) = get(root, "outgoingAuth").and_then(|outgoing| get(outgoing, "backends"))
+    else {
+        return;
+    };
+    let path = Path::root().key("outgoingAuth").key("backends");
+    let mut first_of: HashMap<String, &str> = HashMap::new();
+    for (name, _) in entries(backends) {
+        let first = *first_of.entry(stat_name(name)).or_insert(name);
+        if first != name {
+            let text = format!(
+                "shares its stats, as {}, with the backend {}",
+                stat_name(name),
+                serde_json::Value::from(first)
+            );
+            advice.push(warning(path.key(name), text));
+        }
+    }
+}
+
+/// The name under which a backend is counted.
+fn stat_name(backend: &str) -> String {
+    backend
+        .chars()
+        .map(|character| match character {
+            'A'..='Z' | 'a'..='z' | '0'..='9' | '_' | '-' => character,
+            _ => '_',
+        })
+        .collect()
+}
+
+fn warning(path: Path, text: impl Into<String>) -> Problem {
+    Problem {
+        path,
+        rule: None,
+        text: text.into(),
+    }
+}
