@@ -1,11 +1,11 @@
 //! The embedded authorization server, as far as Envoy sees it: a gRPC `ext_authz` service that
-//! looks up the session of a checked TH-JWT and answers with its upstream tokens, and the JWKS that
-//! the TH-JWT is checked with.
+//! looks up the session of a checked TH-JWT and answers with its upstream tokens, and over HTTP the
+//! JWKS that the TH-JWT is checked with, and everything else that clients ask it for.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,17 +13,19 @@ use envoy_types::ext_authz::v3::CheckResponseExt;
 use envoy_types::ext_authz::v3::pb::{
     Authorization, AuthorizationServer, CheckRequest, CheckResponse, OkHttpResponse,
 };
+use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{ListValue, Struct, Value as ProtoValue};
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tonic::{Request, Response, Status};
 
-use crate::identity_token::IdentityIssuer;
+use crate::identity_token::{AUDIENCE, IdentityIssuer};
 use crate::runtime;
 
 /// Where `jwt_authn` leaves its findings, and under which key the bed's configurations tell it to.
@@ -35,29 +37,52 @@ pub const JWT_PAYLOAD_KEY: &str = "th_jwt";
 pub struct EmbeddedAs {
     issuer: IdentityIssuer,
     sessions: Arc<Sessions>,
+    asked: Arc<Mutex<Vec<Asked>>>,
     grpc: SocketAddr,
-    jwks: SocketAddr,
+    http: SocketAddr,
     next: AtomicU64,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
+/// What a client asked the embedded AS over HTTP, other than for its keys.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The method.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// All values of `authorization`.
+    pub authorization: Vec<String>,
+}
+
 impl EmbeddedAs {
-    /// Starts the gRPC service and the JWKS endpoint, each on a free port.
+    /// Starts the gRPC service and the HTTP server, each on a free port. Its TH-JWTs are for the
+    /// bed's one audience.
     ///
     /// # Errors
     /// No port can be bound.
     pub async fn start() -> std::io::Result<Self> {
-        let issuer = IdentityIssuer::new();
+        Self::issuing_for(json!(AUDIENCE)).await
+    }
+
+    /// The same, with another `aud` in its TH-JWTs.
+    ///
+    /// # Errors
+    /// No port can be bound.
+    pub async fn issuing_for(audience: Value) -> std::io::Result<Self> {
+        let issuer = IdentityIssuer::for_audience(audience);
         let sessions = Arc::new(Sessions::default());
+        let asked = Arc::new(Mutex::default());
         let (grpc, grpc_task) = serve_grpc(Arc::clone(&sessions)).await?;
-        let (jwks, jwks_task) = serve_jwks(issuer.jwks().to_string()).await?;
+        let (http, http_task) = serve_http(issuer.jwks().to_string(), Arc::clone(&asked)).await?;
         Ok(Self {
             issuer,
             sessions,
+            asked,
             grpc,
-            jwks,
+            http,
             next: AtomicU64::new(1),
-            tasks: vec![grpc_task, jwks_task],
+            tasks: vec![grpc_task, http_task],
         })
     }
 
@@ -83,6 +108,27 @@ impl EmbeddedAs {
             .insert(tsid.to_owned(), metadata);
     }
 
+    /// From now on `ext_authz` puts a header on each request, as an authorization service does that
+    /// knows the tenant.
+    pub fn add_header(&self, name: &str, value: &str) {
+        self.sessions
+            .headers
+            .lock()
+            .expect("no panic in here")
+            .push((name.to_owned(), value.to_owned()));
+    }
+
+    /// From now on `ext_authz` cannot say who anybody is, or can again.
+    pub fn break_down(&self, broken: bool) {
+        self.sessions.broken.store(broken, Ordering::Relaxed);
+    }
+
+    /// What was asked for over HTTP so far.
+    #[must_use]
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().expect("no panic in here").clone()
+    }
+
     /// The issuer of the TH-JWTs, for tokens with other claims.
     #[must_use]
     pub fn issuer(&self) -> &IdentityIssuer {
@@ -95,10 +141,11 @@ impl EmbeddedAs {
         self.grpc
     }
 
-    /// Address of the JWKS endpoint (`GET /jwks.json`).
+    /// Address of the HTTP server: the keys are at `/jwks.json`, everything else is answered with
+    /// `{}`.
     #[must_use]
-    pub fn jwks_address(&self) -> SocketAddr {
-        self.jwks
+    pub fn http_address(&self) -> SocketAddr {
+        self.http
     }
 
     /// How many requests were checked so far.
@@ -119,6 +166,8 @@ impl Drop for EmbeddedAs {
 #[derive(Default)]
 struct Sessions {
     by_tsid: Mutex<HashMap<String, Value>>,
+    headers: Mutex<Vec<(String, String)>>,
+    broken: AtomicBool,
     checks: AtomicU64,
 }
 
@@ -132,6 +181,9 @@ impl Authorization for AuthorizationService {
         request: Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, Status> {
         self.0.checks.fetch_add(1, Ordering::Relaxed);
+        if self.0.broken.load(Ordering::Relaxed) {
+            return Err(Status::unavailable("the sessions are not at hand"));
+        }
         let tsid = session_id(request.get_ref()).unwrap_or_default();
         let session = self
             .0
@@ -147,7 +199,10 @@ impl Authorization for AuthorizationService {
         };
         let mut answer = CheckResponse::with_status(Status::ok(""));
         answer.set_dynamic_metadata(Some(to_struct(&metadata)));
-        answer.set_http_response(OkHttpResponse::default());
+        let mut ok = OkHttpResponse::default();
+        let headers = self.0.headers.lock().expect("no panic in here");
+        ok.headers = headers.iter().map(to_option).collect();
+        answer.set_http_response(ok);
         Ok(Response::new(answer))
     }
 }
@@ -172,6 +227,17 @@ fn session_id(request: &CheckRequest) -> Option<String> {
     match payload.fields.get("tsid")?.kind.as_ref()? {
         Kind::StringValue(tsid) => Some(tsid.clone()),
         _ => None,
+    }
+}
+
+fn to_option((name, value): &(String, String)) -> HeaderValueOption {
+    HeaderValueOption {
+        header: Some(HeaderValue {
+            key: name.clone(),
+            value: value.clone(),
+            ..HeaderValue::default()
+        }),
+        ..HeaderValueOption::default()
     }
 }
 
@@ -223,7 +289,10 @@ async fn serve_grpc(
     Ok((address, task))
 }
 
-async fn serve_jwks(jwks: String) -> std::io::Result<(SocketAddr, tokio::task::JoinHandle<()>)> {
+async fn serve_http(
+    jwks: String,
+    asked: Arc<Mutex<Vec<Asked>>>,
+) -> std::io::Result<(SocketAddr, tokio::task::JoinHandle<()>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let task = runtime::spawn(async move {
@@ -231,11 +300,17 @@ async fn serve_jwks(jwks: String) -> std::io::Result<(SocketAddr, tokio::task::J
             let Ok((stream, _)) = listener.accept().await else {
                 continue;
             };
-            let jwks = jwks.clone();
-            let service = hyper::service::service_fn(move |_| {
+            let (jwks, asked) = (jwks.clone(), Arc::clone(&asked));
+            let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
+                let body = if request.uri().path().ends_with("/jwks.json") {
+                    jwks.clone()
+                } else {
+                    asked.lock().expect("no panic in here").push(note(&request));
+                    "{}".to_owned()
+                };
                 let answer = http::Response::builder()
                     .header("content-type", "application/json")
-                    .body(Full::new(bytes::Bytes::from(jwks.clone())));
+                    .body(Full::new(bytes::Bytes::from(body)));
                 async move { Ok::<_, Infallible>(answer.expect("a valid answer")) }
             });
             runtime::spawn(async move {
@@ -246,4 +321,20 @@ async fn serve_jwks(jwks: String) -> std::io::Result<(SocketAddr, tokio::task::J
         }
     });
     Ok((address, task))
+}
+
+fn note(request: &http::Request<Incoming>) -> Asked {
+    Asked {
+        method: request.method().to_string(),
+        path: request
+            .uri()
+            .path_and_query()
+            .map_or_else(String::new, ToString::to_string),
+        authorization: request
+            .headers()
+            .get_all("authorization")
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+            .collect(),
+    }
 }

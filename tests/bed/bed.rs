@@ -13,12 +13,19 @@ use crate::{Client, Echo, EmbeddedAs, Envoy, EnvoyOptions, Sts};
 /// Where the filter runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placement {
+    /// In the router, as its upstream filter: once for all clusters.
+    Router,
+    /// In each backend's cluster, before the codec.
+    Clusters,
     /// In the connection manager's chain, last before the router.
     Downstream,
-    /// In each backend's cluster, before the codec.
-    Upstream,
     /// Nowhere: for what Envoy does by itself.
     Nowhere,
+}
+
+impl Placement {
+    /// Wherever the filter can be.
+    pub const ALL: [Self; 3] = [Self::Router, Self::Clusters, Self::Downstream];
 }
 
 /// A running Envoy with the filter, an embedded AS, an STS and echo backends.
@@ -43,7 +50,8 @@ impl Bed {
         Plan {
             name: name.to_owned(),
             plugin,
-            placement: Placement::Downstream,
+            placement: Placement::Router,
+            door: true,
             concurrency: 1,
             reloadable: false,
             artifact: None,
@@ -53,6 +61,12 @@ impl Bed {
             routes: Vec::new(),
             filters: Vec::new(),
             clusters: Vec::new(),
+            manager: json!({}),
+            provider: json!({}),
+            plugin_options: json!({}),
+            without_the_filter: false,
+            filter_at_sts: false,
+            router: true,
         }
     }
 
@@ -148,6 +162,7 @@ pub struct Plan {
     name: String,
     plugin: PluginConfig,
     placement: Placement,
+    door: bool,
     concurrency: u32,
     reloadable: bool,
     artifact: Option<PathBuf>,
@@ -157,6 +172,12 @@ pub struct Plan {
     routes: Vec<Value>,
     filters: Vec<Value>,
     clusters: Vec<Value>,
+    manager: Value,
+    provider: Value,
+    plugin_options: Value,
+    without_the_filter: bool,
+    filter_at_sts: bool,
+    router: bool,
 }
 
 impl Plan {
@@ -195,6 +216,13 @@ impl Plan {
         self
     }
 
+    /// Leaves the router out: the last filter that was added ends the chain itself.
+    #[must_use]
+    pub fn ending_with_its_filters(mut self) -> Self {
+        self.router = false;
+        self
+    }
+
     /// Adds a cluster as it is.
     #[must_use]
     pub fn cluster(mut self, cluster: Value) -> Self {
@@ -202,10 +230,52 @@ impl Plan {
         self
     }
 
-    /// Where the filter runs; downstream, unless told otherwise.
+    /// Where the filter runs; in the router, unless told otherwise.
     #[must_use]
     pub fn placed(mut self, placement: Placement) -> Self {
         self.placement = placement;
+        self
+    }
+
+    /// Leaves the TH-JWT on the request as it comes to the filter, which must be safe by itself.
+    #[must_use]
+    pub fn without_the_door(mut self) -> Self {
+        self.door = false;
+        self
+    }
+
+    /// Changes settings of the connection manager, its route configuration included.
+    #[must_use]
+    pub fn manager(mut self, change: &Value) -> Self {
+        bootstrap::merge(&mut self.manager, change);
+        self
+    }
+
+    /// Changes settings of `jwt_authn`'s provider.
+    #[must_use]
+    pub fn provider(mut self, change: &Value) -> Self {
+        bootstrap::merge(&mut self.provider, change);
+        self
+    }
+
+    /// Changes options of the plugin in Envoy, beside its configuration.
+    #[must_use]
+    pub fn plugin_options(mut self, change: &Value) -> Self {
+        bootstrap::merge(&mut self.plugin_options, change);
+        self
+    }
+
+    /// Adds the listener `bare`: the same identity and routes, the door included, but not the filter.
+    #[must_use]
+    pub fn listener_without_the_filter(mut self) -> Self {
+        self.without_the_filter = true;
+        self
+    }
+
+    /// Puts the filter into the STSs' clusters as well, if it is in clusters.
+    #[must_use]
+    pub fn filter_at_sts(mut self) -> Self {
+        self.filter_at_sts = true;
         self
     }
 
@@ -260,12 +330,17 @@ impl Plan {
         let mut every_sts = vec![("sts", sts.address())];
         every_sts.extend(other_sts.iter().map(|(name, sts)| (&**name, sts.address())));
         let clusters = self.clusters(&embedded_as, &every_sts, &backends);
-        let listener = self.listener(&embedded_as.issuer().jwks());
+        let jwks = embedded_as.issuer().jwks();
+        let listener = self.listener(&jwks);
+        let mut listeners = vec![listener.clone()];
+        if self.without_the_filter {
+            listeners.push(self.bare_listener(&jwks));
+        }
         let (config, listener_file) = if self.reloadable {
             let file = ListenerFile::write(&self.name, &listener).expect("a writable directory");
             (file.bootstrap(&clusters), Some(file))
         } else {
-            (bootstrap::bootstrap_of(&[listener], &clusters), None)
+            (bootstrap::bootstrap_of(&listeners, &clusters), None)
         };
         let mut options = EnvoyOptions::new(&self.name, config.to_string());
         options.concurrency = self.concurrency;
@@ -291,23 +366,71 @@ impl Plan {
             let code = &mut filter["typed_config"]["config"]["vm_config"]["code"];
             code["local"]["filename"] = json!(artifact);
         }
+        bootstrap::merge(&mut filter["typed_config"]["config"], &self.plugin_options);
         filter
     }
 
-    fn listener(&self, jwks: &Value) -> Value {
-        let mut filters = vec![bootstrap::jwt_authn(jwks), bootstrap::ext_authz()];
-        filters.extend(self.filters.iter().cloned());
-        if self.placement == Placement::Downstream {
-            filters.push(self.this_filter());
+    /// What the client may have sent and no backend may see.
+    fn at_the_door(&self) -> Vec<String> {
+        if self.door && self.placement != Placement::Nowhere {
+            self.plugin.headers_at_the_door()
+        } else {
+            Vec::new()
         }
-        filters.push(bootstrap::router());
+    }
+
+    /// Who it is, and whatever else is to come before the filter.
+    fn first_filters(&self, jwks: &Value) -> Vec<Value> {
+        let mut jwt_authn = bootstrap::jwt_authn(jwks);
+        let provider = &mut jwt_authn["typed_config"]["providers"]["embedded_as"];
+        bootstrap::merge(provider, &self.provider);
+        let mut filters = vec![
+            jwt_authn,
+            bootstrap::ext_authz(),
+            bootstrap::keep_identity_token(),
+        ];
+        filters.extend(self.filters.iter().cloned());
+        filters
+    }
+
+    fn bare_listener(&self, jwks: &Value) -> Value {
+        let bare = Self {
+            placement: Placement::Clusters,
+            ..self.clone()
+        };
+        let mut listener = bare.listener(jwks);
+        listener["name"] = json!("bare");
+        listener
+    }
+
+    fn listener(&self, jwks: &Value) -> Value {
+        let mut filters = self.first_filters(jwks);
+        let at_the_door = self.at_the_door();
+        match self.placement {
+            _ if !self.router => {}
+            Placement::Router => filters.push(bootstrap::router_with(&[self.this_filter()])),
+            Placement::Clusters | Placement::Nowhere => filters.push(bootstrap::router()),
+            Placement::Downstream => {
+                if !at_the_door.is_empty() {
+                    filters.push(bootstrap::remove_headers(&at_the_door));
+                }
+                filters.extend([self.this_filter(), bootstrap::router()]);
+            }
+        }
         let mut routes = self.routes.clone();
         routes.extend(
             self.backends
                 .iter()
                 .map(|(name, _)| bootstrap::route_to(name)),
         );
-        bootstrap::listener(&filters, &routes)
+        let mut listener = bootstrap::listener(&filters, &routes);
+        let manager = bootstrap::manager_of(&mut listener);
+        // The router takes them off after the filters before it, and before its own.
+        if self.placement != Placement::Downstream && !at_the_door.is_empty() {
+            manager["route_config"]["request_headers_to_remove"] = json!(at_the_door);
+        }
+        bootstrap::merge(manager, &self.manager);
+        listener
     }
 
     fn clusters(
@@ -317,8 +440,8 @@ impl Plan {
         backends: &BTreeMap<String, Echo>,
     ) -> Vec<Value> {
         let in_clusters = match self.placement {
-            Placement::Upstream => vec![self.this_filter()],
-            Placement::Downstream | Placement::Nowhere => Vec::new(),
+            Placement::Clusters => vec![self.this_filter()],
+            Placement::Router | Placement::Downstream | Placement::Nowhere => Vec::new(),
         };
         let mut clusters = self.clusters.clone();
         for (name, http2) in &self.backends {
@@ -328,7 +451,12 @@ impl Plan {
         let grpc = embedded_as.grpc_address();
         clusters.push(bootstrap::cluster("embedded-as", grpc, true, &[]));
         for (name, address) in every_sts {
-            clusters.push(bootstrap::cluster(name, *address, false, &[]));
+            let filters: &[Value] = if self.filter_at_sts {
+                &in_clusters
+            } else {
+                &[]
+            };
+            clusters.push(bootstrap::cluster(name, *address, false, filters));
         }
         clusters
     }

@@ -1,6 +1,7 @@
 //! Envoy configurations for tests, built as JSON (which Envoy reads as YAML). What operators are
 //! meant to copy is in `envoy/`; here is the same chain with every part replaceable.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
@@ -28,6 +29,31 @@ impl PluginConfig {
             Self::Struct(tree) => ("Struct", tree.clone()),
         };
         json!({"@type": format!("type.googleapis.com/google.protobuf.{kind}"), "value": value})
+    }
+
+    /// What the door has to take off: `authorization`, and every header that a strategy sets.
+    pub(crate) fn headers_at_the_door(&self) -> Vec<String> {
+        let mut names = BTreeSet::from(["authorization".to_owned()]);
+        let parsed;
+        let tree = match self {
+            Self::Json(tree) | Self::Struct(tree) => tree,
+            Self::Text(text) => {
+                parsed = serde_json::from_str(text).unwrap_or_default();
+                &parsed
+            }
+        };
+        let outgoing = &tree["outgoingAuth"];
+        let listed = outgoing["backends"].as_object().into_iter().flatten();
+        for strategy in listed.map(|(_, it)| it).chain([&outgoing["default"]]) {
+            for path in [
+                "/headerInjection/headerName",
+                "/tokenExchange/externalTokenHeaderName",
+            ] {
+                let name = strategy.pointer(path).and_then(Value::as_str);
+                names.extend(name.map(str::to_ascii_lowercase));
+            }
+        }
+        names.into_iter().collect()
     }
 }
 
@@ -100,8 +126,11 @@ pub fn jwt_authn(jwks: &Value) -> Value {
                 // Not in the query, from where it would reach the backend.
                 "from_headers": [{"name": "Authorization", "value_prefix": "Bearer "}],
                 "payload_in_metadata": JWT_PAYLOAD_KEY,
+                "jwt_cache_config": {"jwt_cache_size": 2000},
                 "local_jwks": {"inline_string": jwks.to_string()},
             }},
+            // Its own challenge would repeat the whole URL, query included.
+            "strip_failure_response": true,
             "rules": [{
                 "match": {"prefix": "/"},
                 "requires": {"requires_any": {"requirements": [
@@ -131,6 +160,41 @@ pub fn ext_authz() -> Value {
     })
 }
 
+/// Keeps the TH-JWT where the filter finds it (`identity.tokenFrom: filter_state`), whatever becomes
+/// of the header.
+#[must_use]
+pub fn keep_identity_token() -> Value {
+    json!({
+        "name": "envoy.filters.http.set_filter_state",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config",
+            "on_request_headers": [{
+                "object_key": "upstream_inject.identity_token",
+                "factory_key": "envoy.string",
+                "format_string": {
+                    "text_format_source": {"inline_string": "%REQ(authorization)%"},
+                    "omit_empty_values": true,
+                },
+                "skip_if_empty": true,
+            }],
+        },
+    })
+}
+
+/// Takes headers off before the next filter sees them: the door of a chain that has the filter in
+/// it, where the router's own removal would take the filter's credential as well.
+#[must_use]
+pub fn remove_headers(names: &[String]) -> Value {
+    let removals: Vec<Value> = names.iter().map(|name| json!({"remove": name})).collect();
+    json!({
+        "name": "envoy.filters.http.header_mutation",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+            "mutations": {"request_mutations": removals},
+        },
+    })
+}
+
 /// The router, last in every chain.
 #[must_use]
 pub fn router() -> Value {
@@ -140,6 +204,25 @@ pub fn router() -> Value {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
         },
     })
+}
+
+/// The router with filters of its own, which run for every attempt at every cluster that has none.
+#[must_use]
+pub fn router_with(upstream_filters: &[Value]) -> Value {
+    let mut router = router();
+    router["typed_config"]["upstream_http_filters"] = before_the_codec(upstream_filters);
+    router
+}
+
+/// A list of upstream filters ends with the codec.
+fn before_the_codec(upstream_filters: &[Value]) -> Value {
+    let codec = json!({
+        "name": "envoy.filters.http.upstream_codec",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
+        },
+    });
+    upstream_filters.iter().cloned().chain([codec]).collect()
 }
 
 /// A cluster with one address. `upstream_filters` run before the codec, for each attempt.
@@ -155,14 +238,7 @@ pub fn cluster(name: &str, address: SocketAddr, http2: bool, upstream_filters: &
         "explicit_http_config": {protocol: {}},
     });
     if !upstream_filters.is_empty() {
-        let mut filters = upstream_filters.to_vec();
-        filters.push(json!({
-            "name": "envoy.filters.http.upstream_codec",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
-            },
-        }));
-        options["http_filters"] = Value::Array(filters);
+        options["http_filters"] = before_the_codec(upstream_filters);
     }
     json!({
         "name": name,
@@ -212,6 +288,23 @@ pub fn listener(filters: &[Value], routes: &[Value]) -> Value {
         "address": socket(SocketAddr::from(([127, 0, 0, 1], 0))),
         "filter_chains": [{"filters": [connection_manager(filters, routes)]}],
     })
+}
+
+/// The settings of a listener's connection manager, to change them.
+pub fn manager_of(listener: &mut Value) -> &mut Value {
+    &mut listener["filter_chains"][0]["filters"][0]["typed_config"]
+}
+
+/// Sets what `change` holds, key by key; lists are replaced.
+pub fn merge(into: &mut Value, change: &Value) {
+    match (into, change) {
+        (Value::Object(into), Value::Object(change)) => {
+            for (key, value) in change {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, change) => *into = change.clone(),
+    }
 }
 
 fn connection_manager(filters: &[Value], routes: &[Value]) -> Value {

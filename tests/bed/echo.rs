@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::{Response, StatusCode, Version};
+use http::{HeaderMap, Response, StatusCode, Version};
 use http_body_util::channel::{Channel, Sender};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
@@ -88,9 +88,15 @@ pub struct Echo {
 struct State {
     name: String,
     seen: Mutex<Vec<Recorded>>,
-    statuses: Mutex<VecDeque<u16>>,
+    scripted: Mutex<VecDeque<Scripted>>,
     streams: Mutex<VecDeque<EventStream>>,
     health: HealthServer<HealthService>,
+}
+
+/// An answer that a test has asked for.
+struct Scripted {
+    status: u16,
+    headers: HeaderMap,
 }
 
 /// The sending end of one server-sent event stream; dropping it ends the stream.
@@ -114,7 +120,7 @@ impl Echo {
         let state = Arc::new(State {
             name: name.to_owned(),
             seen: Mutex::default(),
-            statuses: Mutex::default(),
+            scripted: Mutex::default(),
             streams: Mutex::default(),
             health: HealthServer::new(HealthService::from_health_reporter(HealthReporter::new())),
         });
@@ -159,11 +165,25 @@ impl Echo {
 
     /// Answers the next requests with these statuses, one each, then as before.
     pub fn answer_next(&self, statuses: impl IntoIterator<Item = u16>) {
+        for status in statuses {
+            self.answer_with(status, &[]);
+        }
+    }
+
+    /// Answers the next request with this status and these headers, then as before.
+    pub fn answer_with(&self, status: u16, headers: &[(&'static str, &str)]) {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| {
+                let value = http::HeaderValue::from_str(value).expect("a header value");
+                (http::HeaderName::from_static(name), value)
+            })
+            .collect();
         self.state
-            .statuses
+            .scripted
             .lock()
             .expect("no panic in here")
-            .extend(statuses);
+            .push_back(Scripted { status, headers });
     }
 
     /// The next event stream that a client opened; waits for it.
@@ -288,13 +308,19 @@ fn requested(state: &State, recorded: &Recorded) -> Response<Body> {
         parts.next().unwrap_or_default(),
     );
     let number = last.parse::<usize>().ok();
-    let scripted = state.statuses.lock().expect("no panic in here").pop_front();
-    let status = scripted
-        .map(usize::from)
-        .or(number.filter(|_| before == "status"));
-    if let Some(code) = status.and_then(|code| u16::try_from(code).ok()) {
-        let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        return plain(status, "as asked for");
+    let asked_for = number
+        .filter(|_| before == "status")
+        .and_then(|code| u16::try_from(code).ok())
+        .map(|status| Scripted {
+            status,
+            headers: HeaderMap::new(),
+        });
+    let scripted = state.scripted.lock().expect("no panic in here").pop_front();
+    if let Some(Scripted { status, headers }) = scripted.or(asked_for) {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = plain(status, "as asked for");
+        response.headers_mut().extend(headers);
+        return response;
     }
     if let Some(length) = number.filter(|_| before == "bytes") {
         let body = Full::new(Bytes::from(vec![b'x'; length]));

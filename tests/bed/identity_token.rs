@@ -14,13 +14,14 @@ use crate::canary;
 
 /// The `iss` of every TH-JWT.
 pub const ISSUER: &str = "https://vmcp.example.com";
-/// The `aud` of every TH-JWT.
+/// The `aud` of a TH-JWT, unless told otherwise.
 pub const AUDIENCE: &str = "https://mcp.example.com";
 const KEY_ID: &str = "bed-1";
 
 /// Signs TH-JWTs and publishes the key that checks them.
 pub struct IdentityIssuer {
     key: SigningKey,
+    audience: Value,
 }
 
 impl Default for IdentityIssuer {
@@ -33,8 +34,15 @@ impl IdentityIssuer {
     /// An issuer with a fresh key.
     #[must_use]
     pub fn new() -> Self {
+        Self::for_audience(json!(AUDIENCE))
+    }
+
+    /// An issuer whose tokens are for this audience, a text or a list of texts.
+    #[must_use]
+    pub fn for_audience(audience: Value) -> Self {
         Self {
             key: SigningKey::generate(),
+            audience,
         }
     }
 
@@ -46,7 +54,7 @@ impl IdentityIssuer {
             .expect("after 1970");
         let claims = json!({
             "iss": ISSUER,
-            "aud": AUDIENCE,
+            "aud": self.audience,
             "sub": subject,
             "tsid": tsid,
             "iat": now.as_secs(),

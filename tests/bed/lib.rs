@@ -3,8 +3,8 @@
 //! and an Envoy that knows them.
 //!
 //! ```text
-//! Client ──▶ Envoy: jwt_authn ─ ext_authz ─ upstream_inject ─ router ──▶ Echo (one per backend)
-//!               │       │           │              └─ token exchange ──▶ Sts
+//! Client ──▶ Envoy: jwt_authn ─ ext_authz ─ router ─ upstream_inject ──▶ Echo (one per backend)
+//!               │       │           │                     └─ token exchange ──▶ Sts
 //!               │       └ JWKS      └ gRPC ──▶ EmbeddedAs
 //! ```
 //!
@@ -26,7 +26,7 @@ mod runtime;
 pub mod scene;
 mod sts;
 
-pub use as_server::EmbeddedAs;
+pub use as_server::{Asked, EmbeddedAs};
 pub use bed::{Bed, Placement, Plan};
 pub use bootstrap::PluginConfig;
 pub use client::{Client, Reply, Request, raw_exchange};

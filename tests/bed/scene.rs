@@ -1,8 +1,10 @@
 //! The neighbours that the configurations in `envoy/` expect, on free ports in place of the
 //! documented ones: what the demo shows, and what the tests of those files use.
 
+use std::iter;
 use std::net::SocketAddr;
 
+use crate::identity_token::AUDIENCE;
 use crate::{Client, Echo, EmbeddedAs, Envoy, EnvoyOptions, Sts, artifact, repository};
 
 /// The backends of the configurations in `envoy/`, each with its documented port.
@@ -13,11 +15,12 @@ pub const BACKENDS: [(&str, u16); 4] = [
     ("internal-api", 10304),
 ];
 
-/// The documented ports of the others: listener, admin interface, `ext_authz`, JWKS, STS.
+/// The documented ports of the others: listener, admin interface, the embedded AS's `ext_authz` and
+/// HTTP, STS.
 const LISTENER: u16 = 10000;
 const ADMIN: u16 = 9901;
 const EXT_AUTHZ: u16 = 10100;
-const JWKS: u16 = 10101;
+const HTTP: u16 = 10101;
 const STS: u16 = 10200;
 
 /// The neighbours of an Envoy that runs a configuration of `envoy/`.
@@ -41,7 +44,13 @@ impl Neighbours {
             backends.push(Echo::start(name).await?);
         }
         Ok(Self {
-            embedded_as: EmbeddedAs::start().await?,
+            // For the gateway as a whole, and for each backend behind it.
+            embedded_as: EmbeddedAs::issuing_for(
+                iter::once(AUDIENCE.to_owned())
+                    .chain(BACKENDS.map(|(name, _)| format!("{AUDIENCE}/{name}/mcp")))
+                    .collect(),
+            )
+            .await?,
             sts: Sts::start().await?,
             backends,
         })
@@ -60,7 +69,7 @@ impl Neighbours {
             (LISTENER, 0),
             (ADMIN, 0),
             (EXT_AUTHZ, self.embedded_as.grpc_address().port()),
-            (JWKS, self.embedded_as.jwks_address().port()),
+            (HTTP, self.embedded_as.http_address().port()),
             (STS, self.sts.address().port()),
         ];
         for ((_, documented), backend) in BACKENDS.iter().zip(&self.backends) {

@@ -9,6 +9,7 @@ mod trial;
 
 mod bare;
 mod configurations;
+mod door;
 mod exchange_answer_table;
 mod exchange_answers;
 mod exchange_breaker;
@@ -22,6 +23,7 @@ mod exchange_renewal;
 mod exchange_request;
 mod exchange_stampede;
 mod exchange_timeline;
+mod features;
 mod health_checks;
 mod placement;
 mod real_mcp;
@@ -33,6 +35,7 @@ mod shipped;
 mod strategies;
 mod traffic;
 mod updates;
+mod wrong_backend;
 
 use bed::{envoy, run};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -46,6 +49,9 @@ fn main() {
         health_checks::trials(),
         selection::trials(),
         placement::trials(),
+        wrong_backend::trials(),
+        door::trials(),
+        features::trials(),
         traffic::trials(),
         configurations::trials(),
         updates::trials(),

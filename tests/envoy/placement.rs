@@ -1,4 +1,4 @@
-//! Where the filter stands decides whether a credential can end up at the wrong backend.
+//! What holds wherever the filter is: in the router, in clusters, in the chain before the router.
 
 use bed::{Bed, Placement, PluginConfig, Request, canary};
 use serde_json::{Value, json};
@@ -7,30 +7,17 @@ use crate::plugin;
 use crate::trial::{SharedBed, trials};
 
 trials!("placement":
-    downstream_a_route_that_matches_on_authorization_misdirects_the_credential,
-    upstream_the_same_route_is_harmless,
-    upstream_each_retry_carries_the_credential_once,
-    upstream_refusals_are_the_same,
-    upstream_streams_pass,
+    in_the_router_each_retry_carries_the_credential_once,
+    in_the_router_refusals_say_what_to_do,
+    in_the_router_streams_pass,
+    in_clusters_each_retry_carries_the_credential_once,
+    in_clusters_refusals_say_what_to_do,
+    in_clusters_streams_pass,
+    downstream_each_retry_carries_the_credential_once,
+    downstream_refusals_say_what_to_do,
+    downstream_streams_pass,
+    without_the_door_the_filter_alone_keeps_the_token_in,
 );
-
-/// A route that matches on the very header that the filter replaces: with the TH-JWT it leads to
-/// `first`, with anything else to `second`.
-fn treacherous_routes() -> [Value; 2] {
-    [
-        json!({
-            "match": {
-                "prefix": "/treacherous",
-                "headers": [{
-                    "name": "authorization",
-                    "string_match": {"prefix": "Bearer ey"},
-                }],
-            },
-            "route": {"cluster": "first"},
-        }),
-        json!({"match": {"prefix": "/treacherous"}, "route": {"cluster": "second"}}),
-    ]
-}
 
 fn config() -> PluginConfig {
     PluginConfig::Json(plugin::config(
@@ -45,36 +32,33 @@ fn config() -> PluginConfig {
     ))
 }
 
-async fn start(placement: Placement) -> Bed {
-    let mut plan = Bed::with("placement", config()).placed(placement);
-    for route in treacherous_routes() {
-        plan = plan.route(route);
-    }
-    plan.route(json!({
-        "match": {"prefix": "/retried/"},
-        "route": {
-            "cluster": "retried",
-            "retry_policy": {
-                "retry_on": "5xx",
-                "num_retries": 2,
-                "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.01s"},
+fn plan(placement: Placement) -> bed::Plan {
+    Bed::with("placement", config())
+        .placed(placement)
+        .route(json!({
+            "match": {"prefix": "/retried/"},
+            "route": {
+                "cluster": "retried",
+                "retry_policy": {
+                    "retry_on": "5xx",
+                    "num_retries": 2,
+                    "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.01s"},
+                },
             },
-        },
-    }))
-    .backend("first")
-    .backend("second")
-    .backend("retried")
-    .http2_backend("open")
-    .backend("header")
-    .backend("unlisted")
-    .start()
-    .await
+        }))
+        .backend("first")
+        .backend("second")
+        .backend("retried")
+        .http2_backend("open")
+        .backend("header")
+        .backend("unlisted")
 }
 
-static UPSTREAM: SharedBed = SharedBed::new();
-
-async fn upstream() -> &'static Bed {
-    UPSTREAM.get(|| start(Placement::Upstream)).await
+async fn bed(placement: Placement) -> &'static Bed {
+    static BEDS: [SharedBed; 3] = [SharedBed::new(), SharedBed::new(), SharedBed::new()];
+    let place = Placement::ALL.iter().position(|it| *it == placement);
+    let bed = &BEDS[place.expect("a place of the filter")];
+    bed.get(|| plan(placement).start()).await
 }
 
 fn tokens() -> Value {
@@ -84,48 +68,8 @@ fn tokens() -> Value {
     })
 }
 
-/// This is why `envoy/` and the README warn: it is what Envoy does, and no filter in this place can
-/// prevent it. Should it ever stop, the warning can go.
-async fn downstream_a_route_that_matches_on_authorization_misdirects_the_credential() {
-    let bed = start(Placement::Downstream).await;
-    let jwt = bed.login("alice", tokens());
-    let reply = bed
-        .http1()
-        .send(Request::get("/treacherous/a").bearer(&jwt))
-        .await;
-    assert_eq!(reply.json()["backend"], "second");
-    let of_the_other = format!("Bearer {}", canary::token("first_", "alice"));
-    assert_eq!(reply.seen("authorization"), [of_the_other]);
-}
-
-async fn upstream_the_same_route_is_harmless() {
-    let bed = upstream().await;
-    let jwt = bed.login("alice", tokens());
-    for client in [bed.http1(), bed.http2()] {
-        let reply = client
-            .send(Request::get("/treacherous/a").bearer(&jwt))
-            .await;
-        assert_eq!(reply.json()["backend"], "first");
-        let own = format!("Bearer {}", canary::token("first_", "alice"));
-        assert_eq!(reply.seen("authorization"), [own]);
-        for (path, header, expected) in [
-            (
-                "/second/a",
-                "authorization",
-                format!("Bearer {}", canary::token("second_", "alice")),
-            ),
-            ("/header/a", "x-api-key", canary::token("key-", "placement")),
-        ] {
-            let reply = client.send(Request::get(path).bearer(&jwt)).await;
-            assert_eq!(reply.seen(header), [expected]);
-        }
-        let reply = client.send(Request::get("/open/a").bearer(&jwt)).await;
-        assert_eq!(reply.seen("authorization"), [""; 0]);
-    }
-}
-
-async fn upstream_each_retry_carries_the_credential_once() {
-    let bed = upstream().await;
+async fn retries(placement: Placement) {
+    let bed = bed(placement).await;
     let jwt = bed.login("alice", tokens());
     bed.backend("retried").answer_next([503, 502]);
     let reply = bed
@@ -141,8 +85,8 @@ async fn upstream_each_retry_carries_the_credential_once() {
     }
 }
 
-async fn upstream_refusals_are_the_same() {
-    let bed = upstream().await;
+async fn refusals(placement: Placement) {
+    let bed = bed(placement).await;
     let jwt = bed.login("bob", json!({"second-idp": "x"}));
     let reply = bed
         .http1()
@@ -151,11 +95,8 @@ async fn upstream_refusals_are_the_same() {
     assert_eq!(reply.status, 401, "{}", reply.text());
     assert_eq!(reply.json()["error"], "upstream_token_not_found");
     assert_eq!(reply.header("cache-control"), "no-store");
-    assert!(
-        reply
-            .header("www-authenticate")
-            .contains(r#"error="invalid_token""#)
-    );
+    let challenge = reply.header("www-authenticate");
+    assert!(challenge.starts_with("Bearer"), "{challenge}");
     let line = bed.access_log_of("/first/refused").await;
     assert_eq!(
         (line["outcome"].as_str(), line["backend"].as_str()),
@@ -173,8 +114,8 @@ async fn upstream_refusals_are_the_same() {
     assert!(bed.backend("unlisted").requests().is_empty());
 }
 
-async fn upstream_streams_pass() {
-    let bed = upstream().await;
+async fn streams(placement: Placement) {
+    let bed = bed(placement).await;
     let jwt = bed.login("alice", tokens());
     let body = vec![b'u'; 3_000_000];
     let reply = bed
@@ -190,4 +131,70 @@ async fn upstream_streams_pass() {
         .send(Request::get("/open/bytes/3000000").bearer(&jwt))
         .await;
     assert_eq!((reply.status, reply.body.len()), (200, 3_000_000));
+}
+
+async fn in_the_router_each_retry_carries_the_credential_once() {
+    retries(Placement::Router).await;
+}
+
+async fn in_the_router_refusals_say_what_to_do() {
+    refusals(Placement::Router).await;
+}
+
+async fn in_the_router_streams_pass() {
+    streams(Placement::Router).await;
+}
+
+async fn in_clusters_each_retry_carries_the_credential_once() {
+    retries(Placement::Clusters).await;
+}
+
+async fn in_clusters_refusals_say_what_to_do() {
+    refusals(Placement::Clusters).await;
+}
+
+async fn in_clusters_streams_pass() {
+    streams(Placement::Clusters).await;
+}
+
+async fn downstream_each_retry_carries_the_credential_once() {
+    retries(Placement::Downstream).await;
+}
+
+async fn downstream_refusals_say_what_to_do() {
+    refusals(Placement::Downstream).await;
+}
+
+async fn downstream_streams_pass() {
+    streams(Placement::Downstream).await;
+}
+
+/// Two locks: what the door would have taken off, the filter takes off too.
+async fn without_the_door_the_filter_alone_keeps_the_token_in() {
+    for placement in Placement::ALL {
+        let bed = plan(placement).without_the_door().start().await;
+        let jwt = bed.login("alice", tokens());
+        for client in [bed.http1(), bed.http2()] {
+            for (path, header, expected) in [
+                (
+                    "/second/a",
+                    "authorization",
+                    Some(format!("Bearer {}", canary::token("second_", "alice"))),
+                ),
+                (
+                    "/header/a",
+                    "x-api-key",
+                    Some(canary::token("key-", "placement")),
+                ),
+                ("/open/a", "authorization", None),
+            ] {
+                let reply = client.send(Request::get(path).bearer(&jwt)).await;
+                let expected: Vec<String> = expected.into_iter().collect();
+                assert_eq!(reply.seen(header), expected, "{placement:?} {path}");
+                if header != "authorization" {
+                    assert_eq!(reply.seen("authorization"), [""; 0], "{placement:?}");
+                }
+            }
+        }
+    }
 }

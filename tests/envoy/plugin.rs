@@ -25,3 +25,19 @@ pub fn header(name: &str, value: &str) -> Value {
 pub fn open() -> Value {
     json!({"type": "unauthenticated"})
 }
+
+/// An aggregate cluster of these clusters, in that order.
+pub fn aggregate(name: &str, members: &[&str]) -> Value {
+    json!({
+        "name": name,
+        "lb_policy": "CLUSTER_PROVIDED",
+        "connect_timeout": "5s",
+        "cluster_type": {
+            "name": "envoy.clusters.aggregate",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig",
+                "clusters": members,
+            },
+        },
+    })
+}

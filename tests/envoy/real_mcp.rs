@@ -1,7 +1,7 @@
 //! The official MCP SDK's client, through the real Envoy, at MCP servers: what users do all day.
 
 use bed::bootstrap::{self, PluginConfig};
-use bed::{Bed, Counterpart, Program, canary, mcp_client};
+use bed::{Bed, Counterpart, Placement, Program, canary, mcp_client};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -99,7 +99,10 @@ async fn start_bed(servers: &Servers, secret: &str) -> Bed {
         "realm": "mcp", "resourceMetadata": RESOURCE_METADATA, "scope": "mcp:tools",
     });
     let plugin = PluginConfig::Json(plugin);
-    let mut plan = Bed::with("real-mcp", plugin).environment("STS_CLIENT_SECRET", secret);
+    let mut plan = Bed::with("real-mcp", plugin)
+        .placed(Placement::Downstream)
+        .without_the_door()
+        .environment("STS_CLIENT_SECRET", secret);
     for (name, server) in [
         ("github-tools", &servers.echo),
         ("verifying", &servers.verifying),

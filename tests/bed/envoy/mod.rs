@@ -306,6 +306,24 @@ pub fn binary() -> Result<&'static Path, String> {
     BINARY.as_deref().map_err(Clone::clone)
 }
 
+/// The minor version of the Envoy under test, such as 40: some of its features are not in older ones.
+///
+/// # Panics
+/// There is no Envoy.
+pub fn minor_version() -> u32 {
+    static VERSION: LazyLock<u32> = LazyLock::new(|| {
+        let binary = binary().unwrap_or_else(|error| panic!("{error}"));
+        let output = Command::new(binary).arg("--version").output();
+        let said = output.map(|it| it.stdout).unwrap_or_default();
+        // "…  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL"
+        let said = String::from_utf8_lossy(&said).into_owned();
+        said.split('/')
+            .find_map(|part| part.strip_prefix("1.")?.split('.').next()?.parse().ok())
+            .unwrap_or_else(|| panic!("no version of Envoy: {said}"))
+    });
+    *VERSION
+}
+
 fn write_config(directory: &Path, config: &str) -> Result<PathBuf, String> {
     // YAML is a superset of JSON, and by this extension Envoy accepts both.
     let path = directory.join("envoy.yaml");

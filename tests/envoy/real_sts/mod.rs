@@ -8,7 +8,7 @@ mod jmondi;
 mod oidc_provider;
 
 use bed::bootstrap::{self, PluginConfig};
-use bed::{Bed, Counterpart, Plan, Reply, Request, canary};
+use bed::{Bed, Counterpart, Placement, Plan, Reply, Request, canary};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use libtest_mimic::Trial;
@@ -91,6 +91,8 @@ pub fn bed_for(name: &str, sts: &Counterpart, secret: &str, backends: Value, cac
     plugin["challenge"] = json!({"realm": "mcp", "resourceMetadata": RESOURCE_METADATA});
     plugin["tokenCache"] = cache;
     let plan = Bed::with(name, PluginConfig::Json(plugin))
+        .placed(Placement::Downstream)
+        .without_the_door()
         .environment("STS_CLIENT_SECRET", secret)
         .environment("WRONG_SECRET", &canary::token("", "wrong-secret"))
         .cluster(bootstrap::cluster("real-sts", sts.address(), false, &[]));

@@ -92,7 +92,7 @@ fn neighbours(embedded_as: &EmbeddedAs, backends: &[(&str, SocketAddr)]) -> Vec<
     .into();
     arguments.push(format!(
         "--jwks-url=http://{}/jwks.json",
-        embedded_as.jwks_address()
+        embedded_as.http_address()
     ));
     arguments.push(format!("--ext-authz={}", embedded_as.grpc_address()));
     for (name, address) in backends {

@@ -1,0 +1,345 @@
+//! Features of Envoy that decide where a request goes, or send it twice: the credential is that of
+//! the cluster that gets it. `docs/PLACEMENT.md` has the whole table.
+
+use bed::{Bed, Echo, PluginConfig, Request, bootstrap, canary, eventually, raw_exchange};
+use serde_json::{Value, json};
+
+use crate::plugin;
+use crate::trial::trials;
+
+trials!("features":
+    an_aggregate_is_the_backend_whatever_its_members_are,
+    an_aggregate_that_is_not_listed_is_refused,
+    a_subset_and_its_fallback_get_the_clusters_credential,
+    a_retry_at_another_priority_carries_the_credential_once,
+    a_mirror_that_is_not_listed_gets_nothing,
+    a_mirror_that_wants_a_users_token_gets_nothing,
+    a_mirror_of_an_open_backend_sees_no_credential,
+    a_call_of_another_filter_carries_no_credential,
+    a_health_check_of_envoys_own_carries_no_credential,
+    an_upgrade_carries_the_credential,
+    a_destination_that_the_client_chooses_is_refused,
+);
+
+struct Lab {
+    bed: Bed,
+    members: Vec<Echo>,
+    mirrors: Vec<Echo>,
+    checked: Echo,
+}
+
+static LAB: tokio::sync::OnceCell<Lab> = tokio::sync::OnceCell::const_new();
+
+fn key(backend: &str) -> Value {
+    plugin::header("x-key", &canary::token("key-", backend))
+}
+
+fn endpoint(echo: &Echo, set: &str, priority: u32) -> Value {
+    let address = echo.address();
+    json!({
+        "priority": priority,
+        "lb_endpoints": [{
+            "endpoint": {"address": {"socket_address": {
+                "address": address.ip().to_string(), "port_value": address.port(),
+            }}},
+            "metadata": {"filter_metadata": {"envoy.lb": {"set": set}}},
+        }],
+    })
+}
+
+async fn echoes(names: &[&str]) -> Vec<Echo> {
+    let mut echoes = Vec::new();
+    for name in names {
+        echoes.push(Echo::start(name).await.expect("a free port"));
+    }
+    echoes
+}
+
+fn to(path: &str, mut route: Value) -> Value {
+    route["timeout"] = json!("0s");
+    json!({"match": {"prefix": format!("/{path}/")}, "route": route})
+}
+
+async fn lab() -> &'static Lab {
+    LAB.get_or_init(|| async {
+        let members = echoes(&["member-0", "member-1"]).await;
+        let mirrors = echoes(&["unlisted-mirror", "injected-mirror", "open-mirror"]).await;
+        let checked = Echo::start("checked").await.expect("a free port");
+        let config = plugin::config(
+            &["github"],
+            json!({
+                "aggregate": key("aggregate"),
+                "member-0": key("member-0"),
+                "subsets": key("subsets"),
+                "priorities": plugin::inject("github"),
+                "injected-mirror": plugin::inject("github"),
+                "open-mirror": plugin::open(),
+                "mirrored": plugin::inject("github"),
+                "called": key("called"),
+                "checked": key("checked"),
+            }),
+        );
+        let address = |echo: &Echo| echo.address();
+        let mut subsets = bootstrap::cluster("subsets", address(&members[0]), false, &[]);
+        subsets["lb_subset_config"] = json!({
+            "fallback_policy": "ANY_ENDPOINT", "subset_selectors": [{"keys": ["set"]}],
+        });
+        subsets["load_assignment"]["endpoints"] =
+            json!([endpoint(&members[0], "a", 0), endpoint(&members[1], "b", 0)]);
+        let mut priorities = bootstrap::cluster("priorities", address(&members[0]), false, &[]);
+        priorities["load_assignment"]["endpoints"] =
+            json!([endpoint(&members[0], "a", 0), endpoint(&members[1], "b", 1)]);
+        let mut of_checked = bootstrap::cluster("checked", checked.address(), false, &[]);
+        of_checked["health_checks"] = json!([{
+            "timeout": "1s", "interval": "0.1s", "no_traffic_interval": "0.1s",
+            "unhealthy_threshold": 1, "healthy_threshold": 1,
+            "http_health_check": {"path": "/healthz"},
+        }]);
+        let calling = json!({
+            "name": "envoy.filters.http.lua",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+                "default_source_code": {"inline_string": "
+                    function envoy_on_request(handle)
+                      if handle:headers():get(':path'):find('^/mirrored/calls') then
+                        handle:httpCall('called', {
+                          [':method'] = 'GET', [':path'] = '/of-lua', [':authority'] = 'called',
+                        }, '', 5000)
+                      end
+                    end"},
+            },
+        });
+        let mut plan = Bed::with("features", PluginConfig::Json(config))
+            .manager(&json!({"upgrade_configs": [{"upgrade_type": "websocket"}]}))
+            .filter(calling)
+            .backend("mirrored")
+            .backend("called")
+            .cluster(plugin::aggregate("aggregate", &["member-0", "member-1"]))
+            .cluster(plugin::aggregate("unlisted-aggregate", &["member-0"]))
+            .cluster(subsets)
+            .cluster(priorities)
+            .cluster(of_checked)
+            .cluster(json!({
+                "name": "anywhere",
+                "connect_timeout": "5s",
+                "type": "ORIGINAL_DST",
+                "lb_policy": "CLUSTER_PROVIDED",
+                "original_dst_lb_config": {"use_http_header": true},
+            }))
+            .route(to("aggregate", json!({"cluster": "aggregate"})))
+            .route(to("unlisted", json!({"cluster": "unlisted-aggregate"})))
+            .route(to("anywhere", json!({"cluster": "anywhere"})))
+            .route(to(
+                "priorities",
+                json!({"cluster": "priorities", "retry_policy": {
+                    "retry_on": "5xx",
+                    "num_retries": 1,
+                    "retry_priority": {
+                        "name": "envoy.retry_priorities.previous_priorities",
+                        "typed_config": {
+                            "@type": "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+                            "update_frequency": 1,
+                        },
+                    },
+                }}),
+            ));
+        for set in ["a", "b", "c"] {
+            plan = plan.route(to(
+                &format!("subset-{set}"),
+                json!({
+                    "cluster": "subsets",
+                    "metadata_match": {"filter_metadata": {"envoy.lb": {"set": set}}},
+                }),
+            ));
+        }
+        for echo in members.iter().enumerate() {
+            let name = format!("member-{}", echo.0);
+            plan = plan.cluster(bootstrap::cluster(&name, echo.1.address(), false, &[]));
+        }
+        for (echo, name) in mirrors.iter().zip(["unlisted", "injected", "open"]) {
+            let mirror = format!("{name}-mirror");
+            plan = plan
+                .cluster(bootstrap::cluster(&mirror, echo.address(), false, &[]))
+                .route(to(
+                    &format!("mirrored-{name}"),
+                    json!({"cluster": "mirrored", "request_mirror_policies": [{"cluster": mirror}]}),
+                ));
+        }
+        Lab {
+            bed: plan.start().await,
+            members,
+            mirrors,
+            checked,
+        }
+    })
+    .await
+}
+
+fn github(user: &str) -> String {
+    canary::token("gho_", user)
+}
+
+fn login(bed: &Bed) -> String {
+    bed.login("alice", json!({"github": github("alice")}))
+}
+
+async fn an_aggregate_is_the_backend_whatever_its_members_are() {
+    let Lab { bed, .. } = lab().await;
+    let jwt = login(bed);
+    for client in [bed.http1(), bed.http2()] {
+        let reply = client.send(Request::get("/aggregate/a").bearer(&jwt)).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert_eq!(reply.json()["backend"], "member-0");
+        assert_eq!(reply.seen("x-key"), [canary::token("key-", "aggregate")]);
+    }
+}
+
+async fn an_aggregate_that_is_not_listed_is_refused() {
+    let Lab { bed, members, .. } = lab().await;
+    let jwt = login(bed);
+    let reply = bed
+        .http1()
+        .send(Request::get("/unlisted/a").bearer(&jwt))
+        .await;
+    assert_eq!(reply.status, 500, "{}", reply.text());
+    assert_eq!(reply.json()["error"], "backend_not_configured");
+    assert_eq!(reply.json()["backend"], "unlisted-aggregate");
+    assert!(members[0].requests_with("/unlisted/").is_empty());
+}
+
+async fn a_subset_and_its_fallback_get_the_clusters_credential() {
+    let Lab { bed, .. } = lab().await;
+    let jwt = login(bed);
+    for (set, member) in [
+        ("a", Some("member-0")),
+        ("b", Some("member-1")),
+        ("c", None),
+    ] {
+        let path = format!("/subset-{set}/a");
+        let reply = bed.http1().send(Request::get(&path).bearer(&jwt)).await;
+        assert_eq!(reply.seen("x-key"), [canary::token("key-", "subsets")]);
+        if let Some(member) = member {
+            assert_eq!(reply.json()["backend"], member);
+        }
+    }
+}
+
+async fn a_retry_at_another_priority_carries_the_credential_once() {
+    let Lab { bed, members, .. } = lab().await;
+    let jwt = login(bed);
+    members[0].answer_next([503]);
+    let reply = bed
+        .http1()
+        .send(Request::get("/priorities/a").bearer(&jwt))
+        .await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(reply.json()["backend"], "member-1");
+    for member in members {
+        let seen = member.requests_with("/priorities/");
+        let [attempt] = seen.as_slice() else {
+            panic!("not one attempt: {seen:?}")
+        };
+        assert_eq!(
+            attempt.values("authorization"),
+            [format!("Bearer {}", github("alice"))]
+        );
+    }
+}
+
+/// Sends a mirrored request and waits until the filter has decided on its mirror.
+async fn mirrored(name: &str, outcome: &str) -> (&'static Lab, String) {
+    let lab = lab().await;
+    let jwt = login(&lab.bed);
+    let path = format!("/mirrored-{name}/a");
+    let reply = lab.bed.http1().send(Request::get(&path).bearer(&jwt)).await;
+    assert_eq!(
+        reply.seen("authorization"),
+        [format!("Bearer {}", github("alice"))]
+    );
+    let mirror = format!("{name}-mirror");
+    lab.bed.expect_outcome(&mirror, outcome, 1).await;
+    (lab, path)
+}
+
+async fn a_mirror_that_is_not_listed_gets_nothing() {
+    let (lab, path) = mirrored("unlisted", "backend_not_configured").await;
+    assert!(lab.mirrors[0].requests_with(&path).is_empty());
+}
+
+/// A mirror carries neither metadata nor filter state: nobody can say whose request it is.
+async fn a_mirror_that_wants_a_users_token_gets_nothing() {
+    let (lab, path) = mirrored("injected", "upstream_token_not_found").await;
+    assert!(lab.mirrors[1].requests_with(&path).is_empty());
+}
+
+async fn a_mirror_of_an_open_backend_sees_no_credential() {
+    let (lab, path) = mirrored("open", "unauthenticated").await;
+    let request = eventually("the mirror", || async {
+        lab.mirrors[2].requests_with(&path).pop()
+    })
+    .await;
+    assert_eq!(request.values("authorization"), [""; 0]);
+}
+
+async fn a_call_of_another_filter_carries_no_credential() {
+    let Lab { bed, .. } = lab().await;
+    let jwt = login(bed);
+    let reply = bed
+        .http1()
+        .send(Request::get("/mirrored/calls").bearer(&jwt))
+        .await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let seen = bed.backend("called").requests_with("/of-lua");
+    let [call] = seen.as_slice() else {
+        panic!("not one call: {seen:?}")
+    };
+    for name in ["authorization", "x-key"] {
+        assert_eq!(call.values(name), [""; 0], "{name}");
+    }
+}
+
+async fn a_health_check_of_envoys_own_carries_no_credential() {
+    let Lab { checked, .. } = lab().await;
+    let check = eventually("a health check", || async {
+        checked.requests_with("/healthz").pop()
+    })
+    .await;
+    for name in ["authorization", "x-key"] {
+        assert_eq!(check.values(name), [""; 0], "{name}");
+    }
+}
+
+async fn an_upgrade_carries_the_credential() {
+    let Lab { bed, .. } = lab().await;
+    let jwt = login(bed);
+    let request = format!(
+        "GET /mirrored/upgraded HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\n\
+         upgrade: websocket\r\nauthorization: Bearer {jwt}\r\n\r\n"
+    );
+    let answered = |bytes: &[u8]| bytes.windows(4).any(|four| four == b"\r\n\r\n");
+    let answer = raw_exchange(bed.address(), request.as_bytes(), answered)
+        .await
+        .expect("a connection");
+    assert!(!answer.is_empty(), "no answer");
+    let seen = bed.backend("mirrored").requests_with("/upgraded");
+    let [request] = seen.as_slice() else {
+        panic!("not one request: {seen:?}")
+    };
+    assert_eq!(
+        request.values("authorization"),
+        [format!("Bearer {}", github("alice"))]
+    );
+}
+
+/// A cluster that leads wherever the client says must have no strategy; then it leads nowhere.
+async fn a_destination_that_the_client_chooses_is_refused() {
+    let Lab { bed, checked, .. } = lab().await;
+    let jwt = login(bed);
+    let request = Request::get("/anywhere/a")
+        .bearer(&jwt)
+        .header("x-envoy-original-dst-host", checked.address().to_string());
+    let reply = bed.http1().send(request).await;
+    assert_eq!(reply.status, 500, "{}", reply.text());
+    assert_eq!(reply.json()["error"], "backend_not_configured");
+    assert!(checked.requests_with("/anywhere/").is_empty());
+}
