@@ -1,8 +1,10 @@
 //! Which backend a request goes to, and which strategy serves it.
 
 use crate::attributes::{Attribute, AttributePath, Attributes};
-use crate::plan::BackendFrom;
-use crate::strategy::Strategy;
+use crate::decision::{Credential, Decision, Request, Strategy};
+use crate::metadata::{self, Malformed, Value};
+use crate::observe::counters::Outcome;
+use crate::refusal::Refusal;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use std::cell::RefCell;
@@ -12,6 +14,20 @@ use std::rc::Rc;
 /// The most backends outside the configuration that get stats of their own. Their names come from
 /// routes, not from clients, but nothing in the VM may grow without bound.
 const MAX_UNLISTED: usize = 1024;
+
+/// What names the backend of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BackendFrom {
+    /// The Envoy cluster that the route selected.
+    #[default]
+    ClusterName,
+    /// The route's `name`.
+    RouteName,
+    /// `filter_metadata["upstream_inject"]["backend"]` of the route.
+    RouteMetadata,
+    /// What Envoy Gateway writes into each route: the HTTPRoute, its rule, its annotations.
+    GatewayRoute,
+}
 
 /// One backend.
 #[derive(Debug)]
@@ -24,6 +40,26 @@ pub struct Backend {
     pub strategy: Option<Rc<dyn Strategy>>,
 }
 
+impl Backend {
+    /// Decides on a request to this backend.
+    ///
+    /// A health check has no user, so that whatever a strategy would look for is missing: where the
+    /// request would be refused or a token exchanged for it, it goes on without a credential.
+    pub fn decide<'a>(&'a self, request: &Request<'_>) -> Decision<'a> {
+        let decision = match &self.strategy {
+            Some(strategy) => strategy.decide(request),
+            None => Decision::Refuse(Refusal::BackendNotConfigured),
+        };
+        match decision {
+            Decision::Forward(..) => decision,
+            Decision::Refuse(_) | Decision::Exchange { .. } => match request.is_health_check() {
+                true => Decision::Forward(Credential::None, Outcome::HealthCheck),
+                false => decision,
+            },
+        }
+    }
+}
+
 /// All backends of a configuration.
 pub struct Backends {
     from: BackendFrom,
@@ -31,6 +67,9 @@ pub struct Backends {
     listed: HashMap<Box<[u8]>, Rc<Backend>, FixedState>,
     default: Option<Rc<dyn Strategy>>,
     unlisted: RefCell<HashMap<Box<[u8]>, Rc<Backend>, FixedState>>,
+    /// By the whole metadata of a route that Envoy Gateway has written: what it says is worked out
+    /// once for each.
+    gateway_routes: RefCell<HashMap<Box<[u8]>, Rc<Backend>, FixedState>>,
     by_id: RefCell<Vec<Rc<Backend>>>,
     /// Stands in for requests whose route gives no usable name, and for all unlisted backends
     /// beyond [`MAX_UNLISTED`].
@@ -73,6 +112,7 @@ impl Backends {
             listed,
             default,
             unlisted: RefCell::default(),
+            gateway_routes: RefCell::default(),
             by_id,
             others,
             unknown,
@@ -87,18 +127,20 @@ impl Backends {
                     "upstream_inject",
                     "backend",
                 ]),
+                BackendFrom::GatewayRoute => AttributePath::new(&["xds", "route_metadata"]),
             },
         }
     }
 
-    /// Where the request at hand goes. A request without a cluster is answered by Envoy itself,
-    /// whatever its route is called.
-    pub fn destination(&self, attributes: &dyn Attributes) -> Destination {
-        let read = |path: &Option<AttributePath>| match path {
-            Some(path) => attributes.read(path),
-            None => Attribute::Failed,
-        };
-        let cluster = match read(&self.cluster_name) {
+    /// The cluster that the request at hand goes to.
+    pub fn cluster(&self, attributes: &dyn Attributes) -> Attribute {
+        read(attributes, &self.cluster_name)
+    }
+
+    /// Where the request at hand goes, whose [`cluster`](Self::cluster) this is. A request without
+    /// one is answered by Envoy itself, whatever its route is called.
+    pub fn destination(&self, cluster: &Attribute, attributes: &dyn Attributes) -> Destination {
+        let cluster = match cluster {
             Attribute::Bytes(cluster) => cluster,
             Attribute::Absent => return Destination::Envoy,
             // There may be one, so that the request must not pass for one without.
@@ -106,14 +148,73 @@ impl Backends {
                 return Destination::Backend(Rc::clone(&self.unknown));
             }
         };
-        let name = match self.from {
-            BackendFrom::ClusterName => Attribute::Bytes(cluster),
-            BackendFrom::RouteName | BackendFrom::RouteMetadata => read(&self.route),
-        };
-        Destination::Backend(match name {
-            Attribute::Bytes(name) => self.named(&name),
-            _ => Rc::clone(&self.others),
+        Destination::Backend(match self.from {
+            BackendFrom::ClusterName => self.named(cluster),
+            BackendFrom::RouteName | BackendFrom::RouteMetadata => {
+                match read(attributes, &self.route) {
+                    Attribute::Bytes(name) => self.named(&name),
+                    _ => Rc::clone(&self.others),
+                }
+            }
+            BackendFrom::GatewayRoute => match read(attributes, &self.route) {
+                Attribute::Bytes(metadata) => self.of_gateway_route(&metadata),
+                _ => Rc::clone(&self.others),
+            },
         })
+    }
+
+    /// The backend of a route with this metadata.
+    fn of_gateway_route(&self, metadata: &[u8]) -> Rc<Backend> {
+        if let Some(backend) = self.gateway_routes.borrow().get(metadata) {
+            return Rc::clone(backend);
+        }
+        let backend = match self.gateway_route_name(metadata) {
+            Ok(Some(name)) => self.named(&name),
+            Ok(None) | Err(Malformed) => Rc::clone(&self.others),
+        };
+        let mut known = self.gateway_routes.borrow_mut();
+        // Routes come and go while the gateway runs.
+        if known.len() >= MAX_UNLISTED {
+            known.clear();
+        }
+        known.insert(metadata.into(), Rc::clone(&backend));
+        backend
+    }
+
+    /// `NAMESPACE/` and the annotation, if the route has one: whoever owns a route chooses within
+    /// its namespace. Else the rule, if a backend is listed for it, else the route.
+    fn gateway_route_name(&self, metadata: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
+        let Some(gateway) = metadata::namespace(metadata, "envoy-gateway")? else {
+            return Ok(None);
+        };
+        let resource = match gateway.get("resources")? {
+            Some(Value::List(resources)) => resources.first()?,
+            _ => None,
+        };
+        let Some(Value::Map(resource)) = resource else {
+            return Ok(None);
+        };
+        let Some(namespace) = resource.text("namespace")? else {
+            return Ok(None);
+        };
+        let within = |names: &[&[u8]]| [&[namespace], names].concat().join(&b'/');
+        let annotation = match resource.map("annotations")? {
+            Some(annotations) => annotations.text("upstream-inject-backend")?,
+            None => None,
+        };
+        if let Some(chosen) = annotation {
+            return Ok(Some(within(&[chosen])));
+        }
+        let Some(name) = resource.text("name")? else {
+            return Ok(None);
+        };
+        if let Some(section) = resource.text("sectionName")? {
+            let rule = within(&[name, section]);
+            if self.listed.contains_key(&*rule) {
+                return Ok(Some(rule));
+            }
+        }
+        Ok(Some(within(&[name])))
     }
 
     /// The backend that `id` stands for.
@@ -139,6 +240,13 @@ impl Backends {
         let backend = register(&self.by_id, text, self.default.clone());
         unlisted.insert(name.into(), Rc::clone(&backend));
         backend
+    }
+}
+
+fn read(attributes: &dyn Attributes, path: &Option<AttributePath>) -> Attribute {
+    match path {
+        Some(path) => attributes.read(path),
+        None => Attribute::Failed,
     }
 }
 

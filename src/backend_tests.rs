@@ -1,5 +1,5 @@
 use super::*;
-use crate::strategy::{Strategy, Unauthenticated};
+use crate::strategy::Unauthenticated;
 use std::cell::Cell;
 
 /// Attributes in a table, by their path with dots, and how many were read.
@@ -41,7 +41,7 @@ fn table(entries: impl IntoIterator<Item = (&'static str, Attribute)>) -> Table 
 
 /// Where a request goes: the backend's name, and whether it has a strategy.
 fn destination(backends: &Backends, table: &Table) -> Option<(String, bool)> {
-    match backends.destination(table) {
+    match backends.destination(&backends.cluster(table), table) {
         Destination::Backend(backend) => {
             Some((backend.name.to_string(), backend.strategy.is_some()))
         }
@@ -129,12 +129,78 @@ fn a_default_serves_what_is_not_listed_but_not_what_is_not_known() {
     }
 }
 
+/// `envoy.config.core.v3.Metadata` of a route that Envoy Gateway has written.
+fn gateway_metadata(resource: &[(&str, &str)], annotation: Option<&str>) -> Vec<u8> {
+    use prost::Message;
+    use prost_types::value::Kind;
+    use prost_types::{ListValue, Struct, Value};
+    #[derive(Clone, PartialEq, Message)]
+    struct Metadata {
+        #[prost(btree_map = "string, message", tag = "1")]
+        filter_metadata: std::collections::BTreeMap<String, Struct>,
+    }
+    let value = |kind| Value { kind: Some(kind) };
+    let text = |text: &str| value(Kind::StringValue(text.to_owned()));
+    let mut resource: std::collections::BTreeMap<String, Value> = resource
+        .iter()
+        .map(|(key, one)| ((*key).to_owned(), text(one)))
+        .collect();
+    if let Some(annotation) = annotation {
+        let fields = [("upstream-inject-backend".to_owned(), text(annotation))].into();
+        let annotations = value(Kind::StructValue(Struct { fields }));
+        resource.insert("annotations".to_owned(), annotations);
+    }
+    let values = vec![value(Kind::StructValue(Struct { fields: resource }))];
+    let resources = value(Kind::ListValue(ListValue { values }));
+    let gateway = Struct {
+        fields: [("resources".to_owned(), resources)].into(),
+    };
+    let filter_metadata = [("envoy-gateway".to_owned(), gateway)].into();
+    Metadata { filter_metadata }.encode_to_vec()
+}
+
+#[test]
+fn a_gateways_route_chooses_within_its_namespace() {
+    let strategy = || -> Box<dyn Strategy> { Box::new(Unauthenticated) };
+    let listed =
+        ["mcp/r", "mcp/r/gh", "mcp/chosen", "chosen"].map(|name| (name.into(), strategy()));
+    let backends = Backends::new(BackendFrom::GatewayRoute, listed, None);
+    let route = [("namespace", "mcp"), ("name", "r")];
+    let rule = |section| [route[0], route[1], ("sectionName", section)];
+    for (resource, annotation, expected) in [
+        (&route[..], None, "mcp/r"),
+        (&rule("gh"), None, "mcp/r/gh"),
+        (&rule("other"), None, "mcp/r"),
+        (&rule(""), None, "mcp/r"),
+        (&rule("gh"), Some("chosen"), "mcp/chosen"),
+        (&route, Some("../other/x"), "mcp/../other/x"),
+        (&route, Some(""), "mcp/r"),
+        (&[("name", "r")], None, ""),
+        (&[("name", "r")], Some("chosen"), ""),
+        (&[("namespace", "mcp")], None, ""),
+        (&[("namespace", "mcp")], Some("chosen"), "mcp/chosen"),
+    ] {
+        let metadata = Attribute::Bytes(gateway_metadata(resource, annotation));
+        let table = table([(CLUSTER, text("x")), ("xds.route_metadata", metadata)]);
+        for _ in 0..2 {
+            let (name, served) = destination(&backends, &table).unwrap();
+            assert_eq!(name, expected, "{resource:?} {annotation:?}");
+            assert_eq!(served, !matches!(expected, "" | "mcp/../other/x"));
+        }
+    }
+    for metadata in [text("\u{7}nonsense"), Attribute::Absent, Attribute::Failed] {
+        let table = table([(CLUSTER, text("x")), ("xds.route_metadata", metadata)]);
+        assert_eq!(destination(&backends, &table), Some((String::new(), false)));
+    }
+}
+
 #[test]
 fn a_selection_reads_no_more_than_it_needs() {
     for (from, reads) in [
         (BackendFrom::ClusterName, 1),
         (BackendFrom::RouteName, 2),
         (BackendFrom::RouteMetadata, 2),
+        (BackendFrom::GatewayRoute, 2),
     ] {
         let table = table([(CLUSTER, text("one"))]);
         destination(&backends(from, false), &table);
@@ -147,8 +213,9 @@ fn each_backend_has_an_id_that_leads_back_to_it() {
     let backends = backends(BackendFrom::ClusterName, true);
     let mut ids = Vec::new();
     for name in ["one", "two", "three", "four", "three"] {
-        let Destination::Backend(backend) = backends.destination(&table([(CLUSTER, text(name))]))
-        else {
+        let table = table([(CLUSTER, text(name))]);
+        let destination = backends.destination(&backends.cluster(&table), &table);
+        let Destination::Backend(backend) = destination else {
             panic!("{name}");
         };
         assert_eq!(&*backends.by_id(backend.id).unwrap().name, name);

@@ -1,6 +1,38 @@
-//! The `www-authenticate` challenge of RFC 6750 §3.
+//! The `www-authenticate` challenge of RFC 6750 §3, and whose challenges reach a client.
 
-/// `challenge`: what is added to every `Bearer` challenge. The values are known to be free of
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+/// `challenge`: the challenges of all backends.
+#[derive(Clone, Debug, Default)]
+pub struct Challenges {
+    /// For backends without one of their own.
+    pub default: Challenge,
+    /// By the backend's name, each complete.
+    pub backends: HashMap<Box<str>, Challenge, FixedState>,
+    /// What becomes of a backend's own.
+    pub from_backends: FromBackends,
+}
+
+impl Challenges {
+    /// The challenge of `backend`.
+    pub fn of(&self, backend: &str) -> &Challenge {
+        self.backends.get(backend).unwrap_or(&self.default)
+    }
+}
+
+/// `challenge.fromBackends`: what becomes of a challenge that a backend sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FromBackends {
+    /// It never reaches the client: a client that follows it logs in wherever the backend says. A
+    /// 401 to a user's credential gets ours instead.
+    #[default]
+    Replace,
+    /// It goes on as it is.
+    Keep,
+}
+
+/// What is added to a `Bearer` challenge. The values are known to be free of
 /// characters that a quoted string of a header cannot hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Challenge {
@@ -11,6 +43,8 @@ pub struct Challenge {
     pub resource_metadata: Option<String>,
     /// `scope` (RFC 6750 §3).
     pub scope: Option<String>,
+    /// `authorization_uri`, which goes along with `insufficient_claims` as Entra's clients want it.
+    pub authorization_uri: Option<String>,
 }
 
 /// The `error` of a challenge (RFC 6750 §3.1).
@@ -20,8 +54,6 @@ pub enum BearerError {
     None,
     /// `invalid_token`.
     InvalidToken,
-    /// `insufficient_scope`.
-    InsufficientScope,
 }
 
 impl Challenge {
@@ -30,7 +62,6 @@ impl Challenge {
         let error = match error {
             BearerError::None => None,
             BearerError::InvalidToken => Some("invalid_token"),
-            BearerError::InsufficientScope => Some("insufficient_scope"),
         };
         let parameters = [
             ("realm", self.realm.as_deref()),

@@ -1,13 +1,27 @@
 //! What to do with a request: a plain value, decided without a host.
 
 use crate::attributes::Attributes;
-use crate::backend::Backend;
-use crate::identity::{Identity, Provider, UpstreamToken};
+use crate::exchange::ExchangeId;
+use crate::identity::{Identity, Missing, Provider, TokenFrom, UpstreamToken};
 use crate::observe::counters::Outcome;
-use crate::plan::ExchangeId;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::token::{BearerToken, BearerValue};
+use std::fmt;
+
+/// What a strategy must be able to do.
+pub trait Strategy: fmt::Debug {
+    /// Decides on a request to the strategy's backend.
+    fn decide<'a>(&'a self, request: &Request<'_>) -> Decision<'a>;
+
+    /// The header that the strategy sets, in lower case; `None` if it sets none.
+    fn header(&self) -> Option<&str>;
+
+    /// The provider that the strategy names, if it names one: refusals and log lines name it too.
+    fn provider(&self) -> Option<&str> {
+        None
+    }
+}
 
 /// What to do with a request.
 #[derive(Debug)]
@@ -27,7 +41,8 @@ pub enum Decision<'a> {
     Refuse(Refusal),
 }
 
-/// The credential that a request goes on with. Every inbound `authorization` is removed.
+/// The credential that a request goes on with. Every inbound `authorization`, and every header that
+/// any strategy of the configuration sets, is removed before.
 #[derive(Debug)]
 pub enum Credential<'a> {
     /// None.
@@ -40,17 +55,25 @@ pub enum Credential<'a> {
     Header(&'a str, &'a Secret),
 }
 
-/// Decides on a request to `backend`.
-pub fn decide<'a>(backend: &'a Backend, request: &Request<'_>) -> Decision<'a> {
-    // First of all, and for unlisted backends too: a health check has no user, so that whatever a
-    // strategy would look for is missing.
-    if request.is_health_check() {
-        return Decision::Forward(Credential::None, Outcome::HealthCheck);
+impl Credential<'_> {
+    /// Whether it is the user's own, so that a backend that refuses it means the user's login.
+    pub fn is_the_users(&self) -> bool {
+        match self {
+            Credential::Bearer(_) | Credential::BearerIn(..) => true,
+            Credential::None | Credential::Header(..) => false,
+        }
     }
-    match &backend.strategy {
-        Some(strategy) => strategy.decide(request),
-        None => Decision::Refuse(Refusal::BackendNotConfigured),
-    }
+}
+
+/// Where the filter stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// In the connection manager's chain: it sees the request as the client sent it, and the route
+    /// that was evaluated last, which need not be the one that the request takes.
+    Downstream,
+    /// In the router or in a cluster: it runs for each attempt, on a request that may carry what an
+    /// earlier attempt has set, and the cluster is fixed.
+    Upstream,
 }
 
 /// What a strategy may ask of a request. Neither its headers nor its path are among it: nothing
@@ -59,14 +82,20 @@ pub fn decide<'a>(backend: &'a Backend, request: &Request<'_>) -> Decision<'a> {
 pub struct Request<'a> {
     identity: &'a Identity,
     attributes: &'a dyn Attributes,
+    placement: Placement,
 }
 
 impl<'a> Request<'a> {
     /// The request whose attributes are read from `attributes`.
-    pub fn new(identity: &'a Identity, attributes: &'a dyn Attributes) -> Self {
+    pub fn new(
+        identity: &'a Identity,
+        attributes: &'a dyn Attributes,
+        placement: Placement,
+    ) -> Self {
         Self {
             identity,
             attributes,
+            placement,
         }
     }
 
@@ -74,20 +103,49 @@ impl<'a> Request<'a> {
     pub fn upstream_token(&self, provider: &Provider) -> Result<BearerToken, Refusal> {
         match self.identity.upstream_token(provider, self.attributes) {
             UpstreamToken::Token(token) => Ok(token),
-            UpstreamToken::Missing => Err(Refusal::UpstreamTokenNotFound {
-                bearer_presented: self.bearer_token().is_some(),
+            UpstreamToken::Missing(Missing::Unavailable) => {
+                Err(Refusal::UpstreamTokenUnavailable { retry_after: 5 })
+            }
+            UpstreamToken::Missing(missing) => Err(Refusal::UpstreamTokenNotFound {
+                token_presented: self.token_was_presented(),
+                no_tokens_at_all: missing == Missing::NoTokensAtAll,
             }),
             UpstreamToken::Malformed => Err(Refusal::UpstreamTokenMalformed),
             UpstreamToken::Unreadable => Err(Refusal::IdentityUnreadable),
         }
     }
 
-    /// The request's own bearer token, the TH-JWT.
-    pub fn bearer_token(&self) -> Option<BearerToken> {
-        self.identity.bearer_token(self.attributes)
+    /// The TH-JWT as the subject of an exchange, or the refusal that its absence means.
+    ///
+    /// Where a second attempt of the request would find the first one's credential in
+    /// `authorization`, nothing there is taken for the TH-JWT.
+    pub fn identity_token(&self) -> Result<BearerToken, Refusal> {
+        let from = self.identity.settings().token_from;
+        if from == TokenFrom::Authorization && self.placement == Placement::Upstream {
+            return Err(Refusal::IdentityInHeader);
+        }
+        self.identity
+            .bearer_token(self.attributes)
+            .ok_or(Refusal::SubjectTokenMissing)
     }
 
-    fn is_health_check(&self) -> bool {
+    /// Refuses a request that nobody has identified, where the configuration wants that.
+    pub fn require_identity(&self) -> Result<(), Refusal> {
+        match self.identity.settings().required && !self.identity.is_identified(self.attributes) {
+            true => Err(Refusal::IdentityMissing),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the embedded AS marked the request as a health check.
+    pub fn is_health_check(&self) -> bool {
         self.identity.is_health_check(self.attributes)
+    }
+
+    /// Whether the client showed a token. Where the door has taken it off, the payload that
+    /// `jwt_authn` has checked tells.
+    fn token_was_presented(&self) -> bool {
+        self.identity.bearer_token(self.attributes).is_some()
+            || self.identity.is_checked(self.attributes)
     }
 }

@@ -44,6 +44,7 @@ pub mod decision;
 pub mod exchange;
 pub mod host;
 pub mod identity;
+pub mod metadata;
 pub mod observe;
 pub mod plan;
 pub mod quote;

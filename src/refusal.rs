@@ -9,9 +9,17 @@ pub enum Refusal {
     /// The user has no token of the provider, or an empty one (`ErrUpstreamTokenNotFound` of the
     /// RFC).
     UpstreamTokenNotFound {
-        /// Whether the request carried a bearer token at all: a client that showed none is
-        /// challenged without an error code (RFC 6750 §3.1).
-        bearer_presented: bool,
+        /// Whether the client showed a bearer token at all: one that showed none is challenged
+        /// without an error code (RFC 6750 §3.1).
+        token_presented: bool,
+        /// Whether nobody has left any tokens for this request, so that it may not be the user's
+        /// doing.
+        no_tokens_at_all: bool,
+    },
+    /// The user's token of the provider could not be asked for just now: no login would help.
+    UpstreamTokenUnavailable {
+        /// Whole seconds after which a try makes sense.
+        retry_after: u32,
     },
     /// The user's token of the provider must not be put into a header.
     UpstreamTokenMalformed,
@@ -19,9 +27,7 @@ pub enum Refusal {
     SubjectTokenMissing,
     /// The STS refused the subject token.
     ExchangeRejected,
-    /// The STS says that the subject's scope does not suffice.
-    ExchangeInsufficientScope,
-    /// The STS denies access to the target.
+    /// The STS denies access to the target, or the scope.
     ExchangeForbidden,
     /// The STS refuses this client or this kind of request.
     ExchangeMisconfigured,
@@ -36,8 +42,13 @@ pub enum Refusal {
     ExchangeInvalidResponse,
     /// The backend is neither listed nor covered by a default.
     BackendNotConfigured,
+    /// A static key would be sent, and nobody has identified the request.
+    IdentityMissing,
     /// The host could not hand out the identity's metadata.
     IdentityUnreadable,
+    /// The TH-JWT is to be exchanged, and looked for in a header that a second attempt would find
+    /// filled with the first one's credential.
+    IdentityInHeader,
 }
 
 /// The stable error code of a refusal: on the wire, in stats, in access logs and in log lines.
@@ -45,13 +56,15 @@ pub enum Refusal {
 pub enum Code {
     /// See [`Refusal::UpstreamTokenNotFound`]; a step-up flow acts on it.
     UpstreamTokenNotFound,
+    /// See [`Refusal::UpstreamTokenUnavailable`].
+    UpstreamTokenUnavailable,
     /// See [`Refusal::UpstreamTokenMalformed`].
     UpstreamTokenMalformed,
     /// See [`Refusal::SubjectTokenMissing`].
     SubjectTokenMissing,
     /// See [`Refusal::ExchangeRejected`].
     TokenExchangeRejected,
-    /// See [`Refusal::ExchangeForbidden`] and [`Refusal::ExchangeInsufficientScope`].
+    /// See [`Refusal::ExchangeForbidden`].
     TokenExchangeForbidden,
     /// See [`Refusal::ExchangeMisconfigured`].
     TokenExchangeMisconfigured,
@@ -63,7 +76,9 @@ pub enum Code {
     TokenExchangeInvalidResponse,
     /// See [`Refusal::BackendNotConfigured`].
     BackendNotConfigured,
-    /// See [`Refusal::IdentityUnreadable`].
+    /// See [`Refusal::IdentityMissing`].
+    IdentityMissing,
+    /// See [`Refusal::IdentityUnreadable`] and [`Refusal::IdentityInHeader`].
     IdentityUnreadable,
 }
 
@@ -72,6 +87,7 @@ impl Code {
     pub const fn as_str(self) -> &'static str {
         match self {
             Code::UpstreamTokenNotFound => "upstream_token_not_found",
+            Code::UpstreamTokenUnavailable => "upstream_token_unavailable",
             Code::UpstreamTokenMalformed => "upstream_token_malformed",
             Code::SubjectTokenMissing => "subject_token_missing",
             Code::TokenExchangeRejected => "token_exchange_rejected",
@@ -81,6 +97,7 @@ impl Code {
             Code::TokenExchangeTimeout => "token_exchange_timeout",
             Code::TokenExchangeInvalidResponse => "token_exchange_invalid_response",
             Code::BackendNotConfigured => "backend_not_configured",
+            Code::IdentityMissing => "identity_missing",
             Code::IdentityUnreadable => "identity_unreadable",
         }
     }
@@ -106,14 +123,25 @@ impl Refusal {
         let upstream_token =
             || format!("the upstream token of provider {}", provider.unwrap_or("?"));
         match self {
-            Refusal::UpstreamTokenNotFound { bearer_presented } => row(
+            Refusal::UpstreamTokenNotFound {
+                token_presented, ..
+            } => row(
                 401,
-                Some(match bearer_presented {
+                Some(match token_presented {
                     true => BearerError::InvalidToken,
                     false => BearerError::None,
                 }),
                 Code::UpstreamTokenNotFound,
                 &format!("{} was not found: log in again", upstream_token()),
+            ),
+            Refusal::UpstreamTokenUnavailable { .. } => row(
+                503,
+                None,
+                Code::UpstreamTokenUnavailable,
+                &format!(
+                    "{} cannot be had just now: try again later",
+                    upstream_token()
+                ),
             ),
             Refusal::UpstreamTokenMalformed => row(
                 502,
@@ -132,12 +160,6 @@ impl Refusal {
                 Some(BearerError::InvalidToken),
                 Code::TokenExchangeRejected,
                 "the token service refused the subject token: log in again",
-            ),
-            Refusal::ExchangeInsufficientScope => row(
-                403,
-                Some(BearerError::InsufficientScope),
-                Code::TokenExchangeForbidden,
-                "the token service refused the scope for this backend",
             ),
             Refusal::ExchangeForbidden => row(
                 403,
@@ -175,7 +197,13 @@ impl Refusal {
                 Code::BackendNotConfigured,
                 "no authentication strategy is configured for this backend",
             ),
-            Refusal::IdentityUnreadable => row(
+            Refusal::IdentityMissing => row(
+                401,
+                Some(BearerError::None),
+                Code::IdentityMissing,
+                "nobody has identified this request: log in",
+            ),
+            Refusal::IdentityUnreadable | Refusal::IdentityInHeader => row(
                 500,
                 None,
                 Code::IdentityUnreadable,
@@ -187,8 +215,20 @@ impl Refusal {
     /// What an operator should look at, for the log.
     pub fn hint(self) -> &'static str {
         match self {
+            Refusal::UpstreamTokenNotFound {
+                no_tokens_at_all: true,
+                ..
+            } => {
+                "nobody has left any upstream tokens for this request; if every user gets this, check \
+                 that ext_authz runs before the filter and answers with dynamic metadata, and \
+                 identity.metadataNamespace and identity.upstreamTokensKey"
+            }
             Refusal::UpstreamTokenNotFound { .. } => {
                 "the identity holds no token of this provider; the user must log in again"
+            }
+            Refusal::UpstreamTokenUnavailable { .. } => {
+                "this provider, or the store of the sessions, could not be asked just now; see the \
+                 log of whoever leaves the upstream tokens"
             }
             Refusal::UpstreamTokenMalformed => {
                 "the identity's token of this provider is no text that may stand in a header; \
@@ -196,15 +236,15 @@ impl Refusal {
             }
             Refusal::SubjectTokenMissing => {
                 "the request carries no single bearer token; if it should, check that jwt_authn \
-                 has forward: true"
+                 has forward: true, and identity.tokenFrom"
             }
             Refusal::ExchangeRejected => {
                 "the STS refused the subject token; if it refuses every user, check clientId, \
                  the client secret and clientAuthMethod"
             }
-            Refusal::ExchangeInsufficientScope => "the STS refused the scope; check scopes",
             Refusal::ExchangeForbidden => {
-                "the STS denied access to the target; check audience and resource"
+                "the STS denied access to the target, or the scope; check audience, resource and \
+                 scopes"
             }
             Refusal::ExchangeMisconfigured => {
                 "the STS does not take this client's requests; check tokenUrl, clientId, the \
@@ -220,6 +260,16 @@ impl Refusal {
             Refusal::BackendNotConfigured => {
                 "the backend is not among outgoingAuth.backends, and there is no \
                  outgoingAuth.default"
+            }
+            Refusal::IdentityMissing => {
+                "neither a payload that jwt_authn has checked nor upstream tokens came with the \
+                 request; check that nobody has switched jwt_authn off for this route, \
+                 identity.payloadKey and authServer.runConfig.issuer"
+            }
+            Refusal::IdentityInHeader => {
+                "in this placement the TH-JWT must not be looked for in authorization; write \
+                 identity: {tokenFrom: filter_state}, and keep the token with \
+                 envoy.filters.http.set_filter_state as envoy/demo.yaml shows"
             }
             Refusal::IdentityUnreadable => {
                 "Envoy could not hand out the dynamic metadata that ext_authz left"
@@ -240,7 +290,9 @@ impl Refusal {
         if let Some(error) = row.challenge {
             headers.push(("www-authenticate", challenge.header(error, &description)));
         }
-        if let Refusal::ExchangeUnavailable { retry_after } = self {
+        if let Refusal::ExchangeUnavailable { retry_after }
+        | Refusal::UpstreamTokenUnavailable { retry_after } = self
+        {
             headers.push(("retry-after", retry_after.to_string()));
         }
         let body = match about.grpc {

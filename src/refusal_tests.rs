@@ -18,11 +18,11 @@ fn header<'a>(reply: &'a Reply, name: &str) -> Option<&'a str> {
 fn every_refusal_has_its_status_challenge_and_code() {
     use Refusal::*;
     let invalid = Some("Bearer error=\"invalid_token\"");
-    let scope = Some("Bearer error=\"insufficient_scope\"");
     for (refusal, status, challenge, code) in [
         (
             UpstreamTokenNotFound {
-                bearer_presented: true,
+                token_presented: true,
+                no_tokens_at_all: false,
             },
             401,
             invalid,
@@ -30,12 +30,21 @@ fn every_refusal_has_its_status_challenge_and_code() {
         ),
         (
             UpstreamTokenNotFound {
-                bearer_presented: false,
+                token_presented: false,
+                no_tokens_at_all: true,
             },
             401,
             Some("Bearer"),
             "upstream_token_not_found",
         ),
+        (
+            UpstreamTokenUnavailable { retry_after: 5 },
+            503,
+            None,
+            "upstream_token_unavailable",
+        ),
+        (IdentityMissing, 401, Some("Bearer"), "identity_missing"),
+        (IdentityInHeader, 500, None, "identity_unreadable"),
         (
             UpstreamTokenMalformed,
             502,
@@ -49,12 +58,6 @@ fn every_refusal_has_its_status_challenge_and_code() {
             "subject_token_missing",
         ),
         (ExchangeRejected, 401, invalid, "token_exchange_rejected"),
-        (
-            ExchangeInsufficientScope,
-            403,
-            scope,
-            "token_exchange_forbidden",
-        ),
         (ExchangeForbidden, 403, None, "token_exchange_forbidden"),
         (
             ExchangeMisconfigured,
@@ -87,7 +90,11 @@ fn every_refusal_has_its_status_challenge_and_code() {
         assert_eq!(sent, challenge, "{refusal:?}");
         assert_eq!(header(&reply, "cache-control"), Some("no-store"));
         assert_eq!(header(&reply, "content-type"), Some("application/json"));
-        let retry = matches!(refusal, ExchangeUnavailable { .. }).then_some("7");
+        let retry = match refusal {
+            ExchangeUnavailable { .. } => Some("7"),
+            UpstreamTokenUnavailable { .. } => Some("5"),
+            _ => None,
+        };
         assert_eq!(header(&reply, "retry-after"), retry);
         let body: Value = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!(body["error"], code);
@@ -119,7 +126,8 @@ fn odd_names_cannot_break_out_of_the_challenge_or_the_body() {
         grpc: false,
     };
     let refusal = Refusal::UpstreamTokenNotFound {
-        bearer_presented: true,
+        token_presented: true,
+        no_tokens_at_all: false,
     };
     let reply = refusal.reply(&about, &Challenge::default());
     assert_eq!(
@@ -155,6 +163,7 @@ fn the_configured_challenge_is_part_of_every_bearer_challenge() {
         realm: Some("mcp".to_owned()),
         resource_metadata: Some("https://mcp.example.com/meta".to_owned()),
         scope: Some("mcp:tools".to_owned()),
+        authorization_uri: None,
     };
     let value = |refusal: Refusal| {
         let reply = refusal.reply(&ABOUT, &challenge);

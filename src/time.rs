@@ -1,4 +1,4 @@
-//! Points in time, as the host's wall clock tells them.
+//! Points in time, on the wall and on a clock that only goes forward.
 
 use std::time::Duration;
 
@@ -36,6 +36,72 @@ impl Time {
     /// The time from `earlier` to this point, zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// A point on a clock that only goes forward: nanoseconds since some moment of this process.
+///
+/// What is measured from here to there (how long a call took, how long a pause lasts) is measured
+/// with it, because the wall clock may be set meanwhile: a step of it would end every call under way,
+/// or stretch a pause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Steady(u64);
+
+impl Steady {
+    /// From nanoseconds since the clock's beginning.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// This point plus `duration`.
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(duration)))
+    }
+
+    /// The time from `earlier` to this point.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Both clocks, read when they are needed: each reading is a host call.
+pub trait Clock {
+    /// The time on the wall.
+    fn wall(&self) -> Time;
+
+    /// The clock that only goes forward.
+    fn steady(&self) -> Steady;
+}
+
+/// Both clocks of a test.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug)]
+pub struct Clocks {
+    /// The time on the wall.
+    pub wall: Time,
+    /// The clock that only goes forward.
+    pub steady: Steady,
+}
+
+#[cfg(test)]
+impl Clocks {
+    /// Both at this distance from their beginnings.
+    pub fn at(since: Duration) -> Self {
+        Self {
+            wall: Time::default().plus(since),
+            steady: Steady::default().plus(since),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Clock for Clocks {
+    fn wall(&self) -> Time {
+        self.wall
+    }
+
+    fn steady(&self) -> Steady {
+        self.steady
     }
 }
 

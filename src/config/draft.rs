@@ -6,9 +6,9 @@ use super::format::{Format, VariableName};
 use super::path::Place;
 use super::problem::{Problems, Reported, Rule, Wrong, quoted};
 use super::shape::{Optional, Section};
+use crate::exchange::ExchangeId;
 use crate::exchange::{ClientAuth, Exchange};
-use crate::identity::{IdentityKeys, Provider};
-use crate::plan::ExchangeId;
+use crate::identity::{IdentitySettings, Provider};
 use crate::secret::Secret;
 use foldhash::fast::FixedState;
 use hashbrown::{HashSet, HashTable};
@@ -18,7 +18,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 pub struct Draft<'d> {
     pub(super) errors: Problems,
     pub(super) warnings: Problems,
-    pub(super) identity: IdentityKeys,
+    pub(super) identity: IdentitySettings,
     pub(super) auth_server: Result<Option<&'d Upstreams<'d>>, Reported>,
     pub(super) environment: &'d dyn Environment,
     pub(super) exchanges: Exchanges,
@@ -141,14 +141,20 @@ impl<'d> Draft<'d> {
 }
 
 /// The name, if it looks like one: a secret that was pasted in place of a name is not repeated.
+/// Names are in capitals by convention (POSIX.1-2017 §8.1), and their words short; secrets hardly are.
 fn shown_variable(name: &str) -> String {
-    let is_name = name
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if is_name && !name.starts_with(|first: char| first.is_ascii_digit()) {
-        name.to_owned()
-    } else {
-        "of the given name".to_owned()
+    let is_word = |word: &str| {
+        word.len() <= 14
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+    };
+    let is_name = name.len() <= 80
+        && name.split('_').all(is_word)
+        && !name.starts_with(|first: char| first.is_ascii_digit());
+    match is_name {
+        true => name.to_owned(),
+        false => "of the given name".to_owned(),
     }
 }
 

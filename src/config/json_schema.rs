@@ -96,7 +96,7 @@ fn keys(entries: &[&dyn Entry]) -> Value {
 }
 
 /// `null` counts as absent.
-fn or_null(mut schema: Value) -> Value {
+pub(super) fn or_null(mut schema: Value) -> Value {
     let absent = json!({"type": "null"});
     if let Some(kind) = schema.get("type").cloned() {
         schema["type"] = json!([kind, "null"]);

@@ -9,10 +9,12 @@ use super::shape::Section;
 use super::strategies::OneStrategy;
 use super::tree::Node;
 use super::{Environment, Outcome};
-use crate::challenge::Challenge;
-use crate::identity::IdentityKeys;
-use crate::plan::{BackendFrom, CachePolicy, Plan};
-use crate::strategy::Strategy;
+use crate::backend::BackendFrom;
+use crate::challenge::{Challenge, Challenges, FromBackends};
+use crate::decision::Strategy;
+use crate::exchange::CachePolicy;
+use crate::identity::{IdentitySettings, TokenFrom};
+use crate::plan::Plan;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
@@ -24,7 +26,7 @@ pub(super) fn plan(root: &Node, environment: &dyn Environment) -> Outcome {
     let mut draft = Draft {
         errors,
         warnings: Problems::default(),
-        identity: IdentityKeys::default(),
+        identity: IdentitySettings::default(),
         auth_server: match &auth_server {
             Ok(upstreams) => Ok(upstreams.as_ref()),
             Err(reported) => Err(*reported),
@@ -45,7 +47,7 @@ fn assemble(root: &Section<'_>, draft: &mut Draft<'_>) -> Result<Plan, Reported>
     // Providers are looked up under these keys, so they come before the strategies.
     let identity = identity(root).inspect(|identity| draft.identity = identity.clone());
     let strategies = strategies(root, draft);
-    let challenge = challenge(root);
+    let challenge = challenges(root);
     let token_cache = token_cache(root);
     let backend_from = root.get(&keys::BACKEND_FROM);
     let (default, backends) = strategies?;
@@ -145,8 +147,16 @@ fn backends(
     first_problem.map_or(Ok(backends), Err)
 }
 
-fn identity(root: &Section<'_>) -> Result<IdentityKeys, Reported> {
-    let mut identity = IdentityKeys::default();
+fn identity(root: &Section<'_>) -> Result<IdentitySettings, Reported> {
+    let auth_server = root.get(&keys::AUTH_SERVER)?;
+    let mut identity = IdentitySettings {
+        required: auth_server.is_some(),
+        ..IdentitySettings::default()
+    };
+    if let Some(auth_server) = auth_server {
+        let issuer = auth_server.get(&keys::RUN_CONFIG)?.get(&keys::ISSUER)?;
+        identity.issuer = issuer.filter(|text| !text.is_empty()).map(str::to_owned);
+    }
     if let Some(section) = root.get(&keys::IDENTITY)? {
         for (key, value) in [
             (&keys::METADATA_NAMESPACE, &mut identity.metadata_namespace),
@@ -154,24 +164,62 @@ fn identity(root: &Section<'_>) -> Result<IdentityKeys, Reported> {
                 &keys::UPSTREAM_TOKENS_KEY,
                 &mut identity.upstream_tokens_key,
             ),
+            (
+                &keys::UPSTREAM_UNAVAILABLE_KEY,
+                &mut identity.upstream_unavailable_key,
+            ),
             (&keys::HEALTH_CHECK_KEY, &mut identity.health_check_key),
+            (&keys::PAYLOAD_KEY, &mut identity.payload_key),
         ] {
             if let Some(name) = section.get(key)? {
                 name.clone_into(value);
             }
         }
+        if let Some(required) = section.get(&keys::REQUIRED)? {
+            identity.required = required;
+        }
+        identity.token_from = section
+            .get(&keys::TOKEN_FROM)?
+            .unwrap_or(TokenFrom::Authorization);
     }
     Ok(identity)
 }
 
-fn challenge(root: &Section<'_>) -> Result<Challenge, Reported> {
+fn challenges(root: &Section<'_>) -> Result<Challenges, Reported> {
     let Some(section) = root.get(&keys::CHALLENGE)? else {
-        return Ok(Challenge::default());
+        return Ok(Challenges::default());
+    };
+    let default = challenge(&section, &Challenge::default())?;
+    let backends = section.get(&keys::CHALLENGE_BACKENDS)?.unwrap_or_default();
+    let backends = backends
+        .into_iter()
+        .map(|(name, section)| Ok((name.into(), challenge(&section, &default)?)))
+        .collect::<Result<_, Reported>>()?;
+    Ok(Challenges {
+        default,
+        backends,
+        from_backends: section
+            .get(&keys::FROM_BACKENDS)?
+            .unwrap_or(FromBackends::Replace),
+    })
+}
+
+/// What `section` says, and for the rest `otherwise`.
+fn challenge(section: &Section<'_>, otherwise: &Challenge) -> Result<Challenge, Reported> {
+    let or = |said: Option<&str>, otherwise: &Option<String>| {
+        said.map(str::to_owned).or_else(|| otherwise.clone())
     };
     Ok(Challenge {
-        realm: section.get(&keys::REALM)?.map(str::to_owned),
-        resource_metadata: section.get(&keys::RESOURCE_METADATA)?.map(str::to_owned),
-        scope: section.get(&keys::SCOPE)?.map(str::to_owned),
+        realm: or(section.get(&keys::REALM)?, &otherwise.realm),
+        resource_metadata: or(
+            section.get(&keys::RESOURCE_METADATA)?,
+            &otherwise.resource_metadata,
+        ),
+        scope: or(section.get(&keys::SCOPE)?, &otherwise.scope),
+        authorization_uri: or(
+            section.get(&keys::AUTHORIZATION_URI)?,
+            &otherwise.authorization_uri,
+        ),
     })
 }
 
@@ -184,6 +232,7 @@ fn token_cache(root: &Section<'_>) -> Result<CachePolicy, Reported> {
         max_entries: section
             .get(&keys::MAX_ENTRIES)?
             .unwrap_or(default.max_entries),
+        max_bytes: section.get(&keys::MAX_BYTES)?.unwrap_or(default.max_bytes),
         max_ttl: section.get(&keys::MAX_TTL)?.unwrap_or(default.max_ttl),
         expiry_skew: section
             .get(&keys::EXPIRY_SKEW)?

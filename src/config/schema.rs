@@ -3,13 +3,15 @@
 //! the keys of its own block in its own file.
 
 use super::format::{
-    AnyText, Boolean, ChallengeText, Choice, Count, DurationIn, HttpUrl, ListOf, MetadataKey,
-    MetadataKeyOrNone, Scopes,
+    AnyText, Boolean, Bytes, ChallengeText, Choice, Count, DurationIn, HttpUrl, HttpsUrl, ListOf,
+    MapOf, MetadataKey, MetadataKeyOrNone, Scopes,
 };
 use super::problem::Rule;
 use super::shape::{Nested, Object, Optional, Required};
 use super::strategies::{Backends, OneStrategy};
-use crate::plan::BackendFrom;
+use crate::backend::BackendFrom;
+use crate::challenge::FromBackends;
+use crate::identity::TokenFrom;
 use std::time::Duration;
 
 /// The document itself.
@@ -123,10 +125,11 @@ pub const BACKEND_FROM: Optional<Choice<BackendFrom>> = Optional {
         ("cluster_name", BackendFrom::ClusterName),
         ("route_name", BackendFrom::RouteName),
         ("route_metadata", BackendFrom::RouteMetadata),
+        ("gateway_route", BackendFrom::GatewayRoute),
     ]),
     meaning: "What names the backend of a request: its Envoy cluster (cluster_name, the default), \
-              its route (route_name), or filter_metadata[\"upstream_inject\"][\"backend\"] of its \
-              route (route_metadata).",
+              its route (route_name), filter_metadata[\"upstream_inject\"][\"backend\"] of its \
+              route (route_metadata), or what Envoy Gateway writes into its route (gateway_route).",
 };
 
 /// `identity`.
@@ -137,7 +140,15 @@ pub const IDENTITY: Optional<Nested> = Optional {
 };
 
 static IDENTITY_KEYS: Object = Object {
-    keys: &[&METADATA_NAMESPACE, &UPSTREAM_TOKENS_KEY, &HEALTH_CHECK_KEY],
+    keys: &[
+        &METADATA_NAMESPACE,
+        &UPSTREAM_TOKENS_KEY,
+        &HEALTH_CHECK_KEY,
+        &UPSTREAM_UNAVAILABLE_KEY,
+        &PAYLOAD_KEY,
+        &REQUIRED,
+        &TOKEN_FROM,
+    ],
     open: false,
 };
 
@@ -164,6 +175,42 @@ pub const HEALTH_CHECK_KEY: Optional<MetadataKey> = Optional {
     meaning: "The key whose boolean true marks a health check, health_check by default.",
 };
 
+/// `identity.upstreamUnavailableKey`.
+pub const UPSTREAM_UNAVAILABLE_KEY: Optional<MetadataKey> = Optional {
+    name: "upstreamUnavailableKey",
+    format: IDENTITY_KEY,
+    meaning: "The key of the map from provider to true, or of the list, of those that could not be \
+              asked just now, upstream_unavailable by default.",
+};
+
+/// `identity.payloadKey`.
+pub const PAYLOAD_KEY: Optional<MetadataKey> = Optional {
+    name: "payloadKey",
+    format: IDENTITY_KEY,
+    meaning: "The key of the checked payload in jwt_authn's namespace, th_jwt by default (Istio: \
+              payload).",
+};
+
+/// `identity.required`.
+pub const REQUIRED: Optional<Boolean> = Optional {
+    name: "required",
+    format: Boolean,
+    meaning: "Whether header_injection sends its key only for requests that somebody has \
+              identified, true by default with an authServer.",
+};
+
+/// `identity.tokenFrom`.
+pub const TOKEN_FROM: Optional<Choice<TokenFrom>> = Optional {
+    name: "tokenFrom",
+    format: Choice(&[
+        ("authorization", TokenFrom::Authorization),
+        ("filter_state", TokenFrom::FilterState),
+    ]),
+    meaning: "Where the TH-JWT is: in the authorization header (authorization, the default), or in \
+              the filter state's object upstream_inject.identity_token and in no header \
+              (filter_state).",
+};
+
 /// `challenge`.
 pub const CHALLENGE: Optional<Nested> = Optional {
     name: "challenge",
@@ -172,7 +219,19 @@ pub const CHALLENGE: Optional<Nested> = Optional {
 };
 
 static CHALLENGE_KEYS: Object = Object {
-    keys: &[&REALM, &RESOURCE_METADATA, &SCOPE],
+    keys: &[
+        &REALM,
+        &RESOURCE_METADATA,
+        &SCOPE,
+        &AUTHORIZATION_URI,
+        &FROM_BACKENDS,
+        &CHALLENGE_BACKENDS,
+    ],
+    open: false,
+};
+
+static CHALLENGE_OF_BACKEND_KEYS: Object = Object {
+    keys: &[&REALM, &RESOURCE_METADATA, &SCOPE, &AUTHORIZATION_URI],
     open: false,
 };
 
@@ -198,6 +257,34 @@ pub const SCOPE: Optional<Scopes> = Optional {
     meaning: "The scope of every Bearer challenge, with spaces between scopes.",
 };
 
+/// `challenge.authorizationUri`.
+pub const AUTHORIZATION_URI: Optional<HttpsUrl> = Optional {
+    name: "authorizationUri",
+    format: HttpsUrl,
+    meaning: "Goes along with insufficient_claims as authorization_uri, as Entra's clients want it.",
+};
+
+/// `challenge.fromBackends`.
+pub const FROM_BACKENDS: Optional<Choice<FromBackends>> = Optional {
+    name: "fromBackends",
+    format: Choice(&[
+        ("replace", FromBackends::Replace),
+        ("keep", FromBackends::Keep),
+    ]),
+    meaning: "What becomes of a backend's own challenge: it never reaches the client (replace, the \
+              default), or goes on as it is (keep).",
+};
+
+/// `challenge.backends`.
+pub const CHALLENGE_BACKENDS: Optional<MapOf<Nested>> = Optional {
+    name: "backends",
+    format: MapOf {
+        item: Nested(&CHALLENGE_OF_BACKEND_KEYS),
+        what: "backend",
+    },
+    meaning: "What differs for a backend, by its name.",
+};
+
 /// `tokenCache`.
 pub const TOKEN_CACHE: Optional<Nested> = Optional {
     name: "tokenCache",
@@ -208,6 +295,7 @@ pub const TOKEN_CACHE: Optional<Nested> = Optional {
 static TOKEN_CACHE_KEYS: Object = Object {
     keys: &[
         &MAX_ENTRIES,
+        &MAX_BYTES,
         &MAX_TTL,
         &EXPIRY_SKEW,
         &REFRESH_AHEAD,
@@ -221,6 +309,13 @@ pub const MAX_ENTRIES: Optional<Count> = Optional {
     name: "maxEntries",
     format: Count { most: 1_000_000 },
     meaning: "The most entries that each worker keeps, 4096 by default; 0 turns caching off.",
+};
+
+/// `tokenCache.maxBytes`.
+pub const MAX_BYTES: Optional<Bytes> = Optional {
+    name: "maxBytes",
+    format: Bytes,
+    meaning: "The most bytes of keys and tokens that each worker keeps, 64MiB by default.",
 };
 
 /// `tokenCache.maxTtl`.

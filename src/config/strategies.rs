@@ -6,7 +6,8 @@ use super::path::Place;
 use super::problem::{Problems, Reported, Wrong, quoted};
 use super::shape::{Entry, Section, check_keys, is_slip};
 use super::tree::Node;
-use crate::strategy::{REGISTRY, Strategy, StrategyType};
+use crate::decision::Strategy;
+use crate::strategy::{REGISTRY, StrategyType};
 use hashbrown::HashSet;
 use std::borrow::Cow;
 

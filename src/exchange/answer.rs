@@ -59,9 +59,7 @@ pub struct Failure {
 pub enum FailureKind {
     /// The subject was refused.
     Rejected,
-    /// The scope does not suffice.
-    InsufficientScope,
-    /// The target is denied.
+    /// The target, or the scope, is denied.
     Forbidden,
     /// The client or the request as such was refused.
     Misconfigured,
@@ -80,7 +78,6 @@ impl FailureKind {
     pub fn refusal(self, retry_after: u32) -> Refusal {
         match self {
             FailureKind::Rejected => Refusal::ExchangeRejected,
-            FailureKind::InsufficientScope => Refusal::ExchangeInsufficientScope,
             FailureKind::Forbidden => Refusal::ExchangeForbidden,
             FailureKind::Misconfigured => Refusal::ExchangeMisconfigured,
             FailureKind::Unavailable | FailureKind::UnknownCluster => {
@@ -122,8 +119,8 @@ sts_errors! {
     InvalidRequest "invalid_request" Rejected,
     InvalidGrant "invalid_grant" Rejected,
     InvalidToken "invalid_token" Rejected,
-    InvalidScope "invalid_scope" InsufficientScope,
-    InsufficientScope "insufficient_scope" InsufficientScope,
+    InvalidScope "invalid_scope" Forbidden,
+    InsufficientScope "insufficient_scope" Forbidden,
     InvalidTarget "invalid_target" Forbidden,
     AccessDenied "access_denied" Forbidden,
     InvalidClient "invalid_client" Misconfigured,
@@ -157,6 +154,32 @@ pub fn judge(
         Answer::Http(..) | Answer::Reset | Answer::Unsendable => fail(FailureKind::Unavailable),
         Answer::UnknownCluster => fail(FailureKind::UnknownCluster),
     }
+}
+
+/// Whether the connection was there and broke before any answer.
+///
+/// Envoy reports that as an ordinary 503 with a text of its own, and a refused connection likewise:
+/// the reason in the text tells them apart. A server that sends such a text itself is called once
+/// more.
+pub fn broke_off(answer: Answer<'_>) -> bool {
+    const BEFORE_HEADERS: &[u8] = b"upstream connect error or disconnect/reset before headers. ";
+    const REASONS: [&[u8]; 3] = [
+        b"connection termination",
+        b"remote reset",
+        b"remote refused stream reset",
+    ];
+    let Answer::Http(503, Some(body)) = answer else {
+        return false;
+    };
+    let Some(rest) = body.strip_prefix(BEFORE_HEADERS) else {
+        return false;
+    };
+    let mark: &[u8] = b"reset reason: ";
+    let reason = rest
+        .windows(mark.len())
+        .position(|window| window == mark)
+        .and_then(|place| rest.get(place.saturating_add(mark.len())..));
+    reason.is_some_and(|reason| REASONS.iter().any(|known| reason.starts_with(known)))
 }
 
 /// A 4xx answer: judged by its `error` if that is a known word, else by the status.

@@ -1,9 +1,10 @@
 //! What is remembered of exchanges: tokens in hand, subjects that were refused, tokens that a
-//! backend did not accept. Bounded, least recently used out first.
+//! backend did not accept. Bounded in number and in bytes; refusals go first, then what was used
+//! least recently.
 
 use super::answer::StsError;
-use crate::plan::{CachePolicy, ExchangeId};
-use crate::time::Time;
+use super::settings::{CachePolicy, ExchangeId};
+use crate::time::{Clock, Steady, Time};
 use crate::token::BearerValue;
 use foldhash::fast::FixedState;
 use lru::LruCache;
@@ -55,6 +56,11 @@ impl Key {
         self.parts().map_or(&[], |(subject, _)| subject)
     }
 
+    /// How many bytes it holds.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     fn parts(&self) -> Option<(&[u8], &[u8; 4])> {
         self.0.split_last_chunk::<4>()
     }
@@ -81,12 +87,12 @@ pub struct Held {
     pub value: BearerValue,
     /// Tells this token from an earlier or later one of the same key.
     pub serial: u64,
-    obtained: Time,
+    asked: Time,
     expires: Time,
     usable_until: Time,
     renew_from: Time,
-    last_renewal: Time,
-    forgot_before: Option<Time>,
+    last_renewal: Option<Steady>,
+    forgot_before: Option<Steady>,
 }
 
 /// What the cache has for a key.
@@ -105,23 +111,37 @@ pub enum Lookup<'a> {
 #[derive(Debug)]
 enum Entry {
     Held(Held),
-    Refused {
-        at: Time,
-        until: Time,
-        error: Option<StsError>,
-    },
     /// A backend did not accept the token, which is gone.
     Forgotten {
-        at: Time,
+        at: Steady,
     },
+}
+
+impl Entry {
+    /// The bytes of key and token.
+    fn size(&self, key: &Key) -> usize {
+        match self {
+            Entry::Held(held) => key.len().saturating_add(held.value.as_bytes().len()),
+            Entry::Forgotten { .. } => key.len(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Refused {
+    until: Steady,
+    error: Option<StsError>,
 }
 
 /// The cache of one plugin configuration and worker.
 #[derive(Debug)]
 pub struct TokenCache {
     entries: LruCache<Key, Entry, FixedState>,
+    /// Apart from the tokens, which no refusal may displace: subjects are the clients' to choose.
+    refused: LruCache<Key, Refused, FixedState>,
     policy: CachePolicy,
     held: usize,
+    bytes: usize,
     serials: u64,
 }
 
@@ -130,8 +150,10 @@ impl TokenCache {
     pub fn new(policy: CachePolicy, seed: u64) -> Self {
         Self {
             entries: LruCache::unbounded_with_hasher(FixedState::with_seed(seed)),
+            refused: LruCache::unbounded_with_hasher(FixedState::with_seed(seed)),
             policy,
             held: 0,
+            bytes: 0,
             serials: 0,
         }
     }
@@ -142,35 +164,43 @@ impl TokenCache {
     }
 
     /// Looks `key` up.
-    pub fn get(&mut self, key: &impl Borrow<[u8]>, now: Time) -> Lookup<'_> {
+    pub fn get(&mut self, key: &impl Borrow<[u8]>, clock: &dyn Clock) -> Lookup<'_> {
         let refresh = self.policy.refresh_ahead;
         match self.entries.get_mut::<[u8]>(key.borrow()) {
-            Some(Entry::Held(held)) if held.is_usable(now) => {
-                let due = refresh
-                    && held.renew_from <= now
-                    && has_passed(RENEWAL_INTERVAL, held.last_renewal, now);
-                if due {
-                    held.last_renewal = now;
-                    Lookup::HeldRenew(held)
-                } else {
-                    Lookup::Held(held)
+            Some(Entry::Held(held)) => {
+                let now = clock.wall();
+                if held.is_usable(now) {
+                    if !refresh || now < held.renew_from {
+                        return Lookup::Held(held);
+                    }
+                    let now = clock.steady();
+                    if !has_passed(RENEWAL_INTERVAL, held.last_renewal, now) {
+                        return Lookup::Held(held);
+                    }
+                    held.last_renewal = Some(now);
+                    return Lookup::HeldRenew(held);
                 }
             }
-            Some(Entry::Refused { at, until, error }) if *at <= now && now < *until => {
-                Lookup::Refused(*error)
+            Some(Entry::Forgotten { .. }) => {}
+            None => {
+                if let Some(refused) = self.refused.get::<[u8]>(key.borrow())
+                    && clock.steady() < refused.until
+                {
+                    return Lookup::Refused(refused.error);
+                }
             }
-            _ => Lookup::Nothing,
         }
+        Lookup::Nothing
     }
 
-    /// Keeps a token that was obtained at `now` and expires at `expires`, if anything is left of
+    /// Keeps a token that was asked for at `asked` and expires at `expires`, if anything is left of
     /// it after the bounds. `jitter` (0 to 1) moves the renewal within the last fifth of its life,
     /// so that tokens obtained together are not renewed together. Returns its serial if it is kept.
     pub fn hold(
         &mut self,
         key: Key,
         value: BearerValue,
-        now: Time,
+        asked: Time,
         expires: Time,
         jitter: f64,
     ) -> Option<u64> {
@@ -184,51 +214,59 @@ impl TokenCache {
             key: key.clone(),
             value,
             serial: self.serials,
-            obtained: now,
+            asked,
             expires,
-            usable_until: now,
-            renew_from: now,
-            last_renewal: Time::default(),
+            usable_until: asked,
+            renew_from: asked,
+            last_renewal: None,
             forgot_before,
         };
-        if !held.fit(&self.policy, jitter) || self.policy.max_entries == 0 {
+        if !held.fit(&self.policy, jitter) {
             return None;
         }
         let serial = held.serial;
-        self.insert(key, Entry::Held(held));
-        Some(serial)
+        self.insert(key, Entry::Held(held)).then_some(serial)
     }
 
     /// Remembers that the STS refused the subject, and drops its token.
-    pub fn refuse(&mut self, key: Key, error: Option<StsError>, now: Time) {
+    pub fn refuse(&mut self, key: Key, error: Option<StsError>, now: Steady) {
         self.remove(&key);
-        if self.policy.max_entries > 0 && !self.policy.negative_ttl.is_zero() {
+        if self.policy.negative_ttl.is_zero() {
+            return;
+        }
+        let most = self.policy.max_entries.checked_div(10).unwrap_or(0).max(1);
+        while self.refused.len() >= most && self.evict_refusal() {}
+        let fits = self.count() < self.policy.max_entries
+            && self.bytes.saturating_add(key.len()) <= self.policy.max_bytes;
+        if fits {
             let until = now.plus(self.policy.negative_ttl);
-            let at = now;
-            self.insert(key, Entry::Refused { at, until, error });
+            self.bytes = self.bytes.saturating_add(key.len());
+            self.refused.put(key, Refused { until, error });
         }
     }
 
     /// Drops whatever is known of `key`.
     pub fn remove(&mut self, key: &Key) {
-        if let Some(Entry::Held(_)) = self.entries.pop::<[u8]>(key.borrow()) {
-            self.held = self.held.saturating_sub(1);
+        if let Some((key, entry)) = self.entries.pop_entry::<[u8]>(key.borrow()) {
+            self.gone(&key, &entry);
+        }
+        if self.refused.pop::<[u8]>(key.borrow()).is_some() {
+            self.bytes = self.bytes.saturating_sub(key.len());
         }
     }
 
     /// A backend answered the token `serial` with 401: forgets it, unless a token of this key was
     /// forgotten less than ten seconds ago, or a newer one has taken its place.
-    pub fn forget(&mut self, key: &Key, serial: u64, now: Time) -> bool {
+    pub fn forget(&mut self, key: &Key, serial: u64, now: Steady) -> bool {
         let Some(entry) = self.entries.peek_mut::<[u8]>(key.borrow()) else {
             return false;
         };
         match entry {
             Entry::Held(held)
                 if held.serial == serial
-                    && held
-                        .forgot_before
-                        .is_none_or(|before| has_passed(FORGET_INTERVAL, before, now)) =>
+                    && has_passed(FORGET_INTERVAL, held.forgot_before, now) =>
             {
+                self.bytes = self.bytes.saturating_sub(held.value.as_bytes().len());
                 *entry = Entry::Forgotten { at: now };
                 self.held = self.held.saturating_sub(1);
                 true
@@ -238,35 +276,47 @@ impl TokenCache {
     }
 
     /// Removes what has expired from the least recently used end.
-    pub fn sweep(&mut self, now: Time) {
+    pub fn sweep(&mut self, clock: &dyn Clock) {
+        let (wall, steady) = (clock.wall(), clock.steady());
         while let Some((_, entry)) = self.entries.peek_lru() {
             let over = match entry {
-                Entry::Held(held) => !held.is_usable(now),
-                Entry::Refused { at, until, .. } => now < *at || *until <= now,
-                Entry::Forgotten { at } => has_passed(FORGET_INTERVAL, *at, now),
+                Entry::Held(held) => !held.is_usable(wall),
+                Entry::Forgotten { at } => has_passed(FORGET_INTERVAL, Some(*at), steady),
             };
             if !over {
-                return;
+                break;
             }
-            self.evict();
+            self.evict_token();
+        }
+        while let Some((_, refused)) = self.refused.peek_lru()
+            && refused.until <= steady
+        {
+            self.evict_refusal();
         }
     }
 
-    /// Takes over the tokens of `other` whose exchange is one of this configuration too:
-    /// `same` maps an exchange of `other` to its place here. Each lives on under this
-    /// configuration's bounds.
-    pub fn adopt(
+    /// Moves the tokens of `other` here whose exchange is one of this configuration too: `same` maps
+    /// an exchange of `other` to its place here. Each lives on under this configuration's bounds.
+    pub fn take_over(
         &mut self,
-        other: &Self,
+        other: &mut Self,
         same: impl Fn(ExchangeId) -> Option<ExchangeId>,
         now: Time,
     ) {
-        for (key, entry) in other.entries.iter().rev() {
-            let (Entry::Held(held), Some(exchange)) = (entry, same(key.exchange())) else {
+        let entries = other.entries.iter().rev();
+        let moving: Vec<(Key, ExchangeId)> = entries
+            .filter(|(_, entry)| matches!(entry, Entry::Held(_)))
+            .filter_map(|(key, _)| Some((key.clone(), same(key.exchange())?)))
+            .collect();
+        for (key, exchange) in moving {
+            let Some((key, entry)) = other.entries.pop_entry::<[u8]>(key.borrow()) else {
                 continue;
             };
-            let mut held = held.clone();
-            if held.fit(&self.policy, 0.0) && held.is_usable(now) && self.policy.max_entries > 0 {
+            other.gone(&key, &entry);
+            let Entry::Held(mut held) = entry else {
+                continue;
+            };
+            if held.fit(&self.policy, 0.0) && held.is_usable(now) {
                 self.serials = self.serials.wrapping_add(1);
                 held.serial = self.serials;
                 held.key = Key::new(exchange, key.subject().to_vec());
@@ -275,36 +325,70 @@ impl TokenCache {
         }
     }
 
-    fn insert(&mut self, key: Key, entry: Entry) {
+    /// Keeps `entry`, if there can be room for it.
+    fn insert(&mut self, key: Key, entry: Entry) -> bool {
         self.remove(&key);
-        while self.entries.len() >= self.policy.max_entries.max(1) {
-            self.evict();
+        let size = entry.size(&key);
+        while self.count() >= self.policy.max_entries
+            || self.bytes.saturating_add(size) > self.policy.max_bytes
+        {
+            if !self.evict_refusal() && !self.evict_token() {
+                return false;
+            }
         }
         if let Entry::Held(_) = entry {
             self.held = self.held.saturating_add(1);
         }
+        self.bytes = self.bytes.saturating_add(size);
         self.entries.put(key, entry);
+        true
     }
 
-    fn evict(&mut self) {
-        if let Some((_, Entry::Held(_))) = self.entries.pop_lru() {
+    fn count(&self) -> usize {
+        self.entries.len().saturating_add(self.refused.len())
+    }
+
+    fn evict_token(&mut self) -> bool {
+        match self.entries.pop_lru() {
+            Some((key, entry)) => {
+                self.gone(&key, &entry);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn evict_refusal(&mut self) -> bool {
+        match self.refused.pop_lru() {
+            Some((key, _)) => {
+                self.bytes = self.bytes.saturating_sub(key.len());
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// `entry` is no longer among the entries.
+    fn gone(&mut self, key: &Key, entry: &Entry) {
+        self.bytes = self.bytes.saturating_sub(entry.size(key));
+        if let Entry::Held(_) = entry {
             self.held = self.held.saturating_sub(1);
         }
     }
 }
 
 impl Held {
-    /// Not in the skew before its end, and not obtained in the future: then the clock was set back,
+    /// Not in the skew before its end, and not asked for in the future: then the clock was set back,
     /// and nothing is known of its age.
     fn is_usable(&self, now: Time) -> bool {
-        self.obtained <= now && now < self.usable_until
+        self.asked <= now && now < self.usable_until
     }
 
     /// Computes the usable part of the token's life; false if there is none.
     fn fit(&mut self, policy: &CachePolicy, jitter: f64) -> bool {
-        let life = self.expires.since(self.obtained).min(policy.max_ttl);
+        let life = self.expires.since(self.asked).min(policy.max_ttl);
         let usable = life.saturating_sub(policy.expiry_skew);
-        self.usable_until = self.obtained.plus(usable);
+        self.usable_until = self.asked.plus(usable);
         let share = 0.2 - 0.05 * jitter.clamp(0.0, 1.0);
         let ahead = Duration::from_nanos((usable.as_secs_f64() * share * 1e9) as u64);
         self.renew_from = self.usable_until.minus(ahead);
@@ -312,9 +396,9 @@ impl Held {
     }
 }
 
-/// Whether `interval` has passed since `then`. A clock that was set back must not stretch it.
-fn has_passed(interval: Duration, then: Time, now: Time) -> bool {
-    now < then || now.since(then) >= interval
+/// Whether `interval` has passed since `then`, if there was a then.
+fn has_passed(interval: Duration, then: Option<Steady>, now: Steady) -> bool {
+    then.is_none_or(|then| now.since(then) >= interval)
 }
 
 #[cfg(test)]

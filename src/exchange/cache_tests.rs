@@ -1,4 +1,5 @@
 use super::*;
+use crate::time::Clocks;
 use crate::token::BearerToken;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -7,7 +8,22 @@ use std::collections::HashMap;
 const BOUND: usize = 4;
 
 fn at(seconds: u64) -> Time {
-    Time::default().plus(Duration::from_secs(seconds))
+    clocks(seconds).wall
+}
+
+fn steady(seconds: u64) -> Steady {
+    clocks(seconds).steady
+}
+
+fn clocks(seconds: u64) -> Clocks {
+    Clocks::at(Duration::from_secs(seconds))
+}
+
+fn both(wall: u64, forward: u64) -> Clocks {
+    Clocks {
+        wall: at(wall),
+        steady: steady(forward),
+    }
 }
 
 fn key(n: u8) -> Key {
@@ -23,6 +39,7 @@ fn value(text: &str) -> BearerValue {
 fn policy() -> CachePolicy {
     CachePolicy {
         max_entries: BOUND,
+        max_bytes: 1 << 20,
         max_ttl: Duration::from_secs(100),
         expiry_skew: Duration::from_secs(10),
         refresh_ahead: true,
@@ -36,7 +53,7 @@ fn cache() -> TokenCache {
 
 /// What a look-up finds, in one word.
 fn found(cache: &mut TokenCache, n: u8, seconds: u64) -> &'static str {
-    match cache.get(&key(n), at(seconds)) {
+    match cache.get(&key(n), &clocks(seconds)) {
         Lookup::Nothing => "nothing",
         Lookup::Held(_) => "held",
         Lookup::HeldRenew(_) => "renew",
@@ -115,17 +132,12 @@ fn a_token_with_nothing_left_is_not_held() {
 fn refusals_take_the_place_of_tokens_and_end() {
     let mut cache = cache();
     cache.hold(key(0), value("t"), at(100), at(200), 0.0);
-    cache.refuse(key(0), Some(StsError::InvalidGrant), at(110));
+    cache.refuse(key(0), Some(StsError::InvalidGrant), steady(110));
     assert_eq!(cache.held(), 0);
-    for (seconds, expected) in [
-        (109, "nothing"),
-        (110, "refused"),
-        (129, "refused"),
-        (130, "nothing"),
-    ] {
+    for (seconds, expected) in [(110, "refused"), (129, "refused"), (130, "nothing")] {
         assert_eq!(found(&mut cache, 0, seconds), expected, "{seconds}");
     }
-    let Lookup::Refused(error) = cache.get(&key(0), at(120)) else {
+    let Lookup::Refused(error) = cache.get(&key(0), &clocks(120)) else {
         panic!("not refused");
     };
     assert_eq!(error, Some(StsError::InvalidGrant));
@@ -141,54 +153,51 @@ fn a_token_is_forgotten_once_in_ten_seconds_and_only_itself() {
         serial.unwrap()
     };
     let first = hold(&mut cache, 100);
-    assert!(!cache.forget(&key(0), first + 1, at(100)), "another token");
-    assert!(!cache.forget(&key(1), first, at(100)), "another key");
-    assert!(cache.forget(&key(0), first, at(100)));
+    assert!(
+        !cache.forget(&key(0), first + 1, steady(100)),
+        "another token"
+    );
+    assert!(!cache.forget(&key(1), first, steady(100)), "another key");
+    assert!(cache.forget(&key(0), first, steady(100)));
     assert_eq!((cache.held(), found(&mut cache, 0, 100)), (0, "nothing"));
-    assert!(!cache.forget(&key(0), first, at(100)), "already forgotten");
+    assert!(
+        !cache.forget(&key(0), first, steady(100)),
+        "already forgotten"
+    );
     let second = hold(&mut cache, 101);
     let third = hold(&mut cache, 102);
     assert_ne!(second, third);
     assert!(
-        !cache.forget(&key(0), second, at(111)),
+        !cache.forget(&key(0), second, steady(111)),
         "its successor stands there"
     );
-    assert!(!cache.forget(&key(0), third, at(109)), "too soon");
-    assert!(cache.forget(&key(0), third, at(110)));
-    let fourth = hold(&mut cache, 115);
-    assert!(
-        cache.forget(&key(0), fourth, at(50)),
-        "the clock was set back"
-    );
+    assert!(!cache.forget(&key(0), third, steady(109)), "too soon");
+    assert!(cache.forget(&key(0), third, steady(110)));
 }
 
 #[test]
 fn a_sweep_ends_what_is_over() {
     let mut cache = cache();
     cache.hold(key(0), value("t"), at(100), at(130), 0.0);
-    cache.refuse(key(1), None, at(100));
+    cache.refuse(key(1), None, steady(100));
     let serial = cache
         .hold(key(2), value("t"), at(100), at(200), 0.0)
         .unwrap();
-    cache.forget(&key(2), serial, at(100));
+    cache.forget(&key(2), serial, steady(100));
     cache.hold(key(3), value("t"), at(100), at(200), 0.0);
     for (seconds, entries, held) in [(119, 4, 2), (120, 1, 1), (189, 1, 1), (190, 0, 0)] {
-        cache.sweep(at(seconds));
-        assert_eq!(
-            (cache.entries.len(), cache.held()),
-            (entries, held),
-            "{seconds}"
-        );
+        cache.sweep(&clocks(seconds));
+        assert_eq!((cache.count(), cache.held()), (entries, held), "{seconds}");
     }
 }
 
 #[test]
-fn what_is_adopted_keeps_its_age_under_the_new_bounds() {
+fn what_moves_keeps_its_age_under_the_new_bounds() {
     let mut old = cache();
     for n in 0..3 {
         old.hold(key(n), value("t"), at(100 + u64::from(n)), at(160), 0.0);
     }
-    old.refuse(key(3), None, at(100));
+    old.refuse(key(3), None, steady(100));
     let mut new = TokenCache::new(
         CachePolicy {
             max_entries: 2,
@@ -197,22 +206,77 @@ fn what_is_adopted_keeps_its_age_under_the_new_bounds() {
         },
         9,
     );
-    new.adopt(&old, |id| Some(ExchangeId(id.0 + 5)), at(110));
+    new.take_over(&mut old, |id| Some(ExchangeId(id.0 + 5)), at(110));
+    assert_eq!(old.held(), 0, "they moved");
     assert_eq!(new.held(), 2);
     let moved = |n: u8| Key::new(ExchangeId(5), vec![b'a' + n]);
     assert!(
-        matches!(new.get(&moved(0), at(110)), Lookup::Nothing),
+        matches!(new.get(&moved(0), &clocks(110)), Lookup::Nothing),
         "the oldest gave way"
     );
     for n in [1, 2] {
-        assert!(matches!(new.get(&moved(n), at(110)), Lookup::Held(_)));
-        assert!(matches!(new.get(&moved(n), at(139)), Lookup::HeldRenew(_)));
-        assert!(matches!(new.get(&moved(n), at(140)), Lookup::Nothing));
+        assert!(matches!(new.get(&moved(n), &clocks(110)), Lookup::Held(_)));
+        assert!(matches!(
+            new.get(&moved(n), &clocks(139)),
+            Lookup::HeldRenew(_)
+        ));
+        assert!(matches!(new.get(&moved(n), &clocks(140)), Lookup::Nothing));
     }
     assert!(
-        matches!(new.get(&moved(3), at(110)), Lookup::Nothing),
+        matches!(new.get(&moved(3), &clocks(110)), Lookup::Nothing),
         "refusals stay behind"
     );
+}
+
+#[test]
+fn refusals_never_displace_a_token_and_go_first() {
+    let mut cache = TokenCache::new(
+        CachePolicy {
+            max_entries: 20,
+            ..policy()
+        },
+        7,
+    );
+    let key = |n: u32| Key::new(ExchangeId(n), vec![b'a']);
+    for n in 0..15 {
+        cache.hold(key(n), value("t"), at(100), at(200), 0.0);
+    }
+    for n in 100..200 {
+        cache.refuse(key(n), None, steady(100));
+    }
+    assert_eq!((cache.held(), cache.refused.len()), (15, 2), "a tenth");
+    for n in 15..20 {
+        cache.hold(key(n), value("t"), at(100), at(200), 0.0);
+    }
+    assert_eq!((cache.held(), cache.refused.len()), (20, 0));
+    cache.refuse(key(200), None, steady(100));
+    assert_eq!((cache.held(), cache.refused.len()), (20, 0), "no room");
+    // Who was refused loses the token all the same.
+    cache.refuse(key(3), None, steady(100));
+    assert_eq!((cache.held(), cache.refused.len()), (19, 1));
+}
+
+#[test]
+fn keys_and_tokens_together_are_bounded_in_bytes() {
+    let mut cache = TokenCache::new(
+        CachePolicy {
+            max_entries: 1000,
+            max_bytes: 1000,
+            ..policy()
+        },
+        7,
+    );
+    // 104 bytes of key and 107 of token, with the scheme.
+    let key = |n: u8| Key::new(ExchangeId(0), vec![n; 100]);
+    for n in 0..20 {
+        let kept = cache.hold(key(n), value(&"t".repeat(100)), at(100), at(200), 0.0);
+        assert!(kept.is_some());
+        assert!(cache.bytes <= 1000, "{}", cache.bytes);
+    }
+    assert_eq!(cache.held(), 4);
+    assert!(matches!(cache.get(&key(19), &clocks(101)), Lookup::Held(_)));
+    let too_large = value(&"t".repeat(1000));
+    assert_eq!(cache.hold(key(30), too_large, at(100), at(200), 0.0), None);
 }
 
 /// What can happen to a cache.
@@ -261,21 +325,25 @@ proptest! {
         let mut cache = cache();
         let mut tokens: HashMap<u8, Known> = HashMap::new();
         let mut refused: HashMap<u8, u64> = HashMap::new();
-        let mut now = 1000;
+        // On the wall, and on the clock that only goes forward.
+        let (mut now, mut forward) = (1000, 1000);
         for (step, event) in events.into_iter().enumerate() {
             match event {
-                Event::Later(seconds) => now += seconds,
+                Event::Later(seconds) => {
+                    now += seconds;
+                    forward += seconds;
+                }
                 Event::SetBack(seconds) => now -= seconds,
-                Event::Sweep => cache.sweep(at(now)),
+                Event::Sweep => cache.sweep(&both(now, forward)),
                 Event::Remove(n) => {
                     cache.remove(&key(n));
                     tokens.remove(&n);
                     refused.remove(&n);
                 }
                 Event::Refuse(n) => {
-                    cache.refuse(key(n), None, at(now));
+                    cache.refuse(key(n), None, steady(forward));
                     tokens.remove(&n);
-                    refused.insert(n, now);
+                    refused.insert(n, forward);
                 }
                 Event::Hold { key: n, life, jitter } => {
                     let text = format!("token-{n}-{step}");
@@ -291,11 +359,11 @@ proptest! {
                 }
                 Event::Forget(n) => {
                     let serial = tokens.get(&n).map_or(0, |known| known.serial);
-                    if cache.forget(&key(n), serial, at(now)) {
+                    if cache.forget(&key(n), serial, steady(forward)) {
                         prop_assert!(tokens.remove(&n).is_some());
                     }
                 }
-                Event::Get(n) => match cache.get(&key(n), at(now)) {
+                Event::Get(n) => match cache.get(&key(n), &both(now, forward)) {
                     Lookup::Held(held) | Lookup::HeldRenew(held) => {
                         let known = tokens.get(&n).expect("a token that was never held");
                         prop_assert_eq!(held.serial, known.serial);
@@ -304,12 +372,15 @@ proptest! {
                     }
                     Lookup::Refused(_) => {
                         let at = *refused.get(&n).expect("a refusal that never was");
-                        prop_assert!(at <= now && now < at + 20);
+                        prop_assert!(at <= forward && forward < at + 20);
                     }
                     Lookup::Nothing => {}
                 },
             }
-            prop_assert!(cache.entries.len() <= BOUND);
+            prop_assert!(cache.count() <= BOUND && cache.refused.len() <= 1);
+            let tokens = cache.entries.iter().map(|(key, entry)| entry.size(key));
+            let bytes: usize = tokens.chain(cache.refused.iter().map(|(key, _)| key.len())).sum();
+            prop_assert_eq!(cache.bytes, bytes);
             let held = cache.entries.iter().filter(|(_, e)| matches!(e, Entry::Held(_)));
             prop_assert_eq!(cache.held(), held.count());
         }

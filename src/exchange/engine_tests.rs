@@ -2,14 +2,15 @@ use super::super::ClientAuth;
 use super::*;
 use crate::exchange::answer::StsError;
 use crate::refusal::Refusal;
+use crate::time::Clocks;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{HashMap as Map, HashSet};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-fn at(millis: u64) -> Time {
-    Time::default().plus(Duration::from_millis(1_000_000 + millis))
+fn at(millis: u64) -> Clocks {
+    Clocks::at(Duration::from_millis(1_000_000 + millis))
 }
 
 fn exchange(audience: &str, cluster: &str) -> Exchange {
@@ -45,10 +46,10 @@ fn acquire(
     exchange: u32,
     subject: &str,
     waiter: u32,
-    now: Time,
+    now: Clocks,
 ) -> Acquired {
     let subject = BearerToken::new(subject.as_bytes().to_vec()).unwrap();
-    engine.acquire(ExchangeId(exchange), subject, waiter, || waiter, now)
+    engine.acquire(ExchangeId(exchange), subject, waiter, || waiter, &now)
 }
 
 fn issued(token: &str, seconds: u64) -> Vec<u8> {
@@ -56,6 +57,14 @@ fn issued(token: &str, seconds: u64) -> Vec<u8> {
         r#"{{"access_token":"{token}","token_type":"Bearer","issued_token_type":"x","expires_in":{seconds}}}"#
     )
     .into_bytes()
+}
+
+/// A call that is over.
+fn done(answered: Answered<u32>) -> Completion<u32> {
+    match answered {
+        Answered::Done(completion) => completion,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// The key of a call that is to be made.
@@ -81,21 +90,17 @@ fn one_call_serves_all_who_wait_in_the_order_they_came() {
     }
     let body = issued("tok", 300);
     let answer = Answer::Http(200, Some(&body));
-    assert!(
-        engine.answered(76, answer, at(20)).is_none(),
-        "nobody's call"
-    );
-    let completion = engine.answered(77, answer, at(20)).unwrap();
+    let nobody = engine.answered(76, answer, &at(20));
+    assert!(matches!(nobody, Answered::Nobody));
+    let completion = done(engine.answered(77, answer, &at(20)));
     assert_eq!(completion.waiting, [1, 2, 3, 4]);
     assert_eq!(completion.on_behalf_of, 1);
     assert_eq!(completion.exchange, ExchangeId(0));
     assert_eq!(completion.elapsed, Duration::from_millis(20));
     assert!(!completion.renewal);
     assert_eq!(completion.result.unwrap().value.as_bytes(), b"Bearer tok");
-    assert!(
-        engine.answered(77, answer, at(20)).is_none(),
-        "answered once"
-    );
+    let once_more = engine.answered(77, answer, &at(20));
+    assert!(matches!(once_more, Answered::Nobody));
     assert_eq!(engine.held(), 1);
 }
 
@@ -103,7 +108,8 @@ fn one_call_serves_all_who_wait_in_the_order_they_came() {
 fn the_request_is_that_of_the_key() {
     let mut engine = engine();
     let key = called(acquire(&mut engine, 2, "alice", 1, at(0)));
-    let (request, body) = engine.request(&key).unwrap();
+    let (request, body, timeout) = engine.request(&key, &at(0)).unwrap();
+    assert_eq!(timeout, TIMEOUT);
     assert_eq!(request.cluster(), "other");
     assert!(
         String::from_utf8(body)
@@ -111,7 +117,7 @@ fn the_request_is_that_of_the_key() {
             .contains("&subject_token=alice&")
     );
     let unknown = Key::new(ExchangeId(99), b"alice".to_vec());
-    assert!(engine.request(&unknown).is_none());
+    assert!(engine.request(&unknown, &at(0)).is_none());
 }
 
 #[test]
@@ -123,7 +129,7 @@ fn who_leaves_is_not_served_and_makes_room() {
     engine.leave(&key, |waiter| *waiter == 1);
     engine.leave(&Key::new(ExchangeId(0), b"bob".to_vec()), |_| true);
     assert_eq!(engine.waiting, 1);
-    let completion = engine.completed(key, Answer::Reset, at(1)).unwrap();
+    let completion = engine.completed(key, Answer::Reset, &at(1)).unwrap();
     assert_eq!(completion.waiting, [2]);
     assert_eq!(engine.waiting, 0);
 }
@@ -142,7 +148,7 @@ fn each_failure_has_its_refusal_and_its_memory() {
         (
             400,
             r#"{"error":"invalid_scope"}"#,
-            Refusal::ExchangeInsufficientScope,
+            Refusal::ExchangeForbidden,
             "call",
         ),
         (
@@ -163,7 +169,7 @@ fn each_failure_has_its_refusal_and_its_memory() {
         let mut engine = engine();
         let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
         let answer = Answer::Http(status, Some(body.as_bytes()));
-        let completion = engine.completed(key, answer, at(1)).unwrap();
+        let completion = engine.completed(key, answer, &at(1)).unwrap();
         assert_eq!(completion.result.unwrap_err().refusal, refusal);
         let found = match acquire(&mut engine, 0, "alice", 1, at(2)) {
             Acquired::Refuse(Stop::RefusedBefore(Some(StsError::InvalidGrant))) => "refused",
@@ -179,7 +185,7 @@ fn the_breaker_is_that_of_the_endpoint() {
     let mut engine = engine();
     for n in 0..5 {
         let key = called(acquire(&mut engine, n % 2, &format!("user-{n}"), 1, at(0)));
-        engine.completed(key, Answer::Reset, at(0));
+        engine.completed(key, Answer::Reset, &at(0));
     }
     for exchange in [0, 1] {
         let stopped = acquire(&mut engine, exchange, "alice", 1, at(1));
@@ -196,15 +202,15 @@ fn calls_from_before_the_breaker_opened_do_not_count_as_its_probe() {
         .map(|n| called(acquire(&mut engine, 0, &format!("user-{n}"), 1, at(0))))
         .collect();
     for key in early.drain(..5) {
-        engine.completed(key, Answer::Reset, at(0));
+        engine.completed(key, Answer::Reset, &at(0));
     }
     let probe = called(acquire(&mut engine, 0, "alice", 1, at(1000)));
     for key in early {
-        engine.completed(key, Answer::Reset, at(1001));
+        engine.completed(key, Answer::Reset, &at(1001));
     }
     let stopped = acquire(&mut engine, 0, "bob", 1, at(4000));
     assert!(matches!(stopped, Acquired::Refuse(Stop::BreakerOpen(1))));
-    engine.completed(probe, Answer::Reset, at(4000));
+    engine.completed(probe, Answer::Reset, &at(4000));
     let stopped = acquire(&mut engine, 0, "bob", 1, at(4001));
     assert!(matches!(stopped, Acquired::Refuse(Stop::BreakerOpen(2))));
     called(acquire(&mut engine, 0, "bob", 1, at(6000)));
@@ -215,19 +221,136 @@ fn overdue_calls_end_and_their_late_answers_are_nobodys() {
     let mut engine = engine();
     let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
     engine.called(5, key);
-    assert!(engine.tick(at(6999)).is_empty());
-    let mut overdue = engine.tick(at(7000));
+    assert!(engine.tick(&at(6999)).is_empty());
+    let mut overdue = engine.tick(&at(7000));
     assert_eq!(overdue.len(), 1);
     let failed = overdue.remove(0).result.unwrap_err();
     assert_eq!(failed.refusal, Refusal::ExchangeTimeout);
     let key = called(acquire(&mut engine, 0, "alice", 2, at(7001)));
     engine.called(6, key);
-    assert!(engine.answered(5, Answer::Reset, at(7002)).is_none());
-    assert_eq!(
-        engine.answered(6, Answer::Reset, at(7003)).unwrap().waiting,
-        [2]
-    );
+    let late = engine.answered(5, Answer::Reset, &at(7002));
+    assert!(matches!(late, Answered::Nobody));
+    let completion = done(engine.answered(6, Answer::Reset, &at(7003)));
+    assert_eq!(completion.waiting, [2]);
     assert!(engine.calls.is_empty());
+}
+
+/// What Envoy makes of a connection that broke before any answer.
+const BROKE_OFF: Answer<'_> = Answer::Http(
+    503,
+    Some(b"upstream connect error or disconnect/reset before headers. reset reason: connection termination"),
+);
+
+#[test]
+fn a_call_whose_kept_connection_broke_is_made_once_more_with_what_is_left_of_its_time() {
+    let mut engine = engine();
+    let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
+    engine.called(1, key);
+    let Answered::Again(key) = engine.answered(1, BROKE_OFF, &at(1500)) else {
+        panic!("not called again");
+    };
+    let (_, _, timeout) = engine.request(&key, &at(1500)).unwrap();
+    assert_eq!(timeout, Duration::from_millis(3500));
+    engine.called(2, key);
+    let completion = done(engine.answered(2, BROKE_OFF, &at(1600)));
+    let refusal = completion.result.unwrap_err().refusal;
+    assert_eq!(refusal, Refusal::ExchangeUnavailable { retry_after: 1 });
+    // Two calls count as one: four more failures in a row leave the breaker closed.
+    for n in 0..3 {
+        let key = called(acquire(&mut engine, 0, &format!("user-{n}"), 1, at(2000)));
+        engine.completed(key, Answer::Reset, &at(2000));
+    }
+    called(acquire(&mut engine, 0, "bob", 1, at(2000)));
+}
+
+#[test]
+fn what_is_not_called_once_more() {
+    let refused: &[u8] = b"upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, transport failure reason: delayed connect error: Connection refused";
+    for (answer, millis, why) in [
+        (Answer::Http(503, Some(refused)), 10, "a refused connection"),
+        (Answer::Http(503, Some(b"busy")), 10, "the server's own 503"),
+        (Answer::Reset, 10, "an answer that had begun"),
+        (BROKE_OFF, 5000, "a call without time left"),
+    ] {
+        let mut engine = engine();
+        let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
+        engine.called(1, key);
+        let answered = engine.answered(1, answer, &at(millis));
+        assert!(matches!(answered, Answered::Done(_)), "{why}");
+    }
+    let mut engine = engine();
+    for n in 0..5 {
+        let key = called(acquire(&mut engine, 0, &format!("user-{n}"), 1, at(0)));
+        engine.completed(key, Answer::Reset, &at(0));
+    }
+    let probe = called(acquire(&mut engine, 0, "alice", 1, at(1000)));
+    engine.called(9, probe);
+    let answered = engine.answered(9, BROKE_OFF, &at(1001));
+    assert!(matches!(answered, Answered::Done(_)), "a breaker's probe");
+}
+
+#[test]
+fn a_step_of_the_wall_clock_ends_no_call() {
+    let stepped = |millis: u64, wall: u64| Clocks {
+        wall: at(wall).wall,
+        ..at(millis)
+    };
+    let mut engine = engine();
+    let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
+    engine.called(1, key);
+    assert!(engine.tick(&stepped(10, 30_000)).is_empty());
+    let body = issued("tok", 300);
+    let answer = Answer::Http(200, Some(&body));
+    let completion = done(engine.answered(1, answer, &stepped(20, 30_020)));
+    assert_eq!(completion.elapsed, Duration::from_millis(20));
+    assert!(completion.result.is_ok());
+    // Set back, the clock turns no answer into a timeout.
+    let key = called(acquire(&mut engine, 0, "bob", 1, stepped(20, 30_020)));
+    engine.called(2, key);
+    let completion = done(engine.answered(2, Answer::Reset, &stepped(30, 1)));
+    let refusal = completion.result.unwrap_err().refusal;
+    assert_eq!(refusal, Refusal::ExchangeUnavailable { retry_after: 1 });
+}
+
+#[test]
+fn a_tokens_life_begins_when_it_was_asked_for() {
+    let mut engine = engine();
+    let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
+    let body = issued("tok", 60);
+    engine.completed(key, Answer::Http(200, Some(&body)), &at(4000));
+    for (millis, held) in [(44_999, true), (45_000, false)] {
+        let found = acquire(&mut engine, 0, "alice", 1, at(millis));
+        assert_eq!(matches!(found, Acquired::Token { .. }), held, "{millis}");
+    }
+}
+
+#[test]
+fn no_more_than_so_many_requests_of_a_backend_wait() {
+    let mut engine = engine();
+    let most = MAX_WAITING_PER_BACKEND;
+    let mut acquire = |backend: u32, user: u32| {
+        let subject = BearerToken::new(format!("user-{user}").into_bytes()).unwrap();
+        engine.acquire(ExchangeId(0), subject, backend, || user, &at(0))
+    };
+    let first = called(acquire(7, 0));
+    for user in 1..most {
+        called(acquire(7, user));
+    }
+    for user in [0, most] {
+        let crowded = acquire(7, user);
+        assert!(matches!(crowded, Acquired::Refuse(Stop::Crowded)));
+    }
+    assert!(
+        matches!(acquire(8, 0), Acquired::Join(_)),
+        "another backend"
+    );
+    engine.leave(&first, |waiter| *waiter == 0);
+    let subject = BearerToken::new(b"user-0".to_vec()).unwrap();
+    let again = engine.acquire(ExchangeId(0), subject, 7, || 0, &at(0));
+    assert!(matches!(again, Acquired::Join(_)), "who left made room");
+    engine.completed(first, Answer::Reset, &at(1));
+    assert_eq!(engine.waiting_of.get(&8), None);
+    assert_eq!(engine.waiting_of.get(&7), Some(&(most - 1)));
 }
 
 #[test]
@@ -239,7 +362,7 @@ fn no_more_than_so_many_renewals_are_under_way() {
     for user in &users {
         let key = called(acquire(&mut engine, 0, user, 1, at(0)));
         let body = issued("tok", 1015);
-        engine.completed(key, Answer::Http(200, Some(&body)), at(0));
+        engine.completed(key, Answer::Http(200, Some(&body)), &at(0));
     }
     let renewals: Vec<Key> = users
         .iter()
@@ -250,26 +373,26 @@ fn no_more_than_so_many_renewals_are_under_way() {
         .collect();
     assert_eq!(renewals.len(), MAX_RENEWALS);
     for key in renewals {
-        let completion = engine.completed(key, Answer::Reset, at(900_001)).unwrap();
+        let completion = engine.completed(key, Answer::Reset, &at(900_001)).unwrap();
         assert!(completion.renewal && completion.waiting.is_empty());
     }
     assert_eq!(engine.renewals, 0);
 }
 
 #[test]
-fn only_tokens_of_the_same_exchange_are_adopted() {
+fn only_tokens_of_the_same_exchange_move_to_a_new_engine() {
     let mut old = engine();
     for exchange in [0, 1, 2] {
         let key = called(acquire(&mut old, exchange, "alice", 1, at(0)));
         let body = issued(&format!("tok-{exchange}"), 300);
-        old.completed(key, Answer::Http(200, Some(&body)), at(0));
+        old.completed(key, Answer::Http(200, Some(&body)), &at(0));
     }
     let mut new = engine_of(vec![exchange("c", "sts"), exchange("b", "sts")]);
-    new.adopt(&old, at(1));
-    assert_eq!(new.held(), 1);
+    new.take_over(&mut old, &at(1));
+    assert_eq!((new.held(), old.held()), (1, 2));
     called(acquire(&mut new, 0, "alice", 1, at(1)));
     let Acquired::Token { value, .. } = acquire(&mut new, 1, "alice", 1, at(1)) else {
-        panic!("not adopted");
+        panic!("did not move");
     };
     assert_eq!(value.as_bytes(), b"Bearer tok-1");
 }
@@ -317,7 +440,7 @@ proptest! {
             let mut completions = Vec::new();
             match event {
                 Event::Later(millis) => now += millis,
-                Event::Tick => completions = engine.tick(at(now)),
+                Event::Tick => completions = engine.tick(&at(now)),
                 Event::Leave(which) => {
                     let mut waiters: Vec<u32> = waiting.keys().copied().collect();
                     waiters.sort_unstable();
@@ -329,7 +452,7 @@ proptest! {
                 Event::Unauthorized(which) => {
                     if !used.is_empty() {
                         let last = used.len();
-                        engine.unauthorized(&used[which % last], at(now));
+                        engine.unauthorized(&used[which % last], &at(now));
                     }
                 }
                 Event::Answer { call, kind } => {
@@ -343,7 +466,9 @@ proptest! {
                             3 => Answer::Http(400, Some(br#"{"error":"access_denied"}"#)),
                             _ => Answer::Http(200, Some(&body)),
                         };
-                        completions.extend(engine.answered(id, answer, at(now)));
+                        if let Answered::Done(completion) = engine.answered(id, answer, &at(now)) {
+                            completions.push(completion);
+                        }
                     }
                 }
                 Event::Request { exchange, user } => {
@@ -391,7 +516,7 @@ proptest! {
             prop_assert_eq!(engine.renewals, renewals);
         }
         // In the end the tick leaves nobody waiting.
-        for completion in engine.tick(at(now + 10_000)) {
+        for completion in engine.tick(&at(now + 10_000)) {
             completion.waiting.iter().for_each(|waiter| {
                 waiting.remove(waiter);
             });

@@ -10,4 +10,4 @@ pub mod request;
 pub mod results;
 mod settings;
 
-pub use settings::{ClientAuth, Exchange};
+pub use settings::{CachePolicy, ClientAuth, Exchange, ExchangeId};

@@ -2,7 +2,7 @@
 
 use super::answer::{Failure, StsError};
 use super::cache::{Held, Key};
-use crate::plan::ExchangeId;
+use super::settings::ExchangeId;
 use crate::refusal::Refusal;
 use crate::token::BearerValue;
 use std::time::Duration;
@@ -25,6 +25,17 @@ pub enum Acquired {
     Call(Key),
     /// Do not go on.
     Refuse(Stop),
+}
+
+/// What an answer leads to.
+#[derive(Debug)]
+pub enum Answered<W> {
+    /// The call is over.
+    Done(Completion<W>),
+    /// This call is to be made once more, at once.
+    Again(Key),
+    /// Nobody knows of that call.
+    Nobody,
 }
 
 /// Why a request does not even wait.

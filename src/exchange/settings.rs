@@ -1,4 +1,4 @@
-//! What an exchange is configured to be.
+//! What an exchange is configured to be, and what may be remembered of it.
 
 use crate::secret::Secret;
 use std::time::Duration;
@@ -53,4 +53,39 @@ pub enum ClientAuth {
         /// `client_secret`.
         client_secret: Secret,
     },
+}
+
+/// The place of an [`Exchange`] in the plan. Backends whose exchange is the same in every parameter
+/// share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ExchangeId(pub u32);
+
+/// `tokenCache`: bounds on what is remembered of exchanges, per worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachePolicy {
+    /// The most tokens; 0 turns caching off.
+    pub max_entries: usize,
+    /// The most bytes of keys and tokens together.
+    pub max_bytes: usize,
+    /// The longest time a token is kept.
+    pub max_ttl: Duration,
+    /// A token is not used in this last part of its life.
+    pub expiry_skew: Duration,
+    /// Whether a token in use is renewed in the last fifth of its usable life.
+    pub refresh_ahead: bool,
+    /// How long a refused subject is remembered; zero turns it off.
+    pub negative_ttl: Duration,
+}
+
+impl Default for CachePolicy {
+    fn default() -> Self {
+        Self {
+            max_entries: 4096,
+            max_bytes: 64 << 20,
+            max_ttl: Duration::from_secs(3600),
+            expiry_skew: Duration::from_secs(15),
+            refresh_ahead: true,
+            negative_ttl: Duration::from_secs(10),
+        }
+    }
 }

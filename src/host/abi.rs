@@ -5,9 +5,10 @@
 //! hands over is taken as it is.
 
 use crate::attributes::{Attribute, AttributePath, Attributes};
-use crate::time::Time;
+use crate::time::{Clock, Steady, Time};
 use crate::token::SCHEME;
 use std::alloc::Layout;
+use std::cell::Cell;
 use std::ptr::null_mut;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ impl Status {
 pub enum Map {
     /// The header fields of the request.
     Request = 0,
+    /// The header fields of the response.
+    Response = 2,
     /// The header fields of the answer to a call.
     CallResponse = 6,
 }
@@ -123,6 +126,14 @@ unsafe extern "C" {
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
+}
+
+#[cfg_attr(
+    target_family = "wasm",
+    link(wasm_import_module = "wasi_snapshot_preview1")
+)]
+unsafe extern "C" {
+    fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
 }
 
 /// Reads the attributes of the effective context.
@@ -246,7 +257,7 @@ pub fn http_call(
     Ok(call)
 }
 
-/// Has the root context's timer go off every `period`.
+/// Has the root context's timer go off every `period`; zero stops it.
 pub fn set_tick_period(period: Duration) -> Result<(), Status> {
     let millis = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
     Status::ok(unsafe { proxy_set_tick_period_milliseconds(millis) })
@@ -262,13 +273,42 @@ pub fn set_effective_context(context: u32) -> Result<(), Status> {
     Status::ok(unsafe { proxy_set_effective_context(context) })
 }
 
-/// The time. The epoch, if the host cannot tell.
-pub fn now() -> Time {
-    let mut nanos = 0;
-    match unsafe { proxy_get_current_time_nanoseconds(&mut nanos) } {
-        0 => Time::from_nanos(nanos),
-        _ => Time::default(),
+/// The host's clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct HostClock;
+
+impl Clock for HostClock {
+    /// The epoch, if the host cannot tell.
+    fn wall(&self) -> Time {
+        let mut nanos = 0;
+        match unsafe { proxy_get_current_time_nanoseconds(&mut nanos) } {
+            0 => Time::from_nanos(nanos),
+            _ => Time::default(),
+        }
     }
+
+    fn steady(&self) -> Steady {
+        const MONOTONIC: u32 = 1;
+        let mut nanos = 0;
+        match unsafe { clock_time_get(MONOTONIC, 1, &mut nanos) } {
+            0 => Steady::from_nanos(nanos),
+            // A list of capabilities that was written for an earlier version leaves it out.
+            _ => forward_on_the_wall(self.wall()),
+        }
+    }
+}
+
+/// A clock that goes forward with the wall clock, and stands still where that is set back.
+fn forward_on_the_wall(wall: Time) -> Steady {
+    thread_local! {
+        static LAST: Cell<(Time, Steady)> = const {
+            Cell::new((Time::from_nanos(0), Steady::from_nanos(0)))
+        };
+    }
+    let (last, steady) = LAST.get();
+    let steady = steady.plus(wall.since(last));
+    LAST.set((wall, steady));
+    steady
 }
 
 /// Defines a metric. Each call makes a new id, so that it must be kept.

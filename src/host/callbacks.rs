@@ -10,6 +10,8 @@
 // `proxy_wasm::main!` writes `_initialize` without a doc comment.
 #![allow(missing_docs)]
 
+use super::effective::{OnPlugin, OnStream};
+use super::streams::Whose;
 use super::{abi, plugins, root, streams};
 use proxy_wasm::types::LogLevel;
 
@@ -44,35 +46,54 @@ pub extern "C" fn upstream_inject_on_configure(root: u32, size: usize) -> u32 {
 /// The timer of the plugin `root` has gone off.
 #[unsafe(no_mangle)]
 pub extern "C" fn upstream_inject_on_tick(root: u32) {
-    root::tick(root);
+    root::tick(&mut OnPlugin::in_callback(root));
 }
 
 /// A plugin or a stream ends.
 #[unsafe(no_mangle)]
 pub extern "C" fn upstream_inject_on_delete(context: u32) {
     match streams::end(context) {
-        Some(stream) if stream.part.is_none() => {}
+        Some(stream) if stream.is_done() => {}
         Some(stream) => {
             if let Some(plugin) = plugins::find(stream.root) {
-                plugin.stream_ended(context, stream);
+                plugin.stream_ended(&OnStream::in_callback(context), stream);
             }
         }
-        None => plugins::remove(context),
+        None => root::end(context),
     }
 }
 
-/// The header fields of a request are there.
+/// The header fields of a request are there; `end` unless more follows.
 #[unsafe(no_mangle)]
-pub extern "C" fn upstream_inject_on_request_headers(context: u32, _fields: u32, _end: u32) -> u32 {
-    let goes_on = streams::root_of(context)
-        .and_then(plugins::find)
-        .is_some_and(|plugin| plugin.request(context));
+pub extern "C" fn upstream_inject_on_request_headers(context: u32, _fields: u32, end: u32) -> u32 {
+    let goes_on = match streams::whose(context) {
+        Some(Whose::OurOwn) => true,
+        Some(Whose::Clients(root)) => plugins::find(root)
+            .is_some_and(|plugin| plugin.request(&OnStream::in_callback(context), end == 0)),
+        // A stream without a plugin hangs until Envoy's own timeout: that cannot happen, and it is
+        // not forwarded.
+        None => false,
+    };
     match goes_on {
         true => CONTINUE,
-        // Answered, or waiting. A stream without a plugin hangs until Envoy's own timeout: that
-        // cannot happen, and it is not forwarded.
+        // Answered, or waiting.
         false => PAUSE,
     }
+}
+
+/// The header fields of a response are there: the backend's, or of an answer of the filter's own.
+#[unsafe(no_mangle)]
+pub extern "C" fn upstream_inject_on_response_headers(
+    context: u32,
+    _fields: u32,
+    _end: u32,
+) -> u32 {
+    if let Some((root, went_on)) = streams::went_on(context)
+        && let Some(plugin) = plugins::find(root)
+    {
+        plugin.response(&OnStream::in_callback(context), went_on);
+    }
+    CONTINUE
 }
 
 /// The answer to an STS call is there, whole or broken.
@@ -85,6 +106,6 @@ pub extern "C" fn upstream_inject_on_http_call_response(
     _trailers: u32,
 ) {
     if let Some(plugin) = plugins::find(root) {
-        plugin.answered(call, fields, body_size);
+        plugin.answered(&mut OnPlugin::in_callback(root), call, fields, body_size);
     }
 }

@@ -46,6 +46,11 @@ pub const EXPORTS: &[Export] = &[
         "the filter's work",
     ),
     Export::own(
+        "proxy_on_response_headers",
+        "upstream_inject_on_response_headers",
+        "a backend's own challenge does not reach the client; its 401 drops the exchanged token",
+    ),
+    Export::own(
         "proxy_on_http_call_response",
         "upstream_inject_on_http_call_response",
         "the answer of an STS",
@@ -53,7 +58,7 @@ pub const EXPORTS: &[Export] = &[
     Export::own(
         "proxy_on_delete",
         "upstream_inject_on_delete",
-        "a stream's record ends, and a backend's 401 drops the exchanged token that caused it",
+        "a stream's record ends, a plugin's timer stops",
     ),
 ];
 
@@ -108,7 +113,7 @@ pub const IMPORTS: &[(&str, &str)] = &[
     ),
     (
         "env.proxy_get_header_map_value",
-        "the request's bearer token, the status of an answer",
+        "the status of an answer or a response, the content type",
     ),
     ("env.proxy_replace_header_map_value", "sets the credential"),
     ("env.proxy_remove_header_map_value", "removes the client's"),
@@ -132,6 +137,10 @@ pub const IMPORTS: &[(&str, &str)] = &[
         "secrets in environment variables",
     ),
     ("wasi_snapshot_preview1.environ_sizes_get", "the same"),
+    (
+        "wasi_snapshot_preview1.clock_time_get",
+        "intervals, on a clock that no step of the wall clock moves",
+    ),
     (
         "wasi_snapshot_preview1.random_get",
         "the seed of hashes that clients must not foresee",

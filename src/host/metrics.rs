@@ -5,6 +5,9 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use std::cell::RefCell;
 
+/// The most metrics whose ids are remembered.
+const MAX_KNOWN: usize = 100_000;
+
 thread_local! {
     /// By name, for all plugins of this VM: Envoy gives out a new id at every definition, and
     /// forgets none of them.
@@ -45,6 +48,10 @@ fn id(kind: Metric, name: &str) -> Option<u32> {
             return Some(*id);
         }
         let id = abi::define_metric(kind, name).ok()?;
+        // Names of backends come and go with configurations; what is needed again is defined again.
+        if ids.len() >= MAX_KNOWN {
+            ids.clear();
+        }
         ids.insert(name.to_owned(), id);
         Some(id)
     })

@@ -4,6 +4,8 @@
 mod abi;
 pub mod callbacks;
 mod calls;
+mod credential;
+mod effective;
 #[cfg(not(target_family = "wasm"))]
 pub mod interface;
 mod metrics;

@@ -1,40 +1,46 @@
 //! One plugin configuration in one worker, and what it does with requests.
 
-use super::abi::{self, HostAttributes, Map};
+use super::abi::{HostAttributes, HostClock, Map};
 use super::calls::Waiter;
+use super::credential::CredentialHeaders;
+use super::effective::{OnPlugin, OnStream};
 use super::metrics;
-use super::streams::{Part, Stream};
+use super::streams::{self, Part, Stream, WentOn};
 use super::turns::Turns;
 use crate::attributes::{Attribute, AttributePath, Attributes};
 use crate::backend::{Backend, Backends, Destination};
-use crate::challenge::Challenge;
-use crate::decision::{Credential, Decision, Request, decide};
+use crate::challenge::{BearerError, Challenges, FromBackends};
+use crate::decision::{Credential, Decision, Placement, Request};
 use crate::exchange::engine::Engine;
 use crate::identity::Identity;
 use crate::observe::counters::{Counter, Counters, Outcome, stat_name};
-use crate::observe::limiter::Limiter;
+use crate::observe::limiter::{Limiter, Line};
 use crate::plan::Plan;
 use crate::quote::json_string;
 use crate::refusal::Refusal;
-use log::debug;
+use crate::time::Clock;
+use log::{debug, error};
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, RandomState};
 
-const AUTHORIZATION: &str = "authorization";
 const CACHE_ENTRIES: &str = "upstream_inject.cache.entries";
+const MISROUTED: &str = "upstream_inject.misrouted";
+const WWW_AUTHENTICATE: &str = "www-authenticate";
 
 /// One plugin configuration in one worker.
 pub struct Plugin {
+    pub(super) root_id: Vec<u8>,
     pub(super) backends: Backends,
-    pub(super) challenge: Challenge,
+    pub(super) challenges: Challenges,
     pub(super) engine: RefCell<Engine<Waiter>>,
     pub(super) limiter: RefCell<Limiter>,
     pub(super) turns: Turns,
+    pub(super) headers: CredentialHeaders,
+    pub(super) placement: Placement,
     identity: Identity,
     counters: RefCell<Counters>,
     /// How many tokens the gauge knows of.
     reported: Cell<i64>,
-    response_code: Option<AttributePath>,
     response_details: Option<AttributePath>,
 }
 
@@ -43,49 +49,71 @@ impl Plugin {
     pub fn new(plan: Plan) -> Self {
         // The standard library draws its hash keys from the host's random numbers.
         let seed = RandomState::new().hash_one(0);
+        let strategies = plan.backends.values().chain(&plan.default);
         Self {
+            root_id: match read_of_plugin("plugin_root_id") {
+                Attribute::Bytes(root_id) => root_id,
+                _ => Vec::new(),
+            },
+            headers: CredentialHeaders::new(strategies.filter_map(|strategy| strategy.header())),
+            placement: placement(),
             backends: Backends::new(plan.backend_from, plan.backends, plan.default),
-            challenge: plan.challenge,
+            challenges: plan.challenge,
             engine: RefCell::new(Engine::new(plan.exchanges, plan.token_cache, seed)),
             limiter: RefCell::default(),
             turns: Turns::default(),
             identity: Identity::new(plan.identity),
             counters: RefCell::default(),
             reported: Cell::new(0),
-            response_code: AttributePath::new(&["response", "code"]),
             response_details: AttributePath::new(&["response", "code_details"]),
         }
     }
 
-    /// The header fields of the request `context` are there: true lets it go on.
-    pub fn request(&self, context: u32) -> bool {
-        let backend = match self.backends.destination(&HostAttributes) {
+    /// The header fields of a request are there, and `has_more` than those: true lets it go on.
+    pub fn request(&self, stream: &OnStream<'_>, has_more: bool) -> bool {
+        let cluster = self.backends.cluster(stream);
+        let destination = self.backends.destination(&cluster, stream);
+        if self.placement == Placement::Downstream {
+            let chosen_for = match cluster {
+                Attribute::Bytes(cluster) => cluster,
+                _ => Vec::new(),
+            };
+            streams::update(stream.context(), |stream| {
+                stream.chosen_for = Some(chosen_for.into());
+            });
+        }
+        let backend = match destination {
             Destination::Backend(backend) => backend,
             // If even that fails, the request waits for Envoy's own timeout.
-            Destination::Envoy => return set_credential(Credential::None),
+            Destination::Envoy => return self.headers.clear(stream),
         };
-        let request = Request::new(&self.identity, &HostAttributes);
-        match decide(&backend, &request) {
-            Decision::Forward(credential, outcome) => self.forward(&backend, credential, outcome),
+        let request = Request::new(&self.identity, stream, self.placement);
+        match backend.decide(&request) {
+            Decision::Forward(credential, outcome) => {
+                self.forward(stream, &backend, credential, outcome, has_more)
+            }
             Decision::Exchange {
                 exchange,
                 subject,
                 header,
-            } => self.exchange(context, &backend, exchange, subject, header),
-            Decision::Refuse(refusal) => self.refuse(&backend, refusal, None),
+            } => self.exchange(stream, &backend, exchange, subject, header, has_more),
+            Decision::Refuse(refusal) => self.refuse(stream, &backend, refusal, None),
         }
     }
 
     /// Sets the request's one credential; true lets it go on.
     pub(super) fn forward(
         &self,
+        stream: &OnStream<'_>,
         backend: &Backend,
         credential: Credential<'_>,
         outcome: Outcome,
+        has_more: bool,
     ) -> bool {
-        if !set_credential(credential) {
+        let users_credential = credential.is_the_users();
+        if !self.headers.set(stream, credential, has_more) {
             // The credential that is there must not go on, so the request must not either.
-            return self.refuse(backend, Refusal::IdentityUnreadable, None);
+            return self.refuse(stream, backend, Refusal::IdentityUnreadable, None);
         }
         debug!(
             "{}: backend {}",
@@ -93,52 +121,107 @@ impl Plugin {
             json_string(&backend.name)
         );
         self.count(backend.id, Counter::Backend(outcome));
+        streams::update(stream.context(), |stream| {
+            stream.went_on = Some(WentOn {
+                backend: backend.id,
+                users_credential,
+            });
+        });
         true
     }
 
-    /// A stream of this plugin has ended.
-    pub fn stream_ended(&self, context: u32, stream: Stream) {
-        match stream.part {
-            Part::None => {}
-            Part::Waiting(key) => {
-                let mut engine = self.engine.borrow_mut();
-                engine.leave(&key, |waiter| waiter.context == context);
-            }
-            Part::Used(used) => {
-                if self.backend_said_401()
-                    && self.engine.borrow_mut().unauthorized(&used, abi::now())
-                {
-                    debug!("a backend answered 401: the exchanged token is forgotten");
-                }
-            }
+    /// The header fields of the response to a request that went on are there.
+    ///
+    /// A backend's own challenge sends a client to log in wherever the backend says, so it does not
+    /// reach the client; where the backend means the user's login, ours takes its place.
+    pub fn response(&self, stream: &OnStream<'_>, went_on: WentOn) {
+        let replace = self.challenges.from_backends == FromBackends::Replace;
+        let is_401 = stream
+            .header(Map::Response, ":status")
+            .is_some_and(|status| status == b"401");
+        if is_401 && self.is_the_backends(stream) {
+            self.backend_said_401(stream.context());
+        } else if is_401 {
+            return;
+        }
+        if !replace {
+            return;
+        }
+        stream.remove_header(Map::Response, WWW_AUTHENTICATE);
+        if is_401 && went_on.users_credential {
+            let name = self.backends.by_id(went_on.backend);
+            let name = name.as_ref().map_or("", |backend| &backend.name);
+            let description = "the backend did not accept the credential: log in again";
+            let challenge = self.challenges.of(name);
+            let ours = challenge.header(BearerError::InvalidToken, description);
+            stream.replace_header(Map::Response, WWW_AUTHENTICATE, ours.as_bytes());
         }
     }
 
-    /// Whether the stream that ends was answered with 401, and by the backend.
-    fn backend_said_401(&self) -> bool {
-        let is = |path: &Option<AttributePath>, expected: &[u8]| match path {
-            Some(path) => HostAttributes.read(path) == Attribute::Bytes(expected.to_vec()),
-            None => false,
-        };
-        is(&self.response_code, &401i64.to_le_bytes())
-            && is(&self.response_details, b"via_upstream")
+    /// Whether a backend gave the response. Upstream nobody else can have, but the filter itself;
+    /// downstream Envoy says so.
+    fn is_the_backends(&self, stream: &OnStream<'_>) -> bool {
+        self.placement == Placement::Upstream
+            || self.response_details.as_ref().map(|path| stream.read(path))
+                == Some(Attribute::Bytes(b"via_upstream".to_vec()))
     }
 
-    /// Takes over the tokens of another plugin, where the exchange is the same.
-    pub fn adopt(&self, other: &Self) {
+    /// The token that the request went on with, if it was an exchanged one, is not used again: an
+    /// attempt that follows obtains a fresh one.
+    fn backend_said_401(&self, context: u32) {
+        if let Some(used) = streams::used(context)
+            && self.engine.borrow_mut().unauthorized(&used, &HostClock)
+        {
+            debug!("a backend answered 401: the exchanged token is forgotten");
+        }
+    }
+
+    /// A stream of this plugin has ended.
+    pub fn stream_ended(&self, on: &OnStream<'_>, stream: Stream) {
+        if let Part::Waiting(key) = &stream.part {
+            let mut engine = self.engine.borrow_mut();
+            engine.leave(key, |waiter| waiter.context == on.context());
+        }
+        if let (Some(chosen_for), Attribute::Bytes(taken)) =
+            (&stream.chosen_for, self.backends.cluster(on))
+            && **chosen_for != *taken
+        {
+            self.misrouted(chosen_for, &taken);
+        }
+    }
+
+    /// The tripwire: nothing can be done about it any more but to tell.
+    fn misrouted(&self, chosen_for: &[u8], taken: &[u8]) {
+        metrics::count(MISROUTED, 1);
+        let now = HostClock.steady();
+        let admitted = self.limiter.borrow_mut().admit(Line::Misrouted, now);
+        if let Some(left_out) = admitted {
+            let name = |bytes| json_string(&String::from_utf8_lossy(bytes));
+            error!(
+                "misrouted: a request went to cluster {} with what was chosen for cluster {}; a \
+                 filter changed the route after this one had read it: move this filter into the \
+                 router's upstream_http_filters ({left_out} more since the last such line)",
+                name(taken),
+                name(chosen_for),
+            );
+        }
+    }
+
+    /// Takes the tokens of another plugin over, where the exchange is the same.
+    pub fn take_over(&self, other: &Self) {
         let mut engine = self.engine.borrow_mut();
-        engine.adopt(&other.engine.borrow(), abi::now());
+        engine.take_over(&mut other.engine.borrow_mut(), &HostClock);
     }
 
     /// Some time has passed.
-    pub fn tick(&self) {
-        let overdue = self.engine.borrow_mut().tick(abi::now());
+    pub fn tick(&self, on: &mut OnPlugin) {
+        let overdue = self.engine.borrow_mut().tick(&HostClock);
         for completion in overdue {
             self.complete(completion, true);
         }
         let held = i64::try_from(self.engine.borrow().held()).unwrap_or(i64::MAX);
         self.report(held);
-        self.take_turns(std::iter::empty());
+        self.serve_turns(on);
     }
 
     /// The plugin ends: nothing that was counted is lost, and its tokens are held no longer.
@@ -169,18 +252,19 @@ impl Plugin {
     }
 }
 
-/// Removes every inbound `authorization`, and sets what the request goes on with. False if the
-/// host did not do it.
-fn set_credential(credential: Credential<'_>) -> bool {
-    let strip = || abi::remove_header(Map::Request, AUTHORIZATION).is_ok();
-    // Replacing acts on every field of the name, so that it strips as well.
-    let replace = |name: &str, value: &[u8]| {
-        abi::replace_header(Map::Request, name, value).is_ok() && (name == AUTHORIZATION || strip())
-    };
-    match credential {
-        Credential::None => strip(),
-        Credential::Bearer(token) => replace(AUTHORIZATION, &token.into_value_bytes()),
-        Credential::BearerIn(name, value) => replace(name, value.as_bytes()),
-        Credential::Header(name, value) => replace(name, value.reveal().as_bytes()),
+/// Where this plugin stands. In the connection manager's chain a plugin has its listener's metadata,
+/// if empty; upstream there is no listener, which reads as a `null`. Where the host does not say, the
+/// placement is taken that trusts the request less.
+fn placement() -> Placement {
+    match read_of_plugin("listener_metadata") {
+        Attribute::Bytes(_) | Attribute::Absent => Placement::Downstream,
+        Attribute::Unpackable | Attribute::Failed => Placement::Upstream,
+    }
+}
+
+fn read_of_plugin(name: &str) -> Attribute {
+    match AttributePath::new(&[name]) {
+        Some(path) => HostAttributes.read(&path),
+        None => Attribute::Failed,
     }
 }

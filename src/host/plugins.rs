@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 thread_local! {
-    /// There are few: one, or two while a new configuration takes over from an old one, or one for
-    /// each cluster that has the filter.
+    /// In the order they came. There are few: one, or two while a new configuration takes over from an
+    /// old one, or one for each cluster that has the filter.
     static PLUGINS: RefCell<Vec<(u32, Rc<Plugin>)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -20,23 +20,29 @@ pub fn find(root: u32) -> Option<Rc<Plugin>> {
     })
 }
 
-/// Makes `plugin` the one of the root context `root`. It takes over the tokens that the plugins
-/// already in this VM obtained by exactly the same exchanges: a new configuration replaces an old
-/// one this way, and tokens that are still good need not be exchanged again.
+/// Makes `plugin` the one of the root context `root`. It takes the tokens over that the newest plugin
+/// of the same root id obtained by exactly the same exchanges: a new configuration replaces an old one
+/// this way, and tokens that are still good need not be exchanged again. They move: what still drains
+/// with the old configuration would otherwise hold each of them once more.
 pub fn install(root: u32, plugin: Plugin) {
-    let present = PLUGINS.with_borrow(Vec::clone);
-    for (_, other) in &present {
-        plugin.adopt(other);
+    let newest = PLUGINS.with_borrow(|plugins| {
+        let mut others = plugins.iter().rev();
+        others
+            .find(|(_, other)| other.root_id == plugin.root_id)
+            .map(|(_, other)| Rc::clone(other))
+    });
+    if let Some(newest) = newest {
+        plugin.take_over(&newest);
     }
     remove(root);
     PLUGINS.with_borrow_mut(|plugins| plugins.push((root, Rc::new(plugin))));
 }
 
-/// The root context `root` ends.
+/// The root context `root` ends, or has another plugin from now on.
 pub fn remove(root: u32) {
     let removed = PLUGINS.with_borrow_mut(|plugins| {
         let place = plugins.iter().position(|(id, _)| *id == root)?;
-        Some(plugins.swap_remove(place))
+        Some(plugins.remove(place))
     });
     if let Some((_, plugin)) = removed {
         plugin.retire();

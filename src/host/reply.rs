@@ -1,13 +1,16 @@
 //! Refusals, carried out: the answer to the client, and what operators see of it.
 
-use super::abi::{self, Map};
+use super::abi::{HostClock, Map};
+use super::effective::OnStream;
 use super::plugin::Plugin;
 use crate::backend::Backend;
+use crate::exchange::ExchangeId;
 use crate::exchange::answer::{FailureKind, StsError};
 use crate::observe::counters::{Counter, Outcome};
-use crate::plan::ExchangeId;
+use crate::observe::limiter::Line;
 use crate::quote::json_string;
 use crate::refusal::{About, Refusal};
+use crate::time::Clock;
 use log::warn;
 
 /// What a refusal has to do with an STS, for the log line.
@@ -23,24 +26,31 @@ pub(super) struct AtSts {
 
 impl Plugin {
     /// Answers the request of the effective context. Always false: the request does not go on.
-    pub(super) fn refuse(&self, backend: &Backend, refusal: Refusal, sts: Option<AtSts>) -> bool {
+    pub(super) fn refuse(
+        &self,
+        stream: &OnStream<'_>,
+        backend: &Backend,
+        refusal: Refusal,
+        sts: Option<AtSts>,
+    ) -> bool {
         let about = About {
             backend: Some(&*backend.name).filter(|name| !name.is_empty()),
             provider: backend
                 .strategy
                 .as_ref()
                 .and_then(|strategy| strategy.provider()),
-            grpc: is_grpc(),
+            grpc: is_grpc(stream),
         };
-        let reply = refusal.reply(&about, &self.challenge);
+        let reply = refusal.reply(&about, self.challenges.of(&backend.name));
         let code = reply.code.as_str();
         self.count(backend.id, Counter::Backend(Outcome::Refused(reply.code)));
         self.warn_of(backend, &about, refusal, sts);
         let details = format!("upstream_inject:{code}");
         // Whether the access log can say why does not change the answer.
-        let _ = abi::set_property("upstream_inject.outcome", code.as_bytes());
-        let _ = abi::set_property("upstream_inject.backend", backend.name.as_bytes());
-        if abi::send_local_response(reply.status, &details, &reply.headers, &reply.body).is_err() {
+        let _ = stream.set_property("upstream_inject.outcome", code.as_bytes());
+        let _ = stream.set_property("upstream_inject.backend", backend.name.as_bytes());
+        let sent = stream.reply(reply.status, &details, &reply.headers, &reply.body);
+        if sent.is_err() {
             warn!("{code}: Envoy did not take the answer; the request is not forwarded");
         }
         false
@@ -51,7 +61,7 @@ impl Plugin {
         let admitted = self
             .limiter
             .borrow_mut()
-            .admit(backend.id, code, abi::now());
+            .admit(Line::Refusal(backend.id, code), HostClock.steady());
         let Some(left_out) = admitted else {
             return;
         };
@@ -86,8 +96,10 @@ impl Plugin {
 }
 
 /// As Envoy decides it: `application/grpc`, alone or with a suffix such as `+proto`.
-fn is_grpc() -> bool {
-    let content_type = abi::header(Map::Request, "content-type").unwrap_or_default();
+fn is_grpc(stream: &OnStream<'_>) -> bool {
+    let content_type = stream
+        .header(Map::Request, "content-type")
+        .unwrap_or_default();
     match content_type.strip_prefix(b"application/grpc") {
         Some(rest) => matches!(rest.first(), None | Some(b'+')),
         None => false,

@@ -1,12 +1,14 @@
 //! A plugin from Envoy's side: its configuration, its timer, its end.
 
 use super::abi;
+use super::effective::OnPlugin;
 use super::plugin::Plugin;
 use super::plugins;
 use super::turns::TICK;
 use crate::config::{self, Environment};
 use log::{LevelFilter, error, info, warn};
 use proxy_wasm::types::LogLevel;
+use std::time::Duration;
 
 /// The plugin `root` is configured anew. False refuses the configuration: Envoy then does not
 /// start, or keeps the one that it has.
@@ -48,11 +50,18 @@ pub fn configure(root: u32, size: usize) -> bool {
 }
 
 /// Some time has passed.
-pub fn tick(root: u32) {
+pub fn tick(on: &mut OnPlugin) {
     follow_log_level();
-    if let Some(plugin) = plugins::find(root) {
-        plugin.tick();
+    if let Some(plugin) = plugins::find(on.root()) {
+        plugin.tick(on);
     }
+}
+
+/// The root context `root` ends, and its timer with it: Envoy would let it go off for ever.
+pub fn end(root: u32) {
+    // A context that ends has no more use for the answer.
+    let _ = abi::set_tick_period(Duration::ZERO);
+    plugins::remove(root);
 }
 
 /// What the log level lets through is formatted in the VM and handed over, so it is asked for here

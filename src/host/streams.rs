@@ -3,15 +3,37 @@
 use crate::exchange::cache::Key;
 use crate::exchange::results::Used;
 use hashbrown::HashMap;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, Hasher};
 
 /// What is known of a stream.
 pub struct Stream {
     /// The plugin that it belongs to.
     pub root: u32,
+    /// What the request went on as.
+    pub went_on: Option<WentOn>,
     /// Its part in an exchange.
     pub part: Part,
+    /// The cluster that its credential was chosen for, where the route may still change.
+    pub chosen_for: Option<Box<[u8]>>,
+    /// Whether it is a call of this filter's own.
+    own_call: bool,
+}
+
+impl Stream {
+    /// Whether its end is nobody's business.
+    pub fn is_done(&self) -> bool {
+        !matches!(self.part, Part::Waiting(_)) && self.chosen_for.is_none()
+    }
+}
+
+/// What a request went on as.
+#[derive(Clone, Copy)]
+pub struct WentOn {
+    /// The backend that it was for.
+    pub backend: u32,
+    /// Whether it carries the user's own credential.
+    pub users_credential: bool,
 }
 
 /// A stream's part in an exchange.
@@ -24,16 +46,21 @@ pub enum Part {
     Used(Used),
 }
 
-impl Part {
-    /// Whether the stream's end is nobody's business.
-    pub fn is_none(&self) -> bool {
-        matches!(self, Part::None)
-    }
-}
-
 thread_local! {
     static STREAMS: RefCell<HashMap<u32, Stream, Spread>> =
         const { RefCell::new(HashMap::with_hasher(Spread(0))) };
+    /// Whether the filter is inside a call of its own.
+    static CALLING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `call`, which makes a call of the filter's own. Where the cluster that is called has the
+/// filter too, Envoy runs the call through it before the host function returns: a stream that begins
+/// meanwhile is that call.
+pub fn calling<T>(call: impl FnOnce() -> T) -> T {
+    CALLING.set(true);
+    let result = call();
+    CALLING.set(false);
+    result
 }
 
 /// Spreads the ids of streams over the table, with one multiplication (Fibonacci hashing): the host
@@ -69,7 +96,10 @@ impl Hasher for Spread {
 pub fn begin(context: u32, root: u32) {
     let stream = Stream {
         root,
+        went_on: None,
         part: Part::None,
+        chosen_for: None,
+        own_call: CALLING.get(),
     };
     STREAMS.with_borrow_mut(|streams| streams.insert(context, stream));
 }
@@ -79,9 +109,38 @@ pub fn end(context: u32) -> Option<Stream> {
     STREAMS.with_borrow_mut(|streams| streams.remove(&context))
 }
 
-/// The plugin that the stream belongs to.
-pub fn root_of(context: u32) -> Option<u32> {
-    STREAMS.with_borrow(|streams| streams.get(&context).map(|stream| stream.root))
+/// Whose request a stream carries.
+pub enum Whose {
+    /// A client's, for this plugin.
+    Clients(u32),
+    /// The filter's own call.
+    OurOwn,
+}
+
+/// Whose request the stream carries.
+pub fn whose(context: u32) -> Option<Whose> {
+    STREAMS.with_borrow(|streams| {
+        streams.get(&context).map(|stream| match stream.own_call {
+            true => Whose::OurOwn,
+            false => Whose::Clients(stream.root),
+        })
+    })
+}
+
+/// The plugin of the stream, and what its request went on as, if it did.
+pub fn went_on(context: u32) -> Option<(u32, WentOn)> {
+    STREAMS.with_borrow(|streams| {
+        let stream = streams.get(&context)?;
+        Some((stream.root, stream.went_on?))
+    })
+}
+
+/// The token that the stream's request went on with, if it was an exchanged one.
+pub fn used(context: u32) -> Option<Used> {
+    STREAMS.with_borrow(|streams| match &streams.get(&context)?.part {
+        Part::Used(used) => Some(used.clone()),
+        Part::None | Part::Waiting(_) => None,
+    })
 }
 
 /// Whether the stream has not ended.
@@ -89,11 +148,16 @@ pub fn is_under_way(context: u32) -> bool {
     STREAMS.with_borrow(|streams| streams.contains_key(&context))
 }
 
-/// The stream's part in an exchange changes.
-pub fn set_part(context: u32, part: Part) {
+/// Changes what is known of the stream, if it has not ended.
+pub fn update(context: u32, change: impl FnOnce(&mut Stream)) {
     STREAMS.with_borrow_mut(|streams| {
         if let Some(stream) = streams.get_mut(&context) {
-            stream.part = part;
+            change(stream);
         }
     });
+}
+
+/// The stream's part in an exchange changes.
+pub fn set_part(context: u32, part: Part) {
+    update(context, |stream| stream.part = part);
 }

@@ -5,13 +5,20 @@
 //! this VM in a call of its own, and on *that* call's return Envoy goes on with the next stream. So
 //! the stack grows with each, and some nine hundred streams that are refused together overflow it,
 //! which traps the VM. The same holds for streams that go on, when the backend cannot be reached.
+//!
+//! Two attempts of one request (hedging, upstream) must not be decided in one callback at all:
+//! carrying out the first refusal ends the request, and with it the second attempt, whose own refusal
+//! Envoy would then carry out on what is no longer there. In the next callback its end is known.
 
 use super::abi;
 use super::calls::Waiter;
+use super::effective::{OnPlugin, OnStream};
 use super::plugin::Plugin;
-use super::streams;
+use crate::attributes::{Attribute, AttributePath, Attributes};
+use crate::decision::Placement;
+use crate::exchange::ExchangeId;
 use crate::exchange::results::{Failed, Obtained};
-use crate::plan::ExchangeId;
+use log::debug;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -19,16 +26,19 @@ use std::time::Duration;
 
 /// So many streams in one callback are far from any limit of the stack.
 const AT_ONCE: usize = 64;
+/// So many are looked at to find those.
+const LOOKED_AT: usize = 512;
 /// How soon the next ones have their turn.
 const SOON: Duration = Duration::from_millis(1);
 /// How often counters are handed to Envoy: they lag by no more than this.
 pub(super) const TICK: Duration = Duration::from_millis(500);
 
 /// The requests whose turn has not come yet.
-#[derive(Default)]
 pub(super) struct Turns {
     queue: RefCell<VecDeque<Turn>>,
     soon: Cell<bool>,
+    connection: Option<AttributePath>,
+    began: Option<AttributePath>,
 }
 
 /// A request that has waited, and what it gets.
@@ -38,12 +48,87 @@ pub(super) struct Turn {
     pub result: Rc<Result<Obtained, Failed>>,
 }
 
+/// Which of a client's requests a stream is an attempt of. Two requests may share one, if they came
+/// over one connection at one moment; two attempts of one request always do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestId {
+    /// The filter stands where a request has one stream.
+    OfItsOwn,
+    /// The connection, and when the request began; `None` where the host does not say.
+    Attempt(Option<[u8; 16]>),
+}
+
+impl RequestId {
+    fn is_same(self, other: Self) -> bool {
+        self == other && self != RequestId::OfItsOwn
+    }
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            queue: RefCell::default(),
+            soon: Cell::default(),
+            connection: AttributePath::new(&["connection", "id"]),
+            began: AttributePath::new(&["request", "time"]),
+        }
+    }
+}
+
+impl Turns {
+    /// Which request `stream` is an attempt of.
+    pub(super) fn request_of(&self, stream: &OnStream<'_>, placement: Placement) -> RequestId {
+        if placement == Placement::Downstream {
+            return RequestId::OfItsOwn;
+        }
+        let read = |path: &Option<AttributePath>| -> Option<[u8; 8]> {
+            match stream.read(path.as_ref()?) {
+                Attribute::Bytes(bytes) => bytes.try_into().ok(),
+                _ => None,
+            }
+        };
+        let [connection, began] = [read(&self.connection), read(&self.began)];
+        RequestId::Attempt(
+            connection
+                .zip(began)
+                .and_then(|(connection, began)| [connection, began].concat().try_into().ok()),
+        )
+    }
+
+    /// These requests have their turns after those that are waiting for theirs already.
+    pub(super) fn add(&self, turns: impl Iterator<Item = Turn>) {
+        self.queue.borrow_mut().extend(turns);
+    }
+
+    /// Takes the next ones out: no two of one request.
+    fn next(&self) -> Vec<Turn> {
+        let mut queue = self.queue.borrow_mut();
+        let (mut next, mut later): (Vec<Turn>, Vec<Turn>) = (Vec::new(), Vec::new());
+        while next.len() < AT_ONCE && next.len().saturating_add(later.len()) < LOOKED_AT {
+            let Some(turn) = queue.pop_front() else {
+                break;
+            };
+            let request = turn.waiter.request;
+            let is_second = |other: &Turn| request.is_same(other.waiter.request);
+            match next.iter().any(is_second) {
+                true => later.push(turn),
+                false => next.push(turn),
+            }
+        }
+        for turn in later.into_iter().rev() {
+            queue.push_front(turn);
+        }
+        next
+    }
+}
+
 impl Plugin {
-    /// Serves these requests, after those that are waiting for their turn already.
-    pub(super) fn take_turns(&self, turns: impl Iterator<Item = Turn>) {
-        self.turns.queue.borrow_mut().extend(turns);
+    /// Serves the next requests whose turn has come. Only from a callback of the plugin: in one of a
+    /// stream, another attempt of that stream's request might be decided too.
+    pub(super) fn serve_turns(&self, on: &mut OnPlugin) {
+        let turns = self.turns.next();
         // Before the effective context changes: the timer is this plugin's.
-        let more = self.turns.queue.borrow().len() > AT_ONCE;
+        let more = !self.turns.queue.borrow().is_empty();
         if more != self.turns.soon.get() {
             let period = if more { SOON } else { TICK };
             // Without a faster timer the rest have their turn when the slow one goes off.
@@ -51,16 +136,17 @@ impl Plugin {
                 .soon
                 .set(abi::set_tick_period(period).is_ok() && more);
         }
-        for _ in 0..AT_ONCE {
-            let Some(turn) = self.turns.queue.borrow_mut().pop_front() else {
-                return;
-            };
-            // A stream that has ended meanwhile is no longer there to be served. The host knows its
-            // context for a while longer, until it deletes what it has deferred: to let the stream
-            // go on in that time crashes Envoy (1.36; as an upstream filter 1.40, too).
-            let context = turn.waiter.context;
-            if streams::is_under_way(context) && abi::set_effective_context(context).is_ok() {
-                self.serve(&turn);
+        for Turn {
+            waiter,
+            exchange,
+            result,
+        } in turns
+        {
+            if let Some(stream) = on.turn_to(waiter.context)
+                && self.serve(&stream, &waiter, exchange, &result)
+                && stream.resume().is_err()
+            {
+                debug!("a waiting request could not be resumed: its stream has ended");
             }
         }
     }

@@ -5,29 +5,59 @@
 //! leaf that can only be a text is taken as it is, and any other is looked up once more in the
 //! whole metadata message, which is dearer and exact.
 
-mod metadata;
-
 use crate::attributes::{Attribute, AttributePath, Attributes};
+use crate::metadata::{self, Malformed, Map, Value};
 use crate::token::BearerToken;
-use metadata::{Leaf, Malformed};
 
-/// `identity`: the names under which `ext_authz` leaves the identity in dynamic metadata.
+/// The namespace in which `jwt_authn` leaves what it has checked.
+const JWT_AUTHN: &str = "envoy.filters.http.jwt_authn";
+/// The claim that names who issued a token (RFC 7519 §4.1.1).
+const ISSUER: &str = "iss";
+/// The object of the filter state that holds the request's `authorization` as the client sent it.
+pub const IDENTITY_TOKEN: &str = "upstream_inject.identity_token";
+
+/// `identity`: where the identity of a request lies, and what counts as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdentityKeys {
-    /// The namespace of `filter_metadata`.
+pub struct IdentitySettings {
+    /// The namespace of `filter_metadata` that `ext_authz` writes.
     pub metadata_namespace: String,
     /// The key of the map from provider to upstream token.
     pub upstream_tokens_key: String,
+    /// The key of the map from provider to `true`, or the list, of those that could not be asked.
+    pub upstream_unavailable_key: String,
     /// The key whose boolean `true` marks a health check.
     pub health_check_key: String,
+    /// The key of the checked payload in `jwt_authn`'s namespace.
+    pub payload_key: String,
+    /// The issuer that the checked payload must name; `None`: any.
+    pub issuer: Option<String>,
+    /// Whether a static key is sent only for requests that somebody has identified.
+    pub required: bool,
+    /// Where the TH-JWT lies.
+    pub token_from: TokenFrom,
 }
 
-impl Default for IdentityKeys {
+/// `identity.tokenFrom`: where the TH-JWT lies while a request is under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TokenFrom {
+    /// In the `authorization` header.
+    #[default]
+    Authorization,
+    /// In the filter state, as the object [`IDENTITY_TOKEN`], and in no header.
+    FilterState,
+}
+
+impl Default for IdentitySettings {
     fn default() -> Self {
         Self {
             metadata_namespace: "envoy.filters.http.ext_authz".to_owned(),
             upstream_tokens_key: "upstream_tokens".to_owned(),
+            upstream_unavailable_key: "upstream_unavailable".to_owned(),
             health_check_key: "health_check".to_owned(),
+            payload_key: "th_jwt".to_owned(),
+            issuer: None,
+            required: false,
+            token_from: TokenFrom::Authorization,
         }
     }
 }
@@ -42,21 +72,19 @@ pub struct Provider {
 
 impl Provider {
     /// The provider `name`, a member of `authServer.runConfig.upstreams`.
-    pub fn new(keys: &IdentityKeys, name: &str) -> Self {
-        let segments = [
-            "metadata",
-            "filter_metadata",
-            &keys.metadata_namespace,
-            &keys.upstream_tokens_key,
+    pub fn new(settings: &IdentitySettings, name: &str) -> Self {
+        let path = in_metadata(&[
+            &settings.metadata_namespace,
+            &settings.upstream_tokens_key,
             name,
-        ];
+        ]);
         // Envoy takes a number for an index, should the tokens be a list.
         let digits = name.trim_ascii();
         let digits = digits.strip_prefix(['+', '-']).unwrap_or(digits);
         let is_index = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         Self {
             name: name.to_owned(),
-            path: AttributePath::new(&segments).filter(|_| !is_index),
+            path: path.filter(|_| !is_index),
         }
     }
 
@@ -72,36 +100,55 @@ pub enum UpstreamToken {
     /// A token that may be sent.
     Token(BearerToken),
     /// None, or an empty one: the RFC makes no difference.
-    Missing,
+    Missing(Missing),
     /// Something that must not be sent.
     Malformed,
     /// The metadata cannot be read.
     Unreadable,
 }
 
+/// Why there is no token of a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The user has none.
+    NotThere,
+    /// The provider, or the store, could not be asked: no login would help.
+    Unavailable,
+    /// Nobody has left any tokens for this request at all: no map, or not even the namespace.
+    NoTokensAtAll,
+}
+
 /// Reads identities.
 #[derive(Debug)]
 pub struct Identity {
-    keys: IdentityKeys,
+    settings: IdentitySettings,
     health_check: Option<AttributePath>,
+    issuer: Option<AttributePath>,
     metadata: Option<AttributePath>,
-    authorization: Option<AttributePath>,
+    token: Option<AttributePath>,
 }
 
 impl Identity {
-    /// Reads identities from where `keys` say.
-    pub fn new(keys: IdentityKeys) -> Self {
+    /// Reads identities from where `settings` say.
+    pub fn new(settings: IdentitySettings) -> Self {
+        let token: &[&str] = match settings.token_from {
+            // As an attribute, because that joins repeated fields with commas: the header map would
+            // give the first alone, and hide that there are more.
+            TokenFrom::Authorization => &["request", "headers", "authorization"],
+            TokenFrom::FilterState => &["filter_state", IDENTITY_TOKEN],
+        };
         Self {
-            health_check: AttributePath::new(&[
-                "metadata",
-                "filter_metadata",
-                &keys.metadata_namespace,
-                &keys.health_check_key,
-            ]),
+            health_check: in_metadata(&[&settings.metadata_namespace, &settings.health_check_key]),
+            issuer: in_metadata(&[JWT_AUTHN, &settings.payload_key, ISSUER]),
             metadata: AttributePath::new(&["metadata"]),
-            authorization: AttributePath::new(&["request", "headers", "authorization"]),
-            keys,
+            token: AttributePath::new(token),
+            settings,
         }
+    }
+
+    /// What these identities are read by.
+    pub fn settings(&self) -> &IdentitySettings {
+        &self.settings
     }
 
     /// Whether the embedded AS marked the request as a health check: with boolean `true`, and
@@ -113,8 +160,14 @@ impl Identity {
             None => {}
             Some(_) => return false,
         }
-        let keys = [self.keys.health_check_key.as_str()];
-        self.look_up(&keys, attributes) == Ok(Leaf::True)
+        let marked = self.in_message(attributes, |metadata| {
+            let key = &self.settings.health_check_key;
+            match metadata::namespace(metadata, &self.settings.metadata_namespace)? {
+                Some(identity) => Ok(identity.get(key)? == Some(Value::True)),
+                None => Ok(false),
+            }
+        });
+        marked == Ok(true)
     }
 
     /// The user's token of `provider`.
@@ -128,49 +181,134 @@ impl Identity {
             None => Attribute::Unpackable,
         };
         match leaf {
-            Attribute::Absent => UpstreamToken::Missing,
             Attribute::Bytes(bytes) if bytes.len() != size_of::<f64>() => token(bytes),
             // A number, a null, or a text that is as long as a number.
-            Attribute::Bytes(_) | Attribute::Unpackable => {
-                let keys = [self.keys.upstream_tokens_key.as_str(), &provider.name];
-                match self.look_up(&keys, attributes) {
-                    Ok(Leaf::Text(text)) => token(text),
-                    Ok(Leaf::Absent) => UpstreamToken::Missing,
-                    Ok(Leaf::True | Leaf::Other) => UpstreamToken::Malformed,
-                    Err(Malformed) => UpstreamToken::Unreadable,
-                }
-            }
+            Attribute::Bytes(_) | Attribute::Unpackable => self
+                .in_message(attributes, |metadata| self.look_up(provider, metadata))
+                .unwrap_or(UpstreamToken::Unreadable),
+            // There is none; what is left is to find out why.
+            Attribute::Absent => self
+                .in_message(attributes, |metadata| self.look_up(provider, metadata))
+                .unwrap_or(UpstreamToken::Missing(Missing::NotThere)),
             Attribute::Failed => UpstreamToken::Unreadable,
+        }
+    }
+
+    fn look_up(&self, provider: &Provider, metadata: &[u8]) -> Result<UpstreamToken, Malformed> {
+        let settings = &self.settings;
+        let Some(identity) = metadata::namespace(metadata, &settings.metadata_namespace)? else {
+            return Ok(UpstreamToken::Missing(Missing::NoTokensAtAll));
+        };
+        let tokens = identity.map(&settings.upstream_tokens_key)?;
+        let value = match tokens {
+            Some(tokens) => tokens.get(&provider.name)?,
+            None => None,
+        };
+        match value {
+            Some(Value::Text(text)) if !text.is_empty() => Ok(token(text.to_vec())),
+            Some(Value::Text(_)) | None => {
+                let missing = match self.is_unavailable(provider, identity)? {
+                    true => Missing::Unavailable,
+                    false if tokens.is_none() => Missing::NoTokensAtAll,
+                    false => Missing::NotThere,
+                };
+                Ok(UpstreamToken::Missing(missing))
+            }
+            Some(_) => Ok(UpstreamToken::Malformed),
+        }
+    }
+
+    /// Whether whoever left the tokens says that `provider` could not be asked: with `true` under its
+    /// name in a map, or with its name in a list.
+    fn is_unavailable(&self, provider: &Provider, identity: Map<'_>) -> Result<bool, Malformed> {
+        match identity.get(&self.settings.upstream_unavailable_key)? {
+            Some(Value::Map(providers)) => Ok(providers.get(&provider.name)? == Some(Value::True)),
+            Some(Value::List(names)) => {
+                names.any(|name| name == Value::Text(provider.name.as_bytes()))
+            }
+            _ => Ok(false),
         }
     }
 
     /// The request's own bearer token: the TH-JWT.
     pub fn bearer_token(&self, attributes: &dyn Attributes) -> Option<BearerToken> {
-        // As an attribute, because that joins repeated fields with commas: the header map would
-        // give the first alone, and hide that there are more.
-        match attributes.read(self.authorization.as_ref()?) {
+        match attributes.read(self.token.as_ref()?) {
             Attribute::Bytes(field) => BearerToken::from_authorization(&field),
             _ => None,
         }
     }
 
-    /// Looks `keys` up in the whole metadata message.
-    fn look_up(&self, keys: &[&str], attributes: &dyn Attributes) -> Result<Leaf, Malformed> {
-        let message = self.metadata.as_ref().map(|path| attributes.read(path));
-        match message {
-            Some(Attribute::Bytes(message)) => {
-                metadata::look_up(&message, &self.keys.metadata_namespace, keys)
+    /// Whether `jwt_authn` has checked a token of this request: there is a payload that names the
+    /// issuer. Nothing else in that namespace counts: `jwt_authn` leaves its failures there too.
+    pub fn is_checked(&self, attributes: &dyn Attributes) -> bool {
+        let named = match self.issuer.as_ref().map(|path| attributes.read(path)) {
+            Some(Attribute::Bytes(bytes)) => bytes,
+            _ => return false,
+        };
+        let issuer = self.settings.issuer.as_deref();
+        if issuer.is_some_and(|issuer| issuer.as_bytes() != named) {
+            return false;
+        }
+        // What equals the issuer's text is that text, unless it is as long as a number. Without an
+        // issuer, a map or a list might look like a text.
+        if issuer.is_some() && named.len() != size_of::<f64>() {
+            return true;
+        }
+        let is_text = self.in_message(attributes, |metadata| {
+            let Some(jwt_authn) = metadata::namespace(metadata, JWT_AUTHN)? else {
+                return Ok(false);
+            };
+            match jwt_authn.map(&self.settings.payload_key)? {
+                Some(payload) => Ok(payload.text(ISSUER)? == Some(&named[..])),
+                None => Ok(false),
             }
-            Some(Attribute::Absent) => Ok(Leaf::Absent),
+        });
+        is_text == Ok(true)
+    }
+
+    /// Whether anyone has said whose request it is: `jwt_authn`, or whoever left upstream tokens.
+    pub fn is_identified(&self, attributes: &dyn Attributes) -> bool {
+        self.is_checked(attributes) || self.has_tokens(attributes)
+    }
+
+    /// Whether there is an upstream token of anyone.
+    fn has_tokens(&self, attributes: &dyn Attributes) -> bool {
+        let settings = &self.settings;
+        let has_tokens = self.in_message(attributes, |metadata| {
+            let Some(identity) = metadata::namespace(metadata, &settings.metadata_namespace)?
+            else {
+                return Ok(false);
+            };
+            match identity.map(&settings.upstream_tokens_key)? {
+                Some(tokens) => {
+                    tokens.any(|token| matches!(token, Value::Text(text) if !text.is_empty()))
+                }
+                None => Ok(false),
+            }
+        });
+        has_tokens == Ok(true)
+    }
+
+    /// Looks into the whole metadata message.
+    fn in_message<T>(
+        &self,
+        attributes: &dyn Attributes,
+        look: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+    ) -> Result<T, Malformed> {
+        match self.metadata.as_ref().map(|path| attributes.read(path)) {
+            Some(Attribute::Bytes(message)) => look(&message),
+            Some(Attribute::Absent) => look(&[]),
             _ => Err(Malformed),
         }
     }
 }
 
+fn in_metadata(way: &[&str]) -> Option<AttributePath> {
+    let segments = [&["metadata", "filter_metadata"], way].concat();
+    AttributePath::new(&segments)
+}
+
 fn token(bytes: Vec<u8>) -> UpstreamToken {
-    if bytes.is_empty() {
-        return UpstreamToken::Missing;
-    }
     match BearerToken::new(bytes) {
         Some(token) => UpstreamToken::Token(token),
         None => UpstreamToken::Malformed,

@@ -3,7 +3,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use prost::Message;
 use prost_types::value::Kind;
-use prost_types::{ListValue, Struct, Value};
+use prost_types::{ListValue, Struct};
 use std::collections::{BTreeMap, HashMap};
 
 /// Attributes in a table, by their path with dots.
@@ -35,15 +35,17 @@ struct Metadata {
     filter_metadata: BTreeMap<String, Struct>,
 }
 
+const MISSING: UpstreamToken = UpstreamToken::Missing(Missing::NotThere);
+const NO_TOKENS: UpstreamToken = UpstreamToken::Missing(Missing::NoTokensAtAll);
 const NAMESPACE: &str = "envoy.filters.http.ext_authz";
 const LEAF: &str = "metadata.filter_metadata.envoy.filters.http.ext_authz.upstream_tokens.github";
 const MARKER: &str = "metadata.filter_metadata.envoy.filters.http.ext_authz.health_check";
 
-fn value(kind: Kind) -> Value {
-    Value { kind: Some(kind) }
+fn value(kind: Kind) -> prost_types::Value {
+    prost_types::Value { kind: Some(kind) }
 }
 
-fn map(fields: impl IntoIterator<Item = (&'static str, Value)>) -> Struct {
+fn map(fields: impl IntoIterator<Item = (&'static str, prost_types::Value)>) -> Struct {
     let fields = fields.into_iter();
     Struct {
         fields: fields.map(|(key, value)| (key.to_owned(), value)).collect(),
@@ -61,7 +63,7 @@ fn token_is(kind: Kind) -> Attribute {
 }
 
 fn identity() -> (Identity, Provider) {
-    let keys = IdentityKeys::default();
+    let keys = IdentitySettings::default();
     let provider = Provider::new(&keys, "github");
     (Identity::new(keys), provider)
 }
@@ -86,7 +88,7 @@ fn a_leaf_that_can_only_be_a_text_is_taken_and_any_other_looked_up() {
             UpstreamToken::Malformed,
         ),
         (bytes(b"\x01"), Attribute::Failed, UpstreamToken::Malformed),
-        (Attribute::Absent, Attribute::Failed, UpstreamToken::Missing),
+        (Attribute::Absent, Attribute::Failed, MISSING),
         (
             Attribute::Failed,
             text("gho_token"),
@@ -98,11 +100,7 @@ fn a_leaf_that_can_only_be_a_text_is_taken_and_any_other_looked_up() {
             token_is(Kind::NumberValue(f64::from_le_bytes(*b"ABCDEFGH"))),
             UpstreamToken::Malformed,
         ),
-        (
-            bytes(b"ABCDEFGH"),
-            Attribute::Absent,
-            UpstreamToken::Missing,
-        ),
+        (bytes(b"ABCDEFGH"), Attribute::Absent, NO_TOKENS),
         (
             bytes(b"ABCDEFGH"),
             Attribute::Failed,
@@ -113,11 +111,7 @@ fn a_leaf_that_can_only_be_a_text_is_taken_and_any_other_looked_up() {
             bytes(b"\xff\xff"),
             UpstreamToken::Unreadable,
         ),
-        (
-            Attribute::Unpackable,
-            token_is(Kind::NullValue(0)),
-            UpstreamToken::Missing,
-        ),
+        (Attribute::Unpackable, token_is(Kind::NullValue(0)), MISSING),
         (
             Attribute::Unpackable,
             token_is(Kind::StructValue(map([("x", value(Kind::NullValue(0)))]))),
@@ -137,7 +131,7 @@ fn a_leaf_that_can_only_be_a_text_is_taken_and_any_other_looked_up() {
 
 #[test]
 fn a_provider_that_envoy_would_take_for_an_index_is_looked_up() {
-    let keys = IdentityKeys::default();
+    let keys = IdentitySettings::default();
     for (name, looked_up) in [
         ("0", true),
         ("-1", true),
@@ -166,10 +160,7 @@ fn a_provider_that_envoy_would_take_for_an_index_is_looked_up() {
     )]);
     let identity = Identity::new(keys.clone());
     let provider = Provider::new(&keys, "0");
-    assert_eq!(
-        identity.upstream_token(&provider, &attributes),
-        UpstreamToken::Missing
-    );
+    assert_eq!(identity.upstream_token(&provider, &attributes), NO_TOKENS);
 }
 
 #[test]
@@ -208,6 +199,181 @@ fn a_health_check_is_boolean_true_in_both_readings() {
 }
 
 #[test]
+fn why_a_token_is_missing_is_told() {
+    let text = |text: &str| value(Kind::StringValue(text.to_owned()));
+    let fields = |fields| value(Kind::StructValue(map(fields)));
+    let list = |values| value(Kind::ListValue(ListValue { values }));
+    let yes = || value(Kind::BoolValue(true));
+    let tokens = || ("upstream_tokens", fields(vec![("other", text("t"))]));
+    for (identity_fields, expected) in [
+        (vec![tokens()], Missing::NotThere),
+        (vec![], Missing::NoTokensAtAll),
+        (vec![("upstream_tokens", text("t"))], Missing::NoTokensAtAll),
+        (
+            vec![("upstream_token", fields(vec![]))],
+            Missing::NoTokensAtAll,
+        ),
+        (
+            vec![
+                tokens(),
+                ("upstream_unavailable", fields(vec![("github", yes())])),
+            ],
+            Missing::Unavailable,
+        ),
+        (
+            vec![(
+                "upstream_unavailable",
+                list(vec![text("x"), text("github")]),
+            )],
+            Missing::Unavailable,
+        ),
+        (
+            vec![
+                tokens(),
+                (
+                    "upstream_unavailable",
+                    fields(vec![("github", text("true"))]),
+                ),
+            ],
+            Missing::NotThere,
+        ),
+        (
+            vec![
+                tokens(),
+                ("upstream_unavailable", fields(vec![("other", yes())])),
+            ],
+            Missing::NotThere,
+        ),
+        (
+            vec![
+                tokens(),
+                ("upstream_unavailable", list(vec![text("other")])),
+            ],
+            Missing::NotThere,
+        ),
+        (
+            vec![tokens(), ("upstream_unavailable", text("github"))],
+            Missing::NotThere,
+        ),
+        (
+            vec![tokens(), ("upstream_unavailable", yes())],
+            Missing::NotThere,
+        ),
+    ] {
+        let attributes = Table::of([("metadata", metadata(map(identity_fields)))]);
+        let (identity, provider) = identity();
+        let found = identity.upstream_token(&provider, &attributes);
+        assert_eq!(found, UpstreamToken::Missing(expected));
+    }
+}
+
+#[test]
+fn a_request_is_identified_by_a_checked_payload_or_by_tokens_and_by_nothing_else() {
+    const ISS: &str = "metadata.filter_metadata.envoy.filters.http.jwt_authn.th_jwt.iss";
+    let bytes = |text: &str| Attribute::Bytes(text.as_bytes().to_vec());
+    let text = |text: &str| value(Kind::StringValue(text.to_owned()));
+    let number = value(Kind::NumberValue(f64::from_le_bytes(*b"ABCDEFGH")));
+    let payload = |iss: prost_types::Value| {
+        let payload = value(Kind::StructValue(map([("iss", iss)])));
+        let namespaces = [(
+            "envoy.filters.http.jwt_authn".to_owned(),
+            map([("th_jwt", payload)]),
+        )];
+        let filter_metadata = namespaces.into();
+        Attribute::Bytes(Metadata { filter_metadata }.encode_to_vec())
+    };
+    let tokens = |token: prost_types::Value| {
+        let tokens = value(Kind::StructValue(map([("github", token)])));
+        metadata(map([("upstream_tokens", tokens)]))
+    };
+    let none = || Attribute::Absent;
+    for (issuer, iss, whole, expected, why) in [
+        (
+            Some("https://as"),
+            bytes("https://as"),
+            none(),
+            true,
+            "the issuer configured",
+        ),
+        (
+            Some("https://as"),
+            bytes("https://other"),
+            none(),
+            false,
+            "another issuer",
+        ),
+        (Some("https://as"), none(), none(), false, "no payload"),
+        (
+            None,
+            bytes("https://as"),
+            payload(text("https://as")),
+            true,
+            "any issuer",
+        ),
+        (
+            None,
+            bytes("ABCDEFGH"),
+            payload(number.clone()),
+            false,
+            "a number",
+        ),
+        (
+            Some("ABCDEFGH"),
+            bytes("ABCDEFGH"),
+            payload(number),
+            false,
+            "a number like it",
+        ),
+        (
+            Some("ABCDEFGH"),
+            bytes("ABCDEFGH"),
+            payload(text("ABCDEFGH")),
+            true,
+            "a text",
+        ),
+        (
+            None,
+            bytes("x"),
+            payload(value(Kind::StructValue(map([])))),
+            false,
+            "a map",
+        ),
+        (None, none(), payload(text("")), false, "an empty text"),
+        (None, none(), tokens(text("gho")), true, "a token"),
+        (None, none(), tokens(text("")), false, "an empty token"),
+        (
+            None,
+            none(),
+            tokens(value(Kind::NullValue(0))),
+            false,
+            "a null",
+        ),
+        (
+            None,
+            none(),
+            tokens(value(Kind::BoolValue(true))),
+            false,
+            "no text",
+        ),
+        (
+            None,
+            none(),
+            metadata(map([("health_check", value(Kind::BoolValue(true)))])),
+            false,
+            "a health check",
+        ),
+    ] {
+        let settings = IdentitySettings {
+            issuer: issuer.map(str::to_owned),
+            ..IdentitySettings::default()
+        };
+        let attributes = Table::of([(ISS, iss), ("metadata", whole)]);
+        let identity = Identity::new(settings);
+        assert_eq!(identity.is_identified(&attributes), expected, "{why}");
+    }
+}
+
+#[test]
 fn the_last_of_a_repeated_entry_counts_and_a_broken_one_elsewhere_is_no_matter() {
     let text = |text: &str| value(Kind::StringValue(text.to_owned()));
     let encoded = |token: &str| {
@@ -218,7 +384,7 @@ fn the_last_of_a_repeated_entry_counts_and_a_broken_one_elsewhere_is_no_matter()
     };
     let keys = ["upstream_tokens", "github"];
     let twice = [encoded("first"), encoded("second")].concat();
-    let found = metadata::look_up(&twice, NAMESPACE, &keys);
+    let found = look_up(&twice, NAMESPACE, &keys);
     assert_eq!(found, Ok(Leaf::Text(b"second".to_vec())));
     // A namespace whose content is no Struct at all.
     let beside = [
@@ -226,7 +392,7 @@ fn the_last_of_a_repeated_entry_counts_and_a_broken_one_elsewhere_is_no_matter()
         encoded("token"),
     ]
     .concat();
-    let found = metadata::look_up(&beside, NAMESPACE, &keys);
+    let found = look_up(&beside, NAMESPACE, &keys);
     assert_eq!(found, Ok(Leaf::Text(b"token".to_vec())));
     for broken in [
         &b"\x0a"[..],
@@ -235,12 +401,12 @@ fn the_last_of_a_repeated_entry_counts_and_a_broken_one_elsewhere_is_no_matter()
         b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
     ] {
         let broken = [&encoded("token")[..], broken].concat();
-        assert_eq!(metadata::look_up(&broken, NAMESPACE, &keys), Err(Malformed));
+        assert_eq!(look_up(&broken, NAMESPACE, &keys), Err(Malformed));
     }
 }
 
 /// Values as `ext_authz` may leave them, some levels deep.
-fn values() -> impl Strategy<Value = Value> {
+fn values() -> impl Strategy<Value = prost_types::Value> {
     let leaf = prop_oneof![
         Just(Kind::NullValue(0)),
         any::<bool>().prop_map(Kind::BoolValue),
@@ -254,6 +420,36 @@ fn values() -> impl Strategy<Value = Value> {
             btree_map("[a-c]", inner, 0..4)
                 .prop_map(|fields| value(Kind::StructValue(Struct { fields }))),
         ]
+    })
+}
+
+/// What stands at the end of a way.
+#[derive(Debug, PartialEq)]
+enum Leaf {
+    Absent,
+    Text(Vec<u8>),
+    True,
+    Other,
+}
+
+fn look_up(message: &[u8], namespace: &str, keys: &[&str]) -> Result<Leaf, Malformed> {
+    let mut map = metadata::namespace(message, namespace)?;
+    let mut found = None;
+    for key in keys {
+        found = match map {
+            Some(map) => map.get(key)?,
+            None => None,
+        };
+        map = match found {
+            Some(Value::Map(map)) => Some(map),
+            _ => None,
+        };
+    }
+    Ok(match found {
+        None => Leaf::Absent,
+        Some(Value::Text(text)) => Leaf::Text(text.to_vec()),
+        Some(Value::True) => Leaf::True,
+        Some(_) => Leaf::Other,
     })
 }
 
@@ -290,7 +486,7 @@ proptest! {
             None => Leaf::Absent,
         };
         let message = Metadata { filter_metadata }.encode_to_vec();
-        prop_assert_eq!(metadata::look_up(&message, &namespace, &keys), Ok(expected));
+        prop_assert_eq!(look_up(&message, &namespace, &keys), Ok(expected));
     }
 
     #[test]
@@ -299,7 +495,7 @@ proptest! {
         keys in vec("[a-c]{0,2}", 0..4),
     ) {
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let _ = metadata::look_up(&bytes, "x", &keys);
+        let _ = look_up(&bytes, "x", &keys);
     }
 
     /// Bytes that are almost right get further in.
@@ -315,8 +511,8 @@ proptest! {
         let place = place.index(message.len());
         message[place] = byte;
         for keys in [&["a"][..], &["a", "b"], &["b", "a", "c"]] {
-            let _ = metadata::look_up(&message, "x", keys);
-            let _ = metadata::look_up(&message[..cut.index(message.len())], "x", keys);
+            let _ = look_up(&message, "x", keys);
+            let _ = look_up(&message[..cut.index(message.len())], "x", keys);
         }
     }
 }

@@ -1,12 +1,12 @@
 //! `header_injection`: a static header, such as an API key.
 
-use super::{Strategy, StrategyType};
+use super::StrategyType;
 use crate::config::draft::Draft;
 use crate::config::format::{HeaderName, HeaderValue, VariableName};
 use crate::config::path::Place;
 use crate::config::problem::{Reported, Wrong};
 use crate::config::shape::{Nested, Object, Optional, Required, Section};
-use crate::decision::{Credential, Decision, Request};
+use crate::decision::{Credential, Decision, Request, Strategy};
 use crate::observe::counters::Outcome;
 use crate::secret::Secret;
 
@@ -20,9 +20,16 @@ pub struct HeaderInjection {
 }
 
 impl Strategy for HeaderInjection {
-    fn decide<'a>(&'a self, _request: &Request<'_>) -> Decision<'a> {
+    fn decide<'a>(&'a self, request: &Request<'_>) -> Decision<'a> {
+        if let Err(refusal) = request.require_identity() {
+            return Decision::Refuse(refusal);
+        }
         let credential = Credential::Header(&self.header, &self.value);
         Decision::Forward(credential, Outcome::HeaderInjected)
+    }
+
+    fn header(&self) -> Option<&str> {
+        Some(&self.header)
     }
 }
 

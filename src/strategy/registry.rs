@@ -1,10 +1,11 @@
 //! The list of strategies, and what the configuration needs to know of each.
 
-use super::{Strategy, header_injection, token_exchange, unauthenticated, upstream_inject};
+use super::{header_injection, token_exchange, unauthenticated, upstream_inject};
 use crate::config::draft::Draft;
 use crate::config::path::Place;
 use crate::config::problem::Reported;
 use crate::config::shape::{Nested, Optional, Section};
+use crate::decision::Strategy;
 
 /// Every strategy that a configuration can choose.
 pub(crate) static REGISTRY: &[StrategyType] = &[

@@ -1,6 +1,6 @@
 //! `token_exchange`: the subject token is exchanged at the backend's STS (RFC 8693).
 
-use super::{Strategy, StrategyType};
+use super::StrategyType;
 use crate::config::draft::Draft;
 use crate::config::format::{
     AbsoluteUri, Boolean, Choice, DurationIn, Endpoint, HeaderName, ListOf, MetadataKeyOrNone,
@@ -9,11 +9,10 @@ use crate::config::format::{
 use crate::config::path::Place;
 use crate::config::problem::{Reported, Rule, Wrong, quoted};
 use crate::config::shape::{Nested, Object, Optional, Required, Section};
-use crate::decision::{Decision, Request};
+use crate::decision::{Decision, Request, Strategy};
+use crate::exchange::ExchangeId;
 use crate::exchange::{ClientAuth, Exchange};
 use crate::identity::Provider;
-use crate::plan::ExchangeId;
-use crate::refusal::Refusal;
 use std::time::Duration;
 
 /// `tokenExchange`.
@@ -39,7 +38,7 @@ pub enum Subject {
 impl Strategy for TokenExchange {
     fn decide<'a>(&'a self, request: &Request<'_>) -> Decision<'a> {
         let subject = match &self.subject {
-            Subject::Identity => request.bearer_token().ok_or(Refusal::SubjectTokenMissing),
+            Subject::Identity => request.identity_token(),
             Subject::Provider(provider) => request.upstream_token(provider),
         };
         match subject {
@@ -50,6 +49,10 @@ impl Strategy for TokenExchange {
             },
             Err(refusal) => Decision::Refuse(refusal),
         }
+    }
+
+    fn header(&self) -> Option<&str> {
+        Some(&self.header)
     }
 
     fn provider(&self) -> Option<&str> {

@@ -1,7 +1,7 @@
 //! `unauthenticated`: an open backend gets no credential.
 
-use super::{Strategy, StrategyType};
-use crate::decision::{Credential, Decision, Request};
+use super::StrategyType;
+use crate::decision::{Credential, Decision, Request, Strategy};
 use crate::observe::counters::Outcome;
 
 /// Has no settings.
@@ -11,6 +11,10 @@ pub struct Unauthenticated;
 impl Strategy for Unauthenticated {
     fn decide<'a>(&'a self, _request: &Request<'_>) -> Decision<'a> {
         Decision::Forward(Credential::None, Outcome::Unauthenticated)
+    }
+
+    fn header(&self) -> Option<&str> {
+        None
     }
 }
 

@@ -1,12 +1,12 @@
 //! `upstream_inject`: the named provider's upstream token becomes the bearer token.
 
-use super::{Strategy, StrategyType};
+use super::StrategyType;
 use crate::config::draft::Draft;
 use crate::config::format::MetadataKey;
 use crate::config::path::Place;
 use crate::config::problem::{Reported, Rule, quoted};
 use crate::config::shape::{Nested, Object, Optional, Required, Section};
-use crate::decision::{Credential, Decision, Request};
+use crate::decision::{Credential, Decision, Request, Strategy};
 use crate::identity::Provider;
 use crate::observe::counters::Outcome;
 
@@ -23,6 +23,10 @@ impl Strategy for UpstreamInject {
             Ok(token) => Decision::Forward(Credential::Bearer(token), Outcome::Injected),
             Err(refusal) => Decision::Refuse(refusal),
         }
+    }
+
+    fn header(&self) -> Option<&str> {
+        Some("authorization")
     }
 
     fn provider(&self) -> Option<&str> {

@@ -24,6 +24,9 @@ const NOT_TO_BE_SET: [&str; 11] = [
     "upgrade",
 ];
 
+/// Three hyphens are 27 spellings.
+const MOST_HYPHENS: usize = 3;
+
 impl TextFormat for HeaderName {
     type Value<'n> = String;
     const ALLOWED: &'static str = "the name of an HTTP header";
@@ -42,6 +45,12 @@ impl TextFormat for HeaderName {
         if NOT_TO_BE_SET.contains(&name.as_str()) {
             return Err(Wrong::new(format!(
                 "must not be {name}: hop-by-hop headers, host and content-length cannot be set"
+            )));
+        }
+        if name.matches('-').count() > MOST_HYPHENS {
+            return Err(Wrong::new(format!(
+                "must not have more than {MOST_HYPHENS} hyphens: a server may take each for _ or ., \
+                 and every such spelling that a client sends is removed"
             )));
         }
         Ok(name)
@@ -105,6 +114,8 @@ mod tests {
             ("Authorization", Some("authorization")),
             ("!#$%&'*+-.^_`|~09azAZ", Some("!#$%&'*+-.^_`|~09azaz")),
             ("Cookie", Some("cookie")),
+            ("x-a-b-c", Some("x-a-b-c")),
+            ("x-a-b-c-d", None),
             ("", None),
             (":authority", None),
             (":", None),

@@ -1,18 +1,22 @@
 //! What a single value of the configuration may look like, and what it becomes.
 
+mod bytes;
 mod duration;
 mod header;
 mod oauth;
 mod uri;
 
+pub use bytes::Bytes;
 pub use duration::DurationIn;
 pub use header::{ChallengeText, HeaderName, HeaderValue};
 pub use oauth::{RequestedTokenType, ScopeToken, Scopes, TokenType};
-pub use uri::{AbsoluteUri, Endpoint, HttpUrl, TokenUrl};
+pub use uri::{AbsoluteUri, Endpoint, HttpUrl, HttpsUrl, TokenUrl};
 
 use super::path::Place;
 use super::problem::{Problems, Rule, Wrong, quoted};
 use super::tree::Node;
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
 use std::borrow::Cow;
 
 /// What a value may look like, and what it becomes.
@@ -328,6 +332,64 @@ impl<F: Format> Format for ListOf<F> {
             "type": "array",
             "items": self.item.json_schema(),
             "minItems": u8::from(self.not_empty.is_some()),
+        })
+    }
+}
+
+/// A map from names that are the operator's to values of one format.
+#[derive(Debug)]
+pub struct MapOf<F> {
+    /// What each value is.
+    pub item: F,
+    /// What a key names.
+    pub what: &'static str,
+}
+
+impl<F: Format> Format for MapOf<F> {
+    type Value<'n> = Vec<(&'n str, F::Value<'n>)>;
+
+    fn allowed(&self) -> Cow<'static, str> {
+        "a map".into()
+    }
+
+    fn read<'n>(&self, node: &'n Node) -> Result<Self::Value<'n>, Wrong> {
+        let Node::Map(entries) = node else {
+            return Err(wrong_kind(&self.allowed(), node));
+        };
+        entries
+            .iter()
+            .filter(|(_, node)| *node != Node::Null)
+            .map(|(name, node)| Ok((name.as_str(), self.item.read(node)?)))
+            .collect()
+    }
+
+    fn check(&self, node: &Node, place: &Place<'_>, problems: &mut Problems) {
+        let Node::Map(entries) = node else {
+            problems.report(place, wrong_kind(&self.allowed(), node));
+            return;
+        };
+        let mut names: HashSet<&str, FixedState> = HashSet::default();
+        for (name, node) in entries {
+            let place = place.key(name);
+            if name.is_empty() {
+                let text = format!("a {}'s name must not be empty", self.what);
+                problems.report(&place, Wrong::new(text));
+            }
+            if !names.insert(name) {
+                problems.report(&place, Wrong::new("given twice"));
+            }
+            if *node != Node::Null {
+                self.item.check(node, &place, problems);
+            }
+        }
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn json_schema(&self) -> serde_json::Value {
+        serde_json::json!({
+            "type": "object",
+            "propertyNames": {"minLength": 1},
+            "additionalProperties": super::json_schema::or_null(self.item.json_schema()),
         })
     }
 }

@@ -65,6 +65,23 @@ impl TextFormat for HttpUrl {
     }
 }
 
+/// An absolute `https` URL.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpsUrl;
+
+impl TextFormat for HttpsUrl {
+    type Value<'n> = &'n str;
+    const ALLOWED: &'static str = "an absolute https URL";
+    const PATTERN: &'static str = "^[Hh][Tt][Tt][Pp][Ss]://[A-Za-z0-9._~:\\[\\]-]+([/?][^#]*)?$";
+
+    fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
+        match endpoint(text)?.secure {
+            true => Ok(text),
+            false => Err(must_be(self)),
+        }
+    }
+}
+
 /// Takes a URL apart. What is wrong is said without quoting the URL: it may hold a password.
 fn endpoint(text: &str) -> Result<Endpoint, Wrong> {
     let wrong = |text: &str| Err(Wrong::new(text));

@@ -1,10 +1,12 @@
 //! Valid configurations, and the plan that follows.
 
 use super::{lines, outcome};
-use crate::challenge::Challenge;
+use crate::backend::BackendFrom;
+use crate::challenge::{Challenge, FromBackends};
+use crate::exchange::CachePolicy;
 use crate::exchange::{ClientAuth, Exchange};
-use crate::identity::IdentityKeys;
-use crate::plan::{BackendFrom, CachePolicy, Plan};
+use crate::identity::{IdentitySettings, TokenFrom};
+use crate::plan::Plan;
 use crate::secret::Secret;
 use std::time::Duration;
 
@@ -44,10 +46,15 @@ fn the_rfcs_example_is_a_plan_without_warnings() {
     let plan = outcome.plan.unwrap();
     assert_eq!(plan.backends.len(), 4);
     assert!(plan.default.is_none());
+    assert!(plan.identity.required, "there is an auth server");
+    assert_eq!(
+        plan.identity.issuer.as_deref(),
+        Some("https://vmcp.example.com")
+    );
     assert_eq!(plan.exchanges.len(), 1);
     assert_eq!(plan.backend_from, BackendFrom::ClusterName);
     assert_eq!(plan.token_cache, CachePolicy::default());
-    assert_eq!(plan.challenge, Challenge::default());
+    assert_eq!(plan.challenge.default, Challenge::default());
     let exchange = &plan.exchanges[0];
     assert_eq!(exchange.cluster, "corp-sts.example.com");
     assert_eq!(exchange.timeout, Duration::from_secs(5));
@@ -87,9 +94,9 @@ fn what_is_absent_has_the_documented_default() {
         }
     );
     let plan = planned(r#"{"outgoingAuth":{"default":{"type":"unauthenticated"}}}"#);
-    assert_eq!(plan.identity, IdentityKeys::default());
+    assert_eq!(plan.identity, IdentitySettings::default());
     assert_eq!(plan.token_cache, CachePolicy::default());
-    assert_eq!(plan.challenge, Challenge::default());
+    assert_eq!(plan.challenge.default, Challenge::default());
     assert_eq!(plan.backend_from, BackendFrom::ClusterName);
     assert!(plan.default.is_some());
 }
@@ -160,31 +167,55 @@ fn every_setting_around_the_strategies_takes_effect() {
     let plan = planned(
         r#"{"outgoingAuth":{"default":{"type":"unauthenticated"}},
             "backendFrom":"route_metadata",
-            "identity":{"metadataNamespace":"ns","upstreamTokensKey":"tokens","healthCheckKey":"hc"},
-            "challenge":{"realm":"mcp","resourceMetadata":"https://mcp/rm","scope":"a b"},
-            "tokenCache":{"maxEntries":7,"maxTtl":"2h","expirySkew":0,"refreshAhead":false,"negativeTtl":"250ms"}}"#,
+            "identity":{"metadataNamespace":"ns","upstreamTokensKey":"tokens","healthCheckKey":"hc",
+                "upstreamUnavailableKey":"down","payloadKey":"payload","required":true,"tokenFrom":"filter_state"},
+            "challenge":{"realm":"mcp","resourceMetadata":"https://mcp/rm","scope":"a b",
+                "authorizationUri":"https://login/a","fromBackends":"keep",
+                "backends":{"one":{"resourceMetadata":"https://mcp/rm/one","scope":"c"},"two":null,"three":{}}},
+            "tokenCache":{"maxEntries":7,"maxBytes":"2KiB","maxTtl":"2h","expirySkew":0,"refreshAhead":false,"negativeTtl":"250ms"}}"#,
     );
     assert_eq!(plan.backend_from, BackendFrom::RouteMetadata);
     assert_eq!(
         plan.identity,
-        IdentityKeys {
+        IdentitySettings {
             metadata_namespace: "ns".to_owned(),
             upstream_tokens_key: "tokens".to_owned(),
+            upstream_unavailable_key: "down".to_owned(),
             health_check_key: "hc".to_owned(),
+            payload_key: "payload".to_owned(),
+            issuer: None,
+            required: true,
+            token_from: TokenFrom::FilterState,
         }
     );
-    assert_eq!(
-        plan.challenge,
-        Challenge {
-            realm: Some("mcp".to_owned()),
-            resource_metadata: Some("https://mcp/rm".to_owned()),
-            scope: Some("a b".to_owned()),
-        }
-    );
+    let usual = Challenge {
+        realm: Some("mcp".to_owned()),
+        resource_metadata: Some("https://mcp/rm".to_owned()),
+        scope: Some("a b".to_owned()),
+        authorization_uri: Some("https://login/a".to_owned()),
+    };
+    let challenges = plan.challenge;
+    assert_eq!(challenges.from_backends, FromBackends::Keep);
+    for (backend, expected) in [
+        (
+            "one",
+            Challenge {
+                resource_metadata: Some("https://mcp/rm/one".to_owned()),
+                scope: Some("c".to_owned()),
+                ..usual.clone()
+            },
+        ),
+        ("two", usual.clone()),
+        ("three", usual.clone()),
+        ("another", usual),
+    ] {
+        assert_eq!(*challenges.of(backend), expected, "{backend}");
+    }
     assert_eq!(
         plan.token_cache,
         CachePolicy {
             max_entries: 7,
+            max_bytes: 2048,
             max_ttl: Duration::from_secs(7200),
             expiry_skew: Duration::ZERO,
             refresh_ahead: false,

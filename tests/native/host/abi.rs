@@ -6,6 +6,7 @@ use super::state::{Call, Host, Level, LocalReply, Sent, host, status};
 use std::ffi::c_void;
 
 const MAP_REQUEST: u32 = 0;
+const MAP_RESPONSE: u32 = 2;
 const MAP_CALL_RESPONSE: u32 = 6;
 const BUFFER_CALL_RESPONSE_BODY: u32 = 4;
 const BUFFER_PLUGIN_CONFIGURATION: u32 = 7;
@@ -82,6 +83,20 @@ extern "C" fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32 {
     }))
 }
 
+/// WASI's; clock 1 is the monotonic one.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn clock_time_get(clock: u32, _precision: u64, time: *mut u64) -> u32 {
+    answer(host(|host| {
+        host.enter("clock_time_get", "")?;
+        if clock != 1 {
+            host.violation("another clock than the monotonic one");
+        }
+        unsafe { *time = host.steady };
+        Ok(())
+    }))
+}
+
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn proxy_set_tick_period_milliseconds(period: u32) -> u32 {
@@ -107,6 +122,12 @@ extern "C" fn proxy_get_property(
     let path = unsafe { text(path, path_size) };
     let read = host(|host| {
         host.enter("get_property", &path.replace('\0', "."))?;
+        match &*path {
+            "listener_metadata" if host.downstream => return Ok(Vec::new()),
+            "listener_metadata" => return Err(status::SERIALIZATION_FAILURE),
+            "plugin_root_id" => return Ok(b"upstream_inject".to_vec()),
+            _ => {}
+        }
         let stream = host.stream().ok_or(status::NOT_FOUND)?;
         properties::read(stream, &path)
     });
@@ -144,6 +165,7 @@ extern "C" fn proxy_get_header_map_value(
         host.enter("get_header", &name)?;
         let fields = match map {
             MAP_REQUEST => request(host)?,
+            MAP_RESPONSE => response(host)?,
             MAP_CALL_RESPONSE => &mut host.answer.as_mut().ok_or(status::BAD_ARGUMENT)?.headers,
             _ => return Err(status::BAD_ARGUMENT),
         };
@@ -164,6 +186,23 @@ fn request(host: &mut Host) -> Result<&mut super::state::Fields, u32> {
     }
 }
 
+/// The response's header fields, while the filter is told of them.
+fn response(host: &mut Host) -> Result<&mut super::state::Fields, u32> {
+    let stream = host.stream().ok_or(status::BAD_ARGUMENT)?;
+    stream.response.as_mut().ok_or(status::BAD_ARGUMENT)
+}
+
+fn to_change(host: &mut Host, map: u32) -> Result<&mut super::state::Fields, u32> {
+    match map {
+        MAP_REQUEST => request(host),
+        MAP_RESPONSE => response(host),
+        _ => {
+            host.violation("changed other header fields than a request's or a response's");
+            Err(status::BAD_ARGUMENT)
+        }
+    }
+}
+
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn proxy_replace_header_map_value(
@@ -177,11 +216,7 @@ extern "C" fn proxy_replace_header_map_value(
     let value = unsafe { bytes(value, value_size) }.to_vec();
     answer(host(|host| {
         host.enter("replace_header", &name)?;
-        if map != MAP_REQUEST {
-            host.violation("changed other header fields than a request's");
-            return Err(status::BAD_ARGUMENT);
-        }
-        let fields = request(host)?;
+        let fields = to_change(host, map)?;
         fields.retain(|(field, _)| *field != name);
         fields.push((name, value));
         Ok(())
@@ -194,11 +229,7 @@ extern "C" fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size
     let name = lower(&unsafe { text(name, name_size) });
     answer(host(|host| {
         host.enter("remove_header", &name)?;
-        if map != MAP_REQUEST {
-            host.violation("changed other header fields than a request's");
-            return Err(status::BAD_ARGUMENT);
-        }
-        request(host)?.retain(|(field, _)| *field != name);
+        to_change(host, map)?.retain(|(field, _)| *field != name);
         Ok(())
     }))
 }

@@ -40,6 +40,11 @@ pub mod call {
         black_box(callback)(context, fields, end)
     }
 
+    pub fn on_response_headers(context: u32, fields: u32, end: u32) -> u32 {
+        let callback = filter::upstream_inject_on_response_headers as extern "C" fn(_, _, _) -> _;
+        black_box(callback)(context, fields, end)
+    }
+
     pub fn on_http_call_response(root: u32, call: u32, fields: u32, body_size: usize) {
         let callback = filter::upstream_inject_on_http_call_response;
         black_box(callback as extern "C" fn(_, _, _, _, u32))(root, call, fields, body_size, 0);
@@ -90,6 +95,7 @@ impl Envoy {
         filter::_initialize();
         host(|host| {
             host.now = START;
+            host.steady = 1;
             host.log_level = level as u32;
         });
         Self(())
@@ -114,7 +120,21 @@ impl Envoy {
 
     /// Time passes.
     pub fn advance(&self, duration: Duration) {
+        host(|host| {
+            let nanos = u64::try_from(duration.as_nanos()).unwrap();
+            host.now += nanos;
+            host.steady += nanos;
+        });
+    }
+
+    /// The clock on the wall is set forward.
+    pub fn set_forward(&self, duration: Duration) {
         host(|host| host.now += u64::try_from(duration.as_nanos()).unwrap());
+    }
+
+    /// Plugins stand in the connection manager's chain from now on.
+    pub fn downstream(&self) {
+        host(|host| host.downstream = true);
     }
 
     /// The clock is set back.
@@ -294,15 +314,19 @@ impl Plugin {
     /// A stream begins, and its header fields are not there yet.
     pub fn arrive(self, request: &Request) -> Stream {
         let context = new_context();
-        let stream = state::Stream {
+        let mut stream = state::Stream {
             root: self.root,
             request: request.fields.clone(),
             went_on: false,
             paused: false,
             reply: None,
+            response: None,
             attributes: request.attributes.clone(),
-            filter_state: BTreeMap::new(),
+            filter_state: request.filter_state.clone(),
         };
+        if stream.attributes.began == 0 {
+            stream.attributes.began = context.into();
+        }
         host(|host| host.streams.insert(context, stream));
         enter(context, || call::on_context_create(context, self.root));
         Stream { context }

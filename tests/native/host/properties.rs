@@ -15,6 +15,8 @@ pub struct Attributes {
     /// `filter_metadata` of the stream: namespace, key, value.
     pub metadata: Value,
     pub response_code: Option<i64>,
+    /// Which of the client's requests the stream is an attempt of: when it began.
+    pub began: u64,
     pub response_details: Option<String>,
     /// Attributes that the host fails to read: their first two segments, joined by dots.
     pub failing: Vec<String>,
@@ -35,12 +37,19 @@ pub fn read(stream: &Stream, path: &str) -> Result<Vec<u8>, u32> {
     match &path[..] {
         ["xds", "cluster_name"] => text(&attributes.cluster_name),
         ["xds", "route_name"] => text(&attributes.route_name),
+        ["xds", "route_metadata"] => Ok(metadata::encode(&attributes.route_metadata)),
         ["xds", "route_metadata", "filter_metadata", way @ ..] => {
             walk(&attributes.route_metadata, way)
         }
         ["metadata"] => Ok(metadata::encode(&attributes.metadata)),
         ["metadata", "filter_metadata", way @ ..] => walk(&attributes.metadata, way),
         ["request", "headers", name] => joined(stream, name),
+        ["request", "time"] => Ok(attributes.began.to_le_bytes().to_vec()),
+        ["connection", "id"] => Ok(7u64.to_le_bytes().to_vec()),
+        ["filter_state", name] => match stream.filter_state.get(*name) {
+            Some(value) => Ok(value.clone()),
+            None => Err(status::NOT_FOUND),
+        },
         ["response", "code"] => match attributes.response_code {
             Some(code) => Ok(code.to_le_bytes().to_vec()),
             None => Err(status::NOT_FOUND),

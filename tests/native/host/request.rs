@@ -5,12 +5,14 @@ use super::drive::{call, enter};
 use super::properties::Attributes;
 use super::state::{Answer, Call, Fields, host};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// A request as it reaches the filter.
 #[derive(Clone, Default)]
 pub struct Request {
     pub fields: Fields,
     pub attributes: Attributes,
+    pub filter_state: BTreeMap<String, Vec<u8>>,
 }
 
 impl Request {
@@ -33,9 +35,33 @@ impl Request {
         self
     }
 
-    /// With the TH-JWT.
+    /// With the TH-JWT in its header.
     pub fn authenticated(self) -> Self {
         self.field("authorization", format!("Bearer {TH_JWT}"))
+    }
+
+    /// With the TH-JWT in the filter state, where the door has put it.
+    pub fn through_the_door(self) -> Self {
+        self.kept(&format!("Bearer {TH_JWT}"))
+    }
+
+    /// With this in the filter state, in the TH-JWT's place.
+    pub fn kept(mut self, value: &str) -> Self {
+        let object = "upstream_inject.identity_token".to_owned();
+        self.filter_state.insert(object, value.into());
+        self
+    }
+
+    /// With a payload that `jwt_authn` has checked.
+    pub fn checked(mut self, payload: &Value) -> Self {
+        self.attributes.metadata["envoy.filters.http.jwt_authn"]["th_jwt"] = payload.clone();
+        self
+    }
+
+    /// Another attempt of the request that began at that moment.
+    pub fn attempt_of(mut self, began: u64) -> Self {
+        self.attributes.began = began;
+        self
     }
 
     /// With these upstream tokens in the metadata.
@@ -49,7 +75,9 @@ impl Request {
     }
 
     pub fn metadata(mut self, metadata: Value) -> Self {
-        self.attributes.metadata = metadata;
+        for (namespace, fields) in metadata.as_object().into_iter().flatten() {
+            self.attributes.metadata[namespace] = fields.clone();
+        }
         self
     }
 }

@@ -46,6 +46,8 @@ pub struct Stream {
     pub went_on: bool,
     pub paused: bool,
     pub reply: Option<LocalReply>,
+    /// The response's header fields, which the filter may change while it is told of them.
+    pub response: Option<Fields>,
     /// `xds`, `metadata`, `response`: what is read as an attribute.
     pub attributes: super::properties::Attributes,
     pub filter_state: BTreeMap<String, Vec<u8>>,
@@ -99,6 +101,10 @@ pub struct Metric {
 pub struct Host {
     /// Nanoseconds since the epoch.
     pub now: u64,
+    /// Nanoseconds on the clock that only goes forward.
+    pub steady: u64,
+    /// Whether plugins stand in the connection manager's chain, and not upstream.
+    pub downstream: bool,
     pub log_level: u32,
     pub log: Vec<(Level, String)>,
     pub roots: BTreeSet<u32>,

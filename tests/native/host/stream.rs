@@ -118,12 +118,39 @@ impl Stream {
         })
     }
 
-    /// The stream ends, answered with `code` and Envoy's `details`.
-    pub fn end_with(self, code: i64, details: &str) {
+    /// A response with these header fields besides `:status`; what of it reaches the client.
+    pub fn respond(
+        self,
+        code: u16,
+        details: &str,
+        fields: &[(&str, &str)],
+    ) -> BTreeMap<String, String> {
+        let status = (":status".to_owned(), code.to_string().into_bytes());
+        let fields = fields
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
+        let response: Vec<_> = std::iter::once(status).chain(fields).collect();
+        let count = u32::try_from(response.len()).unwrap();
         self.with(|stream| {
-            stream.attributes.response_code = Some(code);
+            stream.attributes.response_code = Some(code.into());
             stream.attributes.response_details = Some(details.to_owned());
+            stream.response = Some(response);
         });
+        let action = enter(self.context, || {
+            call::on_response_headers(self.context, count, 0)
+        });
+        assert_eq!(action, CONTINUE, "responses are never held back");
+        let response = self.with(|stream| stream.response.take().unwrap());
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        response
+            .into_iter()
+            .map(|(name, value)| (name, text(value)))
+            .collect()
+    }
+
+    /// The stream ends, answered with `code` and Envoy's `details`.
+    pub fn end_with(self, code: u16, details: &str) {
+        self.respond(code, details, &[]);
         self.end();
     }
 

@@ -56,13 +56,13 @@ fn root() -> Vec<Case> {
         invalid(
             document(r#""backendFrom":"header""#),
             &[
-                r#"backendFrom: must be one of cluster_name, route_name, route_metadata, not "header""#,
+                r#"backendFrom: must be one of cluster_name, route_name, route_metadata, gateway_route, not "header""#,
             ],
         ),
         invalid(
             document(r#""backendFrom":1,"identity":[],"challenge":"x","tokenCache":true"#),
             &[
-                "backendFrom: must be one of cluster_name, route_name, route_metadata, not a number",
+                "backendFrom: must be one of cluster_name, route_name, route_metadata, gateway_route, not a number",
                 "challenge: must be a map, not a string",
                 "identity: must be a map, not a list",
                 "tokenCache: must be a map, not a boolean",
@@ -161,7 +161,7 @@ fn identity_and_challenge() -> Vec<Case> {
                 r#""challenge":{"realm":"a\nb","scope":"","resourceMetadata":"ftp://x/","error":"x"}"#,
             ),
             &[
-                "challenge.error: unknown key (allowed here: realm, resourceMetadata, scope)",
+                "challenge.error: unknown key (allowed here: realm, resourceMetadata, scope, authorizationUri, fromBackends, backends)",
                 r#"challenge.realm: must be a string of visible ASCII, spaces and tabs without " and \, not empty"#,
                 "challenge.resourceMetadata: must be an http or https URL",
                 r#"challenge.scope: must be scopes with one space between them: visible ASCII without " and \ (RFC 6749 section 3.3)"#,
