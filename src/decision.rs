@@ -65,37 +65,20 @@ impl Credential<'_> {
     }
 }
 
-/// Where the filter stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Placement {
-    /// In the connection manager's chain: it sees the request as the client sent it, and the route
-    /// that was evaluated last, which need not be the one that the request takes.
-    Downstream,
-    /// In the router or in a cluster: it runs for each attempt, on a request that may carry what an
-    /// earlier attempt has set, and the cluster is fixed.
-    Upstream,
-}
-
 /// What a strategy may ask of a request. Neither its headers nor its path are among it: nothing
 /// that a client sends can choose a provider.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     identity: &'a Identity,
     attributes: &'a dyn Attributes,
-    placement: Placement,
 }
 
 impl<'a> Request<'a> {
     /// The request whose attributes are read from `attributes`.
-    pub fn new(
-        identity: &'a Identity,
-        attributes: &'a dyn Attributes,
-        placement: Placement,
-    ) -> Self {
+    pub fn new(identity: &'a Identity, attributes: &'a dyn Attributes) -> Self {
         Self {
             identity,
             attributes,
-            placement,
         }
     }
 
@@ -121,7 +104,7 @@ impl<'a> Request<'a> {
     /// `authorization`, nothing there is taken for the TH-JWT.
     pub fn identity_token(&self) -> Result<BearerToken, Refusal> {
         let from = self.identity.settings().token_from;
-        if from == TokenFrom::Authorization && self.placement == Placement::Upstream {
+        if from == TokenFrom::Authorization && self.identity.is_upstream(self.attributes) {
             return Err(Refusal::IdentityInHeader);
         }
         self.identity

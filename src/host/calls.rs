@@ -47,7 +47,7 @@ impl Plugin {
         let context = stream.context();
         let waiter = || Waiter {
             context,
-            request: self.turns.request_of(stream, self.placement),
+            request: self.turns.request_of(stream),
             backend: Rc::clone(backend),
             header: header.to_owned(),
             has_more,

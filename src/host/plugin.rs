@@ -10,7 +10,7 @@ use super::turns::Turns;
 use crate::attributes::{Attribute, AttributePath, Attributes};
 use crate::backend::{Backend, Backends, Destination};
 use crate::challenge::{BearerError, Challenges, FromBackends};
-use crate::decision::{Credential, Decision, Placement, Request};
+use crate::decision::{Credential, Decision, Request};
 use crate::exchange::engine::Engine;
 use crate::identity::Identity;
 use crate::observe::counters::{Counter, Counters, Outcome, stat_name};
@@ -36,8 +36,9 @@ pub struct Plugin {
     pub(super) limiter: RefCell<Limiter>,
     pub(super) turns: Turns,
     pub(super) headers: CredentialHeaders,
-    pub(super) placement: Placement,
     identity: Identity,
+    /// Whether the filter stands upstream; known from the first request on.
+    upstream: Cell<Option<bool>>,
     counters: RefCell<Counters>,
     /// How many tokens the gauge knows of.
     reported: Cell<i64>,
@@ -56,13 +57,13 @@ impl Plugin {
                 _ => Vec::new(),
             },
             headers: CredentialHeaders::new(strategies.filter_map(|strategy| strategy.header())),
-            placement: placement(),
             backends: Backends::new(plan.backend_from, plan.backends, plan.default),
             challenges: plan.challenge,
             engine: RefCell::new(Engine::new(plan.exchanges, plan.token_cache, seed)),
             limiter: RefCell::default(),
             turns: Turns::default(),
             identity: Identity::new(plan.identity),
+            upstream: Cell::new(None),
             counters: RefCell::default(),
             reported: Cell::new(0),
             response_details: AttributePath::new(&["response", "code_details"]),
@@ -73,7 +74,7 @@ impl Plugin {
     pub fn request(&self, stream: &OnStream<'_>, has_more: bool) -> bool {
         let cluster = self.backends.cluster(stream);
         let destination = self.backends.destination(&cluster, stream);
-        if self.placement == Placement::Downstream {
+        if !self.is_upstream(stream) {
             let chosen_for = match cluster {
                 Attribute::Bytes(cluster) => cluster,
                 _ => Vec::new(),
@@ -87,7 +88,7 @@ impl Plugin {
             // If even that fails, the request waits for Envoy's own timeout.
             Destination::Envoy => return self.headers.clear(stream),
         };
-        let request = Request::new(&self.identity, stream, self.placement);
+        let request = Request::new(&self.identity, stream);
         match backend.decide(&request) {
             Decision::Forward(credential, outcome) => {
                 self.forward(stream, &backend, credential, outcome, has_more)
@@ -161,9 +162,19 @@ impl Plugin {
     /// Whether a backend gave the response. Upstream nobody else can have, but the filter itself;
     /// downstream Envoy says so.
     fn is_the_backends(&self, stream: &OnStream<'_>) -> bool {
-        self.placement == Placement::Upstream
+        self.is_upstream(stream)
             || self.response_details.as_ref().map(|path| stream.read(path))
                 == Some(Attribute::Bytes(b"via_upstream".to_vec()))
+    }
+
+    /// Whether the filter stands upstream, where the route cannot change any more.
+    fn is_upstream(&self, stream: &OnStream<'_>) -> bool {
+        if let Some(upstream) = self.upstream.get() {
+            return upstream;
+        }
+        let upstream = self.identity.is_upstream(stream);
+        self.upstream.set(Some(upstream));
+        upstream
     }
 
     /// The token that the request went on with, if it was an exchanged one, is not used again: an
@@ -249,16 +260,6 @@ impl Plugin {
             Some(backend) => stat_name(&backend.name),
             None => stat_name(""),
         }
-    }
-}
-
-/// Where this plugin stands. In the connection manager's chain a plugin has its listener's metadata,
-/// if empty; upstream there is no listener, which reads as a `null`. Where the host does not say, the
-/// placement is taken that trusts the request less.
-fn placement() -> Placement {
-    match read_of_plugin("listener_metadata") {
-        Attribute::Bytes(_) | Attribute::Absent => Placement::Downstream,
-        Attribute::Unpackable | Attribute::Failed => Placement::Upstream,
     }
 }
 

@@ -15,7 +15,6 @@ use super::calls::Waiter;
 use super::effective::{OnPlugin, OnStream};
 use super::plugin::Plugin;
 use crate::attributes::{Attribute, AttributePath, Attributes};
-use crate::decision::Placement;
 use crate::exchange::ExchangeId;
 use crate::exchange::results::{Failed, Obtained};
 use log::debug;
@@ -50,19 +49,10 @@ pub(super) struct Turn {
 
 /// Which of a client's requests a stream is an attempt of. Two requests may share one, if they came
 /// over one connection at one moment; two attempts of one request always do.
+///
+/// The connection, and when the request began; `None` where the host does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestId {
-    /// The filter stands where a request has one stream.
-    OfItsOwn,
-    /// The connection, and when the request began; `None` where the host does not say.
-    Attempt(Option<[u8; 16]>),
-}
-
-impl RequestId {
-    fn is_same(self, other: Self) -> bool {
-        self == other && self != RequestId::OfItsOwn
-    }
-}
+pub struct RequestId(Option<[u8; 16]>);
 
 impl Default for Turns {
     fn default() -> Self {
@@ -77,10 +67,7 @@ impl Default for Turns {
 
 impl Turns {
     /// Which request `stream` is an attempt of.
-    pub(super) fn request_of(&self, stream: &OnStream<'_>, placement: Placement) -> RequestId {
-        if placement == Placement::Downstream {
-            return RequestId::OfItsOwn;
-        }
+    pub(super) fn request_of(&self, stream: &OnStream<'_>) -> RequestId {
         let read = |path: &Option<AttributePath>| -> Option<[u8; 8]> {
             match stream.read(path.as_ref()?) {
                 Attribute::Bytes(bytes) => bytes.try_into().ok(),
@@ -88,7 +75,7 @@ impl Turns {
             }
         };
         let [connection, began] = [read(&self.connection), read(&self.began)];
-        RequestId::Attempt(
+        RequestId(
             connection
                 .zip(began)
                 .and_then(|(connection, began)| [connection, began].concat().try_into().ok()),
@@ -109,7 +96,7 @@ impl Turns {
                 break;
             };
             let request = turn.waiter.request;
-            let is_second = |other: &Turn| request.is_same(other.waiter.request);
+            let is_second = |other: &Turn| request == other.waiter.request;
             match next.iter().any(is_second) {
                 true => later.push(turn),
                 false => next.push(turn),

@@ -126,6 +126,7 @@ pub struct Identity {
     issuer: Option<AttributePath>,
     metadata: Option<AttributePath>,
     token: Option<AttributePath>,
+    attempts: Option<AttributePath>,
 }
 
 impl Identity {
@@ -142,6 +143,7 @@ impl Identity {
             issuer: in_metadata(&[JWT_AUTHN, &settings.payload_key, ISSUER]),
             metadata: AttributePath::new(&["metadata"]),
             token: AttributePath::new(token),
+            attempts: AttributePath::new(&["upstream", "request_attempt_count"]),
             settings,
         }
     }
@@ -227,6 +229,17 @@ impl Identity {
                 names.any(|name| name == Value::Text(provider.name.as_bytes()))
             }
             _ => Ok(false),
+        }
+    }
+
+    /// Whether the filter stands upstream, in the router or in a cluster: it then runs for each
+    /// attempt, on a request that may carry what an earlier one has set, and its cluster is fixed.
+    /// Downstream, in the connection manager's chain, no attempt has begun. Where the host does not
+    /// say, the request is trusted less.
+    pub fn is_upstream(&self, attributes: &dyn Attributes) -> bool {
+        match self.attempts.as_ref().map(|path| attributes.read(path)) {
+            Some(Attribute::Bytes(attempts)) => attempts.iter().any(|byte| *byte != 0),
+            _ => true,
         }
     }
 

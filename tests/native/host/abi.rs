@@ -123,9 +123,10 @@ extern "C" fn proxy_get_property(
     let read = host(|host| {
         host.enter("get_property", &path.replace('\0', "."))?;
         match &*path {
-            "listener_metadata" if host.downstream => return Ok(Vec::new()),
-            "listener_metadata" => return Err(status::SERIALIZATION_FAILURE),
             "plugin_root_id" => return Ok(b"upstream_inject".to_vec()),
+            "upstream\0request_attempt_count" => {
+                return Ok(u64::from(!host.downstream).to_le_bytes().to_vec());
+            }
             _ => {}
         }
         let stream = host.stream().ok_or(status::NOT_FOUND)?;
