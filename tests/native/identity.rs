@@ -134,6 +134,7 @@ fn only_one_single_bearer_field_is_the_requests_token() {
     });
     let bearer = format!("Bearer {TH_JWT}");
     worker(|envoy| {
+        envoy.downstream();
         let plugin = envoy.plugin(&configuration);
         for (fields, counts) in [
             (vec![bearer.as_bytes()], true),

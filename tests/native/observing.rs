@@ -22,6 +22,7 @@ fn counters_lag_by_less_than_a_second_and_add_up() {
         }
         plugin.request(&Request::to("open"));
         plugin.request(&Request::to("internal-api"));
+        plugin.request(&Request::to("internal-api").tokens(&json!({"github": "CANARY-gho"})));
         plugin.request(&Request::to("a.b/c d"));
         assert!(envoy.metrics().is_empty(), "no host call for each request");
         for _ in 0..2 {
@@ -31,6 +32,7 @@ fn counters_lag_by_less_than_a_second_and_add_up() {
                 ("backend.github-tools.upstream_token_not_found", 3),
                 ("backend.open.unauthenticated", 1),
                 ("backend.internal-api.header_injected", 1),
+                ("backend.internal-api.identity_missing", 1),
                 ("backend.a_b_c_d.backend_not_configured", 1),
             ];
             let expected = expected.map(|(name, n)| (format!("upstream_inject.{name}"), n));
@@ -103,16 +105,18 @@ fn one_warning_a_second_for_each_backend_and_code() {
             "{}",
             lines[0]
         );
-        envoy.set_back(Duration::from_secs(3600));
-        plugin.request(&missing);
-        assert_eq!(
-            envoy.warnings().len(),
-            1,
-            "a clock set back silences nothing"
-        );
+        for _ in 0..2 {
+            envoy.set_back(Duration::from_secs(3600));
+            plugin.request(&missing);
+            assert!(envoy.warnings().is_empty(), "no second has passed");
+            envoy.advance(Duration::from_secs(1));
+            plugin.request(&missing);
+            let lines = envoy.warnings();
+            assert_eq!(lines.len(), 1, "a clock set back silences nothing");
+        }
         plugin.tick();
         let refused = "upstream_inject.backend.github-tools.upstream_token_not_found";
-        assert_eq!(envoy.metric(refused), 13, "every one is counted");
+        assert_eq!(envoy.metric(refused), 16, "every one is counted");
     });
 }
 

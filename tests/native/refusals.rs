@@ -30,6 +30,8 @@ const NOT_FOUND_INVALID: &str = "Bearer error=\"invalid_token\", error_descripti
 fn each_refusal_has_its_status_code_and_challenge() {
     worker(|envoy| {
         let plugin = envoy.plugin(&with(&[]));
+        let by_the_door = [("identity", json!({"tokenFrom": "filter_state"}))];
+        let by_the_door = envoy.plugin(&with(&by_the_door));
         let jwt = |backend| Request::to(backend).authenticated();
         let github = |token: Value| jwt("github-tools").tokens(&json!({"github": token}));
         let unreadable = {
@@ -42,53 +44,86 @@ fn each_refusal_has_its_status_code_and_challenge() {
             request.attributes.failing = vec!["xds.cluster_name".to_owned()];
             request
         };
-        for (request, status, code, challenge) in [
+        let unavailable = jwt("github-tools").identity(json!({
+            "upstream_tokens": {},
+            "upstream_unavailable": {"github": true},
+        }));
+        for (plugin, request, status, code, challenge) in [
             (
+                plugin,
                 github(json!("")),
                 401,
                 "upstream_token_not_found",
                 Some(NOT_FOUND_INVALID),
             ),
             (
+                plugin,
                 jwt("github-tools"),
                 401,
                 "upstream_token_not_found",
                 Some(NOT_FOUND_INVALID),
             ),
             (
+                plugin,
                 Request::to("github-tools"),
                 401,
                 "upstream_token_not_found",
                 Some("Bearer"),
             ),
             (
+                plugin,
                 Request::to("github-tools").field("authorization", "Basic CANARY"),
                 401,
                 "upstream_token_not_found",
                 Some("Bearer"),
             ),
             (
+                plugin,
                 github(json!("two words")),
                 502,
                 "upstream_token_malformed",
                 None,
             ),
+            (plugin, unavailable, 503, "upstream_token_unavailable", None),
             (
+                by_the_door,
                 Request::to("identity-api"),
                 401,
                 "subject_token_missing",
                 Some("Bearer"),
             ),
-            (jwt("not-listed"), 500, "backend_not_configured", None),
-            (no_cluster_name, 500, "backend_not_configured", None),
-            (unreadable, 500, "identity_unreadable", None),
+            (
+                plugin,
+                jwt("internal-api"),
+                401,
+                "identity_missing",
+                Some("Bearer"),
+            ),
+            (
+                plugin,
+                jwt("not-listed"),
+                500,
+                "backend_not_configured",
+                None,
+            ),
+            (plugin, no_cluster_name, 500, "backend_not_configured", None),
+            (plugin, unreadable, 500, "identity_unreadable", None),
+            // A second attempt would find the first one's credential there.
+            (
+                plugin,
+                jwt("identity-api"),
+                500,
+                "identity_unreadable",
+                None,
+            ),
         ] {
             let stream = plugin.request(&request);
             let reply = stream.reply();
             assert_eq!(refused(&reply), (status, code.to_owned(), challenge));
             assert_eq!(reply.headers["cache-control"], "no-store");
             assert_eq!(reply.headers["content-type"], "application/json");
-            assert!(!reply.headers.contains_key("retry-after"));
+            let retry_after = reply.headers.get("retry-after").map(String::as_str);
+            assert_eq!(retry_after, (status == 503).then_some("5"));
             assert_eq!(reply.details, format!("upstream_inject:{code}"));
             assert_eq!(stream.filter_state()["upstream_inject.outcome"], code);
         }

@@ -208,20 +208,46 @@ fn nothing_but_a_refused_subject_is_remembered() {
     });
 }
 
+/// Subjects are the clients' to choose: dead ones must not make good users exchange again.
 #[test]
-fn refusals_count_towards_the_bound() {
+fn refusals_never_displace_a_token() {
     worker(|envoy| {
-        let plugin = envoy.plugin(&caching(json!({"maxEntries": 2, "negativeTtl": "5m"})));
-        obtain(envoy, plugin, "alice", "CANARY-alice", 300);
-        for user in ["b", "c"] {
+        let plugin = envoy.plugin(&caching(json!({"maxEntries": 40, "negativeTtl": "5m"})));
+        let refuse = |user: &str| {
             let (_, call) = assert_exchanges(envoy, plugin, user);
             call.answer(&Answer::error(400, "invalid_grant"));
+        };
+        let users: Vec<String> = (0..40).map(|n| format!("user-{n}")).collect();
+        for user in &users[..36] {
+            obtain(envoy, plugin, user, "CANARY-good", 300);
+        }
+        for n in 0..250 {
+            refuse(&format!("dead-{n}"));
+        }
+        for user in &users[..36] {
+            assert_cached(envoy, plugin, user, "CANARY-good");
         }
         plugin.tick();
-        assert_eq!(envoy.metric(ENTRIES), 0);
-        assert_eq!(plugin.request(&of("b")).reply().status, 401);
-        assert_eq!(plugin.request(&of("c")).reply().status, 401);
-        assert_exchanges(envoy, plugin, "alice");
+        assert_eq!(envoy.metric(ENTRIES), 36);
+        // A tenth of the entries, the last ones.
+        for n in 246..250 {
+            let refused = plugin.request(&of(&format!("dead-{n}")));
+            assert_eq!(refused.reply().status, 401);
+        }
+        assert!(envoy.calls().is_empty());
+        refuse("dead-245");
+        // Tokens come before refusals.
+        for user in &users[36..] {
+            obtain(envoy, plugin, user, "CANARY-good", 300);
+        }
+        for user in &users {
+            assert_cached(envoy, plugin, user, "CANARY-good");
+        }
+        // And where tokens fill the cache, no refusal is remembered.
+        refuse("dead-245");
+        refuse("dead-245");
+        plugin.tick();
+        assert_eq!(envoy.metric(ENTRIES), 40);
     });
 }
 
@@ -230,18 +256,32 @@ fn a_backends_own_401_makes_the_next_request_exchange_anew() {
     worker(|envoy| {
         let plugin = envoy.plugin(&configuration());
         obtain(envoy, plugin, "alice", "CANARY-1", 300);
-        for (code, details) in [
-            (401, "upstream_inject:token_exchange_rejected"),
-            (401, "ext_authz_denied"),
-            (401, "jwt_authn_access_denied{}"),
-            (401, ""),
-            (403, "via_upstream"),
-            (200, "via_upstream"),
-            (0, "via_upstream"),
-            (401 << 8, "via_upstream"),
+        for code in [400, 402, 403, 200, 500, 4010, 1401] {
+            let stream = plugin.request(&of("alice"));
+            stream.end_with(code, "via_upstream");
+            assert_cached(envoy, plugin, "alice", "CANARY-1");
+        }
+        let stream = plugin.request(&of("alice"));
+        stream.end_with(401, "via_upstream");
+        obtain(envoy, plugin, "alice", "CANARY-2", 300);
+    });
+}
+
+/// Downstream, the filter sees what other filters and Envoy itself answer.
+#[test]
+fn downstream_a_401_that_no_backend_gave_costs_no_token() {
+    worker(|envoy| {
+        envoy.downstream();
+        let plugin = envoy.plugin(&configuration());
+        obtain(envoy, plugin, "alice", "CANARY-1", 300);
+        for details in [
+            "upstream_inject:token_exchange_rejected",
+            "ext_authz_denied",
+            "jwt_authn_access_denied{}",
+            "",
         ] {
             let stream = plugin.request(&of("alice"));
-            stream.end_with(code, details);
+            stream.end_with(401, details);
             assert_cached(envoy, plugin, "alice", "CANARY-1");
         }
         let stream = plugin.request(&of("alice"));
@@ -300,15 +340,19 @@ fn the_request_that_brought_a_token_can_lose_it_too() {
 #[test]
 fn a_clock_set_back_costs_a_call_and_never_lengthens_a_life_or_a_pause() {
     worker(|envoy| {
-        let plugin = envoy.plugin(&configuration());
+        let plugin = envoy.plugin(&caching(json!({"refreshAhead": false})));
         obtain(envoy, plugin, "alice", "CANARY-1", 300);
         let (_, call) = assert_exchanges(envoy, plugin, "refused");
         call.answer(&Answer::error(400, "invalid_grant"));
         envoy.set_back(seconds(3600));
         obtain(envoy, plugin, "alice", "CANARY-2", 300);
-        // A refusal is not remembered for an hour and ten seconds.
+        // A refusal is remembered for its ten seconds, not for an hour more.
+        assert_eq!(plugin.request(&of("refused")).reply().status, 401);
+        envoy.advance(seconds(10));
         obtain(envoy, plugin, "refused", "CANARY-3", 300);
-        envoy.advance(seconds(284));
+        assert_cached(envoy, plugin, "alice", "CANARY-2");
+        envoy.advance(seconds(274));
+        assert_cached(envoy, plugin, "alice", "CANARY-2");
         plugin.tick();
         envoy.advance(seconds(1));
         assert_exchanges(envoy, plugin, "alice");

@@ -1,10 +1,11 @@
 //! One call for many: who waits, who leaves, and what each gets.
 
 use super::{
-    CODES, STS, assert_cached, assert_went_on_with, caching, configuration, of, strategy, to,
+    CODES, STS, assert_cached, assert_went_on_with, caching, configuration, obtain, of, strategy,
+    to,
 };
 use crate::host::{Answer, Outcome, Plugin, Stream, worker};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Lets the timer go off for as long as it is a fast one: somebody still waits for their turn.
@@ -193,23 +194,71 @@ fn users_and_backends_never_share_an_answer() {
     });
 }
 
+/// The configuration with backends `b0`, `b1` and so on, all of one exchange.
+fn with_backends(count: usize) -> Value {
+    let mut configuration = caching(json!({"maxEntries": 0}));
+    for n in 0..count {
+        let backend = configuration["outgoingAuth"]["backends"]["api"].clone();
+        configuration["outgoingAuth"]["backends"][format!("b{n}")] = backend;
+    }
+    configuration
+}
+
+/// Each that waits holds a place among the backend's own requests, and users who have their token
+/// must find one.
+#[test]
+fn the_number_of_waiting_requests_is_bounded_per_backend() {
+    worker(|envoy| {
+        let mut configuration = with_backends(1);
+        configuration["tokenCache"] = json!({});
+        let plugin = envoy.plugin(&configuration);
+        obtain(envoy, plugin, "served", "CANARY-served", 300);
+        let waiting: Vec<Stream> = (0..512)
+            .map(|n| plugin.request(&of(&format!("user-{}", n % 4))))
+            .collect();
+        let calls = envoy.calls();
+        assert_eq!(calls.len(), 4);
+        for user in ["user-0", "somebody-else"] {
+            let refused = plugin.request(&of(user));
+            assert_eq!(
+                refused.refusal(),
+                (503, "token_exchange_unavailable".to_owned())
+            );
+            assert_eq!(refused.reply().headers["retry-after"], "1");
+        }
+        assert!(envoy.calls().is_empty(), "nor is a call made for nobody");
+        assert_cached(envoy, plugin, "served", "CANARY-served");
+        let other = plugin.request(&to("b0", "user-0"));
+        assert_eq!(other.outcome(), Outcome::Waits, "other backends have room");
+        // Whoever leaves makes room.
+        waiting[500].end();
+        let next = plugin.request(&of("user-1"));
+        assert_eq!(next.outcome(), Outcome::Waits);
+        assert_eq!(plugin.request(&of("user-1")).reply().status, 503);
+        for call in calls {
+            call.answer(&Answer::token("CANARY-exchanged", 300));
+        }
+        all_turns(plugin);
+        for stream in [other, next, waiting[0], waiting[511]] {
+            assert_went_on_with(stream, "CANARY-exchanged");
+        }
+        let new = plugin.request(&of("somebody-else"));
+        assert_eq!(new.outcome(), Outcome::Waits, "all have left");
+    });
+}
+
 #[test]
 fn the_number_of_waiting_requests_is_bounded_per_key() {
     worker(|envoy| {
-        let plugin = envoy.plugin(&configuration());
-        let waiting: Vec<Stream> = (0..1024).map(|_| plugin.request(&of("alice"))).collect();
+        let plugin = envoy.plugin(&with_backends(3));
+        let request = |n: usize| plugin.request(&to(&format!("b{}", n % 3), "alice"));
+        let waiting: Vec<Stream> = (0..1024).map(request).collect();
         let call = envoy.call();
-        let refused = plugin.request(&of("alice"));
-        assert_eq!(
-            refused.refusal(),
-            (503, "token_exchange_unavailable".to_owned())
-        );
-        assert_eq!(refused.reply().headers["retry-after"], "1");
-        let other = plugin.request(&of("bob"));
+        assert_eq!(request(0).refusal().0, 503);
+        let other = plugin.request(&to("b0", "bob"));
         assert_eq!(other.outcome(), Outcome::Waits, "other keys have room");
-        // Whoever leaves makes room.
         waiting[500].end();
-        let next = plugin.request(&of("alice"));
+        let next = request(0);
         assert_eq!(next.outcome(), Outcome::Waits);
         call.answer(&Answer::token("CANARY-exchanged", 300));
         all_turns(plugin);
@@ -221,18 +270,20 @@ fn the_number_of_waiting_requests_is_bounded_per_key() {
 #[test]
 fn the_number_of_waiting_requests_is_bounded_per_worker() {
     worker(|envoy| {
-        let plugin = envoy.plugin(&caching(json!({"maxEntries": 0})));
-        let streams: Vec<Stream> = (0..8192)
-            .map(|n| plugin.request(&of(&format!("user-{}", n % 16))))
-            .collect();
+        let plugin = envoy.plugin(&with_backends(17));
+        let request = |n: usize| {
+            let backend = format!("b{}", n % 16);
+            plugin.request(&to(&backend, &format!("user-{}", n % 16)))
+        };
+        let streams: Vec<Stream> = (0..8192).map(request).collect();
         let calls = envoy.calls();
         assert_eq!(calls.len(), 16);
-        for user in ["user-0", "somebody else"] {
-            let refused = plugin.request(&of(&user.replace(' ', "-")));
+        for user in ["user-0", "somebody-else"] {
+            let refused = plugin.request(&to("b16", user));
             assert_eq!(refused.reply().status, 503);
         }
         streams[0].end();
-        assert_eq!(plugin.request(&of("user-0")).outcome(), Outcome::Waits);
+        assert_eq!(request(0).outcome(), Outcome::Waits);
         for call in calls {
             call.answer(&Answer::token("CANARY-exchanged", 300));
         }
@@ -240,7 +291,7 @@ fn the_number_of_waiting_requests_is_bounded_per_worker() {
         for stream in &streams[1..] {
             assert_eq!(stream.outcome(), Outcome::WentOn);
         }
-        assert_eq!(plugin.request(&of("user-0")).outcome(), Outcome::Waits);
+        assert_eq!(request(0).outcome(), Outcome::Waits);
     });
 }
 

@@ -147,7 +147,7 @@ extern "C" fn proxy_set_property(
     answer(host(|host| {
         host.enter("set_property", &path)?;
         let stream = host.stream().ok_or(status::NOT_FOUND)?;
-        stream.filter_state.insert(path, value);
+        stream.left.insert(path, value);
         Ok(())
     }))
 }

@@ -317,12 +317,14 @@ impl Plugin {
         let mut stream = state::Stream {
             root: self.root,
             request: request.fields.clone(),
+            more: request.more,
             went_on: false,
             paused: false,
             reply: None,
             response: None,
             attributes: request.attributes.clone(),
             filter_state: request.filter_state.clone(),
+            left: BTreeMap::new(),
         };
         if stream.attributes.began == 0 {
             stream.attributes.began = context.into();

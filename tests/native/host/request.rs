@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Default)]
 pub struct Request {
     pub fields: Fields,
+    pub more: bool,
     pub attributes: Attributes,
     pub filter_state: BTreeMap<String, Vec<u8>>,
 }
@@ -32,6 +33,12 @@ impl Request {
 
     pub fn field(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.fields.push((name.to_owned(), value.as_ref().to_vec()));
+        self
+    }
+
+    /// With more than header fields: a body, or an upgrade's stream.
+    pub fn with_more(mut self) -> Self {
+        self.more = true;
         self
     }
 

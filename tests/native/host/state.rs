@@ -43,6 +43,8 @@ pub struct Stream {
     pub root: u32,
     /// The request's header fields, which the filter may change until the request goes on.
     pub request: Fields,
+    /// Whether more than header fields follows.
+    pub more: bool,
     pub went_on: bool,
     pub paused: bool,
     pub reply: Option<LocalReply>,
@@ -50,7 +52,10 @@ pub struct Stream {
     pub response: Option<Fields>,
     /// `xds`, `metadata`, `response`: what is read as an attribute.
     pub attributes: super::properties::Attributes,
+    /// What other filters have left in the filter state.
     pub filter_state: BTreeMap<String, Vec<u8>>,
+    /// What the filter has left there.
+    pub left: BTreeMap<String, Vec<u8>>,
 }
 
 /// What the filter answered.

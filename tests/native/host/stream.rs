@@ -59,8 +59,9 @@ impl Stream {
     /// The header fields are there.
     pub fn headers(self) {
         let count = self.with(|stream| u32::try_from(stream.request.len()).unwrap());
+        let end = self.with(|stream| u32::from(!stream.more));
         let action = enter(self.context, || {
-            call::on_request_headers(self.context, count, 1)
+            call::on_request_headers(self.context, count, end)
         });
         self.with(|stream| match action {
             CONTINUE => stream.went_on = true,
@@ -111,7 +112,7 @@ impl Stream {
     /// What the access log says.
     pub fn filter_state(self) -> BTreeMap<String, String> {
         self.with(|stream| {
-            let state = stream.filter_state.iter();
+            let state = stream.left.iter();
             state
                 .map(|(key, value)| (key.clone(), String::from_utf8(value.clone()).unwrap()))
                 .collect()
@@ -172,7 +173,7 @@ impl Stream {
 }
 
 pub fn check_stream(stream: &state::Stream) {
-    for (name, value) in &stream.filter_state {
+    for (name, value) in &stream.left {
         assert_no_canary(name, &String::from_utf8_lossy(value));
     }
     if let Some(reply) = &stream.reply {
