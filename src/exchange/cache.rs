@@ -57,7 +57,7 @@ impl Key {
     }
 
     /// How many bytes it holds.
-    pub fn len(&self) -> usize {
+    fn size(&self) -> usize {
         self.0.len()
     }
 
@@ -121,8 +121,8 @@ impl Entry {
     /// The bytes of key and token.
     fn size(&self, key: &Key) -> usize {
         match self {
-            Entry::Held(held) => key.len().saturating_add(held.value.as_bytes().len()),
-            Entry::Forgotten { .. } => key.len(),
+            Entry::Held(held) => key.size().saturating_add(held.value.as_bytes().len()),
+            Entry::Forgotten { .. } => key.size(),
         }
     }
 }
@@ -237,10 +237,10 @@ impl TokenCache {
         let most = self.policy.max_entries.checked_div(10).unwrap_or(0).max(1);
         while self.refused.len() >= most && self.evict_refusal() {}
         let fits = self.count() < self.policy.max_entries
-            && self.bytes.saturating_add(key.len()) <= self.policy.max_bytes;
+            && self.bytes.saturating_add(key.size()) <= self.policy.max_bytes;
         if fits {
             let until = now.plus(self.policy.negative_ttl);
-            self.bytes = self.bytes.saturating_add(key.len());
+            self.bytes = self.bytes.saturating_add(key.size());
             self.refused.put(key, Refused { until, error });
         }
     }
@@ -251,7 +251,7 @@ impl TokenCache {
             self.gone(&key, &entry);
         }
         if self.refused.pop::<[u8]>(key.borrow()).is_some() {
-            self.bytes = self.bytes.saturating_sub(key.len());
+            self.bytes = self.bytes.saturating_sub(key.size());
         }
     }
 
@@ -361,7 +361,7 @@ impl TokenCache {
     fn evict_refusal(&mut self) -> bool {
         match self.refused.pop_lru() {
             Some((key, _)) => {
-                self.bytes = self.bytes.saturating_sub(key.len());
+                self.bytes = self.bytes.saturating_sub(key.size());
                 true
             }
             None => false,

@@ -379,7 +379,7 @@ proptest! {
             }
             prop_assert!(cache.count() <= BOUND && cache.refused.len() <= 1);
             let tokens = cache.entries.iter().map(|(key, entry)| entry.size(key));
-            let bytes: usize = tokens.chain(cache.refused.iter().map(|(key, _)| key.len())).sum();
+            let bytes: usize = tokens.chain(cache.refused.iter().map(|(key, _)| key.size())).sum();
             prop_assert_eq!(cache.bytes, bytes);
             let held = cache.entries.iter().filter(|(_, e)| matches!(e, Entry::Held(_)));
             prop_assert_eq!(cache.held(), held.count());

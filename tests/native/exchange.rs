@@ -1,7 +1,9 @@
 //! `token_exchange`, from the request to the STS to what each waiting request gets.
 
+mod attempts;
 mod breaker;
 mod cache;
+mod clocks;
 mod faults;
 mod joining;
 mod renewal;
