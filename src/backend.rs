@@ -1,7 +1,7 @@
 //! Which backend a request goes to, and which strategy serves it.
 
 use crate::attributes::{Attribute, AttributePath, Attributes};
-use crate::decision::{Credential, Decision, Request, Strategy};
+use crate::decision::{Credential, Decision, Request, Source, Strategy};
 use crate::metadata::{self, Malformed, Value};
 use crate::observe::counters::Outcome;
 use crate::refusal::Refusal;
@@ -48,14 +48,17 @@ impl Backend {
     pub fn decide<'a>(&'a self, request: &Request<'_>) -> Decision<'a> {
         let decision = match &self.strategy {
             Some(strategy) => strategy.decide(request),
-            None => Decision::Refuse(Refusal::BackendNotConfigured),
+            None => Decision::Refuse(Refusal::BackendNotConfigured, None),
         };
-        match decision {
-            Decision::Forward(..) => decision,
-            Decision::Refuse(_) | Decision::Exchange { .. } => match request.is_health_check() {
-                true => Decision::Forward(Credential::None, Outcome::HealthCheck),
-                false => decision,
-            },
+        let may_be_a_health_check = match &decision {
+            Decision::Forward(..) => false,
+            Decision::Refuse(..) => true,
+            // Where the identity service would be asked, the marker is read once that is certain.
+            Decision::Obtain(obtain) => matches!(obtain.subject, Source::InHand(_)),
+        };
+        match may_be_a_health_check && request.is_health_check() {
+            true => Decision::Forward(Credential::None, Outcome::HealthCheck),
+            false => decision,
         }
     }
 }

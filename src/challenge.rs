@@ -54,6 +54,10 @@ pub enum BearerError {
     None,
     /// `invalid_token`.
     InvalidToken,
+    /// `insufficient_claims`, as Entra's clients know it.
+    InsufficientClaims,
+    /// `insufficient_user_authentication` (RFC 9470 §3).
+    InsufficientUserAuthentication,
 }
 
 impl Challenge {
@@ -62,6 +66,8 @@ impl Challenge {
         let error = match error {
             BearerError::None => None,
             BearerError::InvalidToken => Some("invalid_token"),
+            BearerError::InsufficientClaims => Some("insufficient_claims"),
+            BearerError::InsufficientUserAuthentication => Some("insufficient_user_authentication"),
         };
         let parameters = [
             ("realm", self.realm.as_deref()),

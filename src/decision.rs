@@ -28,17 +28,50 @@ pub trait Strategy: fmt::Debug {
 pub enum Decision<'a> {
     /// Let it go on, with this and no other credential.
     Forward(Credential<'a>, Outcome),
-    /// Exchange the subject token first, then let it go on with the token in that header.
-    Exchange {
-        /// What to exchange, and where.
-        exchange: ExchangeId,
-        /// The subject token.
-        subject: BearerToken,
-        /// The header that carries the exchanged token.
-        header: &'a str,
-    },
-    /// Answer it.
-    Refuse(Refusal),
+    /// Obtain a token first, then let it go on with that.
+    Obtain(Obtain<'a>),
+    /// Answer it. The refusal is about that provider, where it is about one.
+    Refuse(Refusal, Option<&'a str>),
+}
+
+/// A token to be obtained.
+#[derive(Debug)]
+pub struct Obtain<'a> {
+    /// The user's token that it is made of.
+    pub subject: Source,
+    /// The token of whoever acts for the user, if the exchange has an actor.
+    pub actor: Option<Source>,
+    /// The exchange that makes it; `None`: the subject itself is wanted.
+    pub exchange: Option<ExchangeId>,
+    /// The header that carries it.
+    pub header: &'a str,
+    /// What it counts as.
+    pub outcome: Outcome,
+}
+
+/// Where a user's token comes from.
+#[derive(Debug)]
+pub enum Source {
+    /// It came with the request.
+    InHand(BearerToken),
+    /// The identity service is asked for it, with the TH-JWT.
+    ByExchange(ExchangeId, BearerToken),
+}
+
+/// A provider's token that a strategy wants: from the metadata, or by an exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderToken {
+    /// The provider, and where its token is in the metadata.
+    pub provider: Provider,
+    /// The exchange that brings it, with `identity.source: exchange`.
+    pub exchange: Option<ExchangeId>,
+}
+
+impl ProviderToken {
+    /// The provider's name as configured.
+    pub fn name(&self) -> &str {
+        self.provider.name()
+    }
 }
 
 /// The credential that a request goes on with. Every inbound `authorization`, and every header that
@@ -82,8 +115,36 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Where the user's token of a provider comes from, or the refusal that its absence means.
+    pub fn provider_token(&self, wanted: &ProviderToken) -> Result<Source, Refusal> {
+        match wanted.exchange {
+            None => self.upstream_token(&wanted.provider).map(Source::InHand),
+            Some(exchange) => match self.identity.bearer_token(self.attributes) {
+                Some(token) => Ok(Source::ByExchange(exchange, token)),
+                None => Err(self.without_token()),
+            },
+        }
+    }
+
+    /// Refuses a request for which the identity service would be asked, unless `jwt_authn` has checked
+    /// its token.
+    pub fn require_checked(&self) -> Result<(), Refusal> {
+        match self.identity.is_checked(self.attributes) {
+            true => Ok(()),
+            false => Err(Refusal::IdentityIncomplete),
+        }
+    }
+
+    /// Without a TH-JWT, and perhaps without anybody.
+    fn without_token(&self) -> Refusal {
+        match self.identity.is_checked(self.attributes) {
+            true => Refusal::IdentityIncomplete,
+            false => Refusal::IdentityMissing,
+        }
+    }
+
     /// The user's upstream token of `provider`, or the refusal that its absence means.
-    pub fn upstream_token(&self, provider: &Provider) -> Result<BearerToken, Refusal> {
+    fn upstream_token(&self, provider: &Provider) -> Result<BearerToken, Refusal> {
         match self.identity.upstream_token(provider, self.attributes) {
             UpstreamToken::Token(token) => Ok(token),
             UpstreamToken::Missing(Missing::Unavailable) => {

@@ -2,9 +2,26 @@
 
 use crate::challenge::{BearerError, Challenge};
 use crate::quote::json_string;
+use std::rc::Rc;
+
+/// What a user must do more than to log in, as a token endpoint said it: checked, so that it fits the
+/// places that it goes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StepUp {
+    /// Whether it is `insufficient_user_authentication` (RFC 9470 §3), and not claims.
+    pub insufficient_authentication: bool,
+    /// `claims`, in Base64.
+    pub claims: Option<String>,
+    /// `max_age` in seconds.
+    pub max_age: Option<String>,
+    /// `acr_values`.
+    pub acr_values: Option<String>,
+    /// Where the user can do it.
+    pub interaction_uri: Option<String>,
+}
 
 /// Why a request is not forwarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The user has no token of the provider, or an empty one (`ErrUpstreamTokenNotFound` of the
     /// RFC).
@@ -25,8 +42,12 @@ pub enum Refusal {
     UpstreamTokenMalformed,
     /// The TH-JWT is to be exchanged, and there is none.
     SubjectTokenMissing,
+    /// The identity service does not accept the TH-JWT.
+    IdentityRejected,
     /// The STS refused the subject token.
     ExchangeRejected,
+    /// The user must do more than to log in.
+    StepUp(Rc<StepUp>),
     /// The STS denies access to the target, or the scope.
     ExchangeForbidden,
     /// The STS refuses this client or this kind of request.
@@ -49,6 +70,8 @@ pub enum Refusal {
     /// The TH-JWT is to be exchanged, and looked for in a header that a second attempt would find
     /// filled with the first one's credential.
     IdentityInHeader,
+    /// Of the TH-JWT and the payload that `jwt_authn` has checked, only one came with the request.
+    IdentityIncomplete,
 }
 
 /// The stable error code of a refusal: on the wire, in stats, in access logs and in log lines.
@@ -62,8 +85,12 @@ pub enum Code {
     UpstreamTokenMalformed,
     /// See [`Refusal::SubjectTokenMissing`].
     SubjectTokenMissing,
+    /// See [`Refusal::IdentityRejected`].
+    IdentityRejected,
     /// See [`Refusal::ExchangeRejected`].
     TokenExchangeRejected,
+    /// See [`Refusal::StepUp`].
+    StepUpRequired,
     /// See [`Refusal::ExchangeForbidden`].
     TokenExchangeForbidden,
     /// See [`Refusal::ExchangeMisconfigured`].
@@ -78,7 +105,8 @@ pub enum Code {
     BackendNotConfigured,
     /// See [`Refusal::IdentityMissing`].
     IdentityMissing,
-    /// See [`Refusal::IdentityUnreadable`] and [`Refusal::IdentityInHeader`].
+    /// See [`Refusal::IdentityUnreadable`], [`Refusal::IdentityInHeader`] and
+    /// [`Refusal::IdentityIncomplete`].
     IdentityUnreadable,
 }
 
@@ -90,7 +118,9 @@ impl Code {
             Code::UpstreamTokenUnavailable => "upstream_token_unavailable",
             Code::UpstreamTokenMalformed => "upstream_token_malformed",
             Code::SubjectTokenMissing => "subject_token_missing",
+            Code::IdentityRejected => "identity_rejected",
             Code::TokenExchangeRejected => "token_exchange_rejected",
+            Code::StepUpRequired => "step_up_required",
             Code::TokenExchangeForbidden => "token_exchange_forbidden",
             Code::TokenExchangeMisconfigured => "token_exchange_misconfigured",
             Code::TokenExchangeUnavailable => "token_exchange_unavailable",
@@ -113,7 +143,7 @@ struct Row {
 
 impl Refusal {
     /// The table. `provider` is the one that the backend's strategy names, if it names one.
-    fn row(self, provider: Option<&str>) -> Row {
+    fn row(&self, provider: Option<&str>) -> Row {
         let row = |status, challenge, code, description: &str| Row {
             status,
             challenge,
@@ -127,7 +157,7 @@ impl Refusal {
                 token_presented, ..
             } => row(
                 401,
-                Some(match token_presented {
+                Some(match *token_presented {
                     true => BearerError::InvalidToken,
                     false => BearerError::None,
                 }),
@@ -154,6 +184,21 @@ impl Refusal {
                 Some(BearerError::None),
                 Code::SubjectTokenMissing,
                 "the request carries no bearer token to exchange: log in",
+            ),
+            Refusal::IdentityRejected => row(
+                401,
+                Some(BearerError::InvalidToken),
+                Code::IdentityRejected,
+                "the token of this request is not accepted any more: log in again",
+            ),
+            Refusal::StepUp(step_up) => row(
+                401,
+                Some(match step_up.insufficient_authentication {
+                    true => BearerError::InsufficientUserAuthentication,
+                    false => BearerError::InsufficientClaims,
+                }),
+                Code::StepUpRequired,
+                "the token service asks for more than this login: log in again as it asks",
             ),
             Refusal::ExchangeRejected => row(
                 401,
@@ -203,7 +248,9 @@ impl Refusal {
                 Code::IdentityMissing,
                 "nobody has identified this request: log in",
             ),
-            Refusal::IdentityUnreadable | Refusal::IdentityInHeader => row(
+            Refusal::IdentityUnreadable
+            | Refusal::IdentityInHeader
+            | Refusal::IdentityIncomplete => row(
                 500,
                 None,
                 Code::IdentityUnreadable,
@@ -213,7 +260,7 @@ impl Refusal {
     }
 
     /// What an operator should look at, for the log.
-    pub fn hint(self) -> &'static str {
+    pub fn hint(&self) -> &'static str {
         match self {
             Refusal::UpstreamTokenNotFound {
                 no_tokens_at_all: true,
@@ -238,9 +285,23 @@ impl Refusal {
                 "the request carries no single bearer token; if it should, check that jwt_authn \
                  has forward: true, and identity.tokenFrom"
             }
+            Refusal::IdentityRejected => {
+                "the identity service does not accept the TH-JWT; if it accepts no user's, check its \
+                 issuer, its keys and its allowed_audiences"
+            }
+            Refusal::StepUp(_) => {
+                "the token endpoint wants more of this user than a login, such as a second factor; \
+                 the client was told"
+            }
+            Refusal::IdentityIncomplete => {
+                "of the TH-JWT and the payload that jwt_authn has checked only one came with the \
+                 request; check identity.tokenFrom, identity.payloadKey, \
+                 authServer.runConfig.issuer, and that nobody has switched jwt_authn or \
+                 set_filter_state off for this route"
+            }
             Refusal::ExchangeRejected => {
                 "the STS refused the subject token; if it refuses every user, check clientId, \
-                 the client secret and clientAuthMethod"
+                 the client secret and clientAuthMethod, audience and the token types"
             }
             Refusal::ExchangeForbidden => {
                 "the STS denied access to the target, or the scope; check audience, resource and \
@@ -278,17 +339,21 @@ impl Refusal {
     }
 
     /// The code of this refusal.
-    pub fn code(self) -> Code {
+    pub fn code(&self) -> Code {
         self.row(None).code
     }
 
     /// The whole answer to the client.
-    pub fn reply(self, about: &About<'_>, challenge: &Challenge) -> Reply {
+    pub fn reply(&self, about: &About<'_>, challenge: &Challenge) -> Reply {
         let row = self.row(about.provider);
         let description = printable(&row.description);
         let mut headers = vec![("cache-control", "no-store".to_owned())];
         if let Some(error) = row.challenge {
-            headers.push(("www-authenticate", challenge.header(error, &description)));
+            let mut value = challenge.header(error, &description);
+            if let Refusal::StepUp(step_up) = self {
+                value.push_str(&step_up.parameters(challenge));
+            }
+            headers.push(("www-authenticate", value));
         }
         if let Refusal::ExchangeUnavailable { retry_after }
         | Refusal::UpstreamTokenUnavailable { retry_after } = self
@@ -300,7 +365,7 @@ impl Refusal {
             true => description,
             false => {
                 headers.push(("content-type", "application/json".to_owned()));
-                body(row.code, &description, about)
+                body(row.code, &description, about, self.interaction_uri())
             }
         };
         Reply {
@@ -309,6 +374,37 @@ impl Refusal {
             headers,
             body: body.into_bytes(),
         }
+    }
+}
+
+impl Refusal {
+    fn interaction_uri(&self) -> Option<&str> {
+        match self {
+            Refusal::StepUp(step_up) => step_up.interaction_uri.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+impl StepUp {
+    /// What goes along in the challenge.
+    fn parameters(&self, challenge: &Challenge) -> String {
+        let parameters = [
+            ("claims", self.claims.as_deref()),
+            (
+                "authorization_uri",
+                challenge
+                    .authorization_uri
+                    .as_deref()
+                    .filter(|_| !self.insufficient_authentication),
+            ),
+            ("max_age", self.max_age.as_deref()),
+            ("acr_values", self.acr_values.as_deref()),
+        ];
+        parameters
+            .into_iter()
+            .filter_map(|(name, value)| Some(format!(", {name}=\"{}\"", value?)))
+            .collect()
     }
 }
 
@@ -336,12 +432,13 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-fn body(code: Code, description: &str, about: &About<'_>) -> String {
+fn body(code: Code, description: &str, about: &About<'_>, link: Option<&str>) -> String {
     let members = [
         ("error", Some(code.as_str())),
         ("error_description", Some(description)),
         ("backend", about.backend),
         ("provider", about.provider),
+        ("interaction_uri", link),
     ];
     let members: Vec<String> = members
         .into_iter()

@@ -73,6 +73,16 @@ impl BearerValue {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// The token alone.
+    pub fn token_bytes(&self) -> &[u8] {
+        self.0.get(SCHEME.len()..).unwrap_or_default()
+    }
+
+    /// The token alone, to be exchanged for another.
+    pub fn to_token(&self) -> BearerToken {
+        BearerToken(self.token_bytes().to_vec())
+    }
 }
 
 impl fmt::Debug for BearerValue {

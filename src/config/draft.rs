@@ -6,13 +6,17 @@ use super::format::{Format, VariableName};
 use super::path::Place;
 use super::problem::{Problems, Reported, Rule, Wrong, quoted};
 use super::shape::{Optional, Section};
+use crate::decision::ProviderToken;
 use crate::exchange::ExchangeId;
-use crate::exchange::{ClientAuth, Exchange};
-use crate::identity::{IdentitySettings, Provider};
+use crate::exchange::client::key::SigningKey;
+use crate::exchange::grant;
+use crate::exchange::{Exchange, Purpose, Terms, TokenCall};
+use crate::identity::{IdentitySettings, Provider, TokenKind};
 use crate::secret::Secret;
 use foldhash::fast::FixedState;
 use hashbrown::{HashSet, HashTable};
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
+use std::time::Duration;
 
 /// What a strategy's `build` works with.
 pub struct Draft<'d> {
@@ -21,6 +25,8 @@ pub struct Draft<'d> {
     pub(super) identity: IdentitySettings,
     pub(super) auth_server: Result<Option<&'d Upstreams<'d>>, Reported>,
     pub(super) environment: &'d dyn Environment,
+    /// How the identity service is called, whatever the provider, and how long a token of it is used.
+    pub(super) identity_call: Option<(TokenCall, Duration)>,
     pub(super) exchanges: Exchanges,
 }
 
@@ -64,9 +70,13 @@ impl<'d> Draft<'d> {
         upstreams: &Upstreams<'_>,
         place: &Place<'_>,
         name: &str,
-    ) -> Result<Provider, Reported> {
+        kind: TokenKind,
+    ) -> Result<ProviderToken, Reported> {
         if upstreams.names.contains(name) {
-            return Ok(Provider::new(&self.identity, name));
+            return Ok(ProviderToken {
+                provider: Provider::new(&self.identity, name, kind),
+                exchange: self.identity_exchange(name, kind),
+            });
         }
         let text = format!(
             "provider {} is not in authServer.runConfig.upstreams ({})",
@@ -132,6 +142,35 @@ impl<'d> Draft<'d> {
         Ok(from_text?
             .map(|text| Secret::new(text.to_owned()))
             .or(from_environment?))
+    }
+
+    /// The exchange that brings the token of the provider `name`, with `identity.source: exchange`.
+    fn identity_exchange(&mut self, name: &str, kind: TokenKind) -> Option<ExchangeId> {
+        let (call, max_age) = self.identity_call.clone()?;
+        Some(self.exchange(Exchange {
+            purpose: Purpose::Identity {
+                provider: name.to_owned(),
+            },
+            first: TokenCall {
+                grant: grant::identity(name, kind == TokenKind::Id),
+                ..call
+            },
+            second: None,
+            has_actor: false,
+            terms: Terms {
+                assumed_lifetime: Some(max_age),
+                max_age: Some(max_age),
+                ..Terms::default()
+            },
+        }))
+    }
+
+    /// Whether Envoy can sign with `key`.
+    ///
+    /// # Errors
+    /// What is in the way, and what to do.
+    pub fn can_sign(&self, key: &SigningKey) -> Result<(), String> {
+        self.environment.can_sign(key)
     }
 
     /// The id of `exchange`; equal ones share one.
@@ -231,25 +270,6 @@ impl Exchanges {
     }
 }
 
-/// Of what tells exchanges apart in practice; whether two are equal is not decided by it.
 fn hash(exchange: &Exchange) -> u64 {
-    let (id, secret) = match &exchange.client {
-        ClientAuth::None { client_id } => (client_id.as_ref(), None),
-        ClientAuth::Basic {
-            client_id,
-            client_secret,
-        }
-        | ClientAuth::Post {
-            client_id,
-            client_secret,
-        } => (Some(client_id), Some(client_secret)),
-    };
-    let lists = [&exchange.audience, &exchange.resource, &exchange.scopes];
-    let mut texts = vec![&exchange.token_url, &exchange.cluster];
-    texts.extend(id);
-    texts.extend(lists.into_iter().flatten());
-    let mut hasher = FixedState::default().build_hasher();
-    secret.hash(&mut hasher);
-    texts.hash(&mut hasher);
-    hasher.finish()
+    FixedState::default().hash_one(exchange)
 }

@@ -7,6 +7,7 @@
 //! ```
 
 pub(crate) mod draft;
+pub(crate) mod endpoint;
 pub(crate) mod format;
 mod json;
 #[cfg(not(target_family = "wasm"))]
@@ -26,12 +27,22 @@ pub use path::Path;
 pub use problem::{Problem, Rule};
 pub use tree::Node;
 
+use crate::exchange::client::key::SigningKey;
 use crate::plan::Plan;
 
 /// Where `clientSecretEnv` and `headerValueEnv` are looked up.
 pub trait Environment {
     /// The variable `name`, or `None` if it is not set or not UTF-8.
     fn var(&self, name: &str) -> Option<String>;
+
+    /// Whether assertions can be signed with `key`; else what is in the way.
+    ///
+    /// # Errors
+    /// What is in the way, and what to do.
+    fn can_sign(&self, key: &SigningKey) -> Result<(), String> {
+        let _ = key;
+        Ok(())
+    }
 }
 
 /// What became of a configuration.

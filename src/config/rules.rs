@@ -1,10 +1,11 @@
 //! From a document of the right shape to a plan: the rules that look at more than one value.
 
 use super::draft::{Draft, Exchanges, Upstreams};
+use super::endpoint::{Called, DEFAULT_TIMEOUT, ENDPOINT, Method, TIMEOUT, sts_errors};
 use super::format::Format;
 use super::path::Place;
 use super::problem::{Problems, Reported, Rule, Wrong, quoted};
-use super::schema as keys;
+use super::schema::{self as keys, IdentitySource};
 use super::shape::Section;
 use super::strategies::OneStrategy;
 use super::tree::Node;
@@ -12,11 +13,12 @@ use super::{Environment, Outcome};
 use crate::backend::BackendFrom;
 use crate::challenge::{Challenge, Challenges, FromBackends};
 use crate::decision::Strategy;
-use crate::exchange::CachePolicy;
+use crate::exchange::{CachePolicy, grant};
 use crate::identity::{IdentitySettings, TokenFrom};
 use crate::plan::Plan;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use std::time::Duration;
 
 /// Makes the plan, or says everything that is in its way.
 pub(super) fn plan(root: &Node, environment: &dyn Environment) -> Outcome {
@@ -31,6 +33,7 @@ pub(super) fn plan(root: &Node, environment: &dyn Environment) -> Outcome {
             Ok(upstreams) => Ok(upstreams.as_ref()),
             Err(reported) => Err(*reported),
         },
+        identity_call: None,
         environment,
         exchanges: Exchanges::default(),
     };
@@ -46,11 +49,13 @@ pub(super) fn plan(root: &Node, environment: &dyn Environment) -> Outcome {
 fn assemble(root: &Section<'_>, draft: &mut Draft<'_>) -> Result<Plan, Reported> {
     // Providers are looked up under these keys, so they come before the strategies.
     let identity = identity(root).inspect(|identity| draft.identity = identity.clone());
+    let identity_call = identity_call(root, draft);
     let strategies = strategies(root, draft);
     let challenge = challenges(root);
     let token_cache = token_cache(root);
     let backend_from = root.get(&keys::BACKEND_FROM);
     let (default, backends) = strategies?;
+    identity_call?;
     Ok(Plan {
         backend_from: backend_from?.unwrap_or(BackendFrom::ClusterName),
         identity: identity?,
@@ -165,6 +170,10 @@ fn identity(root: &Section<'_>) -> Result<IdentitySettings, Reported> {
                 &mut identity.upstream_tokens_key,
             ),
             (
+                &keys::UPSTREAM_ID_TOKENS_KEY,
+                &mut identity.upstream_id_tokens_key,
+            ),
+            (
                 &keys::UPSTREAM_UNAVAILABLE_KEY,
                 &mut identity.upstream_unavailable_key,
             ),
@@ -178,12 +187,74 @@ fn identity(root: &Section<'_>) -> Result<IdentitySettings, Reported> {
         if let Some(required) = section.get(&keys::REQUIRED)? {
             identity.required = required;
         }
-        identity.token_from = section
-            .get(&keys::TOKEN_FROM)?
-            .unwrap_or(TokenFrom::Authorization);
+        let usual = match section.get(&keys::IDENTITY_SOURCE)? {
+            Some(IdentitySource::Exchange) => TokenFrom::FilterState,
+            Some(IdentitySource::Metadata) | None => TokenFrom::Authorization,
+        };
+        identity.token_from = section.get(&keys::TOKEN_FROM)?.unwrap_or(usual);
     }
     Ok(identity)
 }
+
+/// How the identity service is called (V-01), where the user's tokens are fetched.
+fn identity_call(root: &Section<'_>, draft: &mut Draft<'_>) -> Result<(), Reported> {
+    let Some(section) = root.get(&keys::IDENTITY)? else {
+        return Ok(());
+    };
+    let place = Place::Root;
+    let place = place.key(keys::IDENTITY.name);
+    let at_exchange = place.key(keys::IDENTITY_EXCHANGE.name);
+    let source = section.get(&keys::IDENTITY_SOURCE)?;
+    let block = section.get(&keys::IDENTITY_EXCHANGE);
+    if source != Some(IdentitySource::Exchange) {
+        return match section.has(&keys::IDENTITY_EXCHANGE) {
+            true => {
+                let text = "is not used without source: exchange";
+                Err(draft.error(&at_exchange, Wrong::new(text)))
+            }
+            false => Ok(()),
+        };
+    }
+    if !draft.has_auth_server() {
+        let text = "source: exchange needs authServer, which is not configured";
+        let at = place.key(keys::IDENTITY_SOURCE.name);
+        return Err(draft.error(&at, Wrong::rule(Rule::V01, text)));
+    }
+    for key in [
+        &keys::UPSTREAM_TOKENS_KEY,
+        &keys::UPSTREAM_ID_TOKENS_KEY,
+        &keys::UPSTREAM_UNAVAILABLE_KEY,
+    ] {
+        if section.has(key) {
+            let text = "nobody reads it with source: exchange";
+            draft.warn(&place.key(key.name), Wrong::new(text));
+        }
+    }
+    if section.get(&keys::TOKEN_FROM)? == Some(TokenFrom::Authorization) {
+        let text = "must be filter_state, the default, with source: exchange";
+        return Err(draft.error(&place.key(keys::TOKEN_FROM.name), Wrong::new(text)));
+    }
+    let Some(block) = block? else {
+        let text = "missing; source: exchange needs it";
+        return Err(draft.error(&at_exchange, Wrong::new(text)));
+    };
+    let max_age = block.get(&keys::MAX_AGE)?.unwrap_or(DEFAULT_MAX_AGE);
+    let called = Called {
+        block: &block,
+        at_block: &at_exchange,
+        keys: &ENDPOINT,
+        usual: Method::Basic,
+        name: "",
+        sts_errors: sts_errors(block.get(&keys::IDENTITY_STS_ERRORS)?),
+        timeout: block.get(&TIMEOUT)?.unwrap_or(DEFAULT_TIMEOUT),
+    };
+    // Each provider's exchange has the grant that asks for its token.
+    let call = called.with(grant::identity("", false), draft)?;
+    draft.identity_call = Some((call, max_age));
+    Ok(())
+}
+
+const DEFAULT_MAX_AGE: Duration = Duration::from_secs(60);
 
 fn challenges(root: &Section<'_>) -> Result<Challenges, Reported> {
     let Some(section) = root.get(&keys::CHALLENGE)? else {

@@ -2,15 +2,17 @@
 //! for. The shape check and the JSON Schema are both made from this table; each strategy declares
 //! the keys of its own block in its own file.
 
+use super::endpoint::{ENDPOINT, TIMEOUT};
 use super::format::{
-    AnyText, Boolean, Bytes, ChallengeText, Choice, Count, DurationIn, HttpUrl, HttpsUrl, ListOf,
-    MapOf, MetadataKey, MetadataKeyOrNone, Scopes,
+    AnyText, BackendName, Boolean, Bytes, ChallengeText, Choice, Count, DurationIn, ErrorWord,
+    HttpUrl, HttpsUrl, ListOf, MapOf, MetadataKey, MetadataKeyOrNone, Scopes,
 };
 use super::problem::Rule;
 use super::shape::{Nested, Object, Optional, Required};
 use super::strategies::{Backends, OneStrategy};
 use crate::backend::BackendFrom;
 use crate::challenge::FromBackends;
+use crate::exchange::Meaning;
 use crate::identity::TokenFrom;
 use std::time::Duration;
 
@@ -141,8 +143,11 @@ pub const IDENTITY: Optional<Nested> = Optional {
 
 static IDENTITY_KEYS: Object = Object {
     keys: &[
+        &IDENTITY_SOURCE,
+        &IDENTITY_EXCHANGE,
         &METADATA_NAMESPACE,
         &UPSTREAM_TOKENS_KEY,
+        &UPSTREAM_ID_TOKENS_KEY,
         &HEALTH_CHECK_KEY,
         &UPSTREAM_UNAVAILABLE_KEY,
         &PAYLOAD_KEY,
@@ -150,6 +155,84 @@ static IDENTITY_KEYS: Object = Object {
         &TOKEN_FROM,
     ],
     open: false,
+};
+
+/// `identity.source`.
+pub const IDENTITY_SOURCE: Optional<Choice<IdentitySource>> = Optional {
+    name: "source",
+    format: Choice(&[
+        ("metadata", IdentitySource::Metadata),
+        ("exchange", IdentitySource::Exchange),
+    ]),
+    meaning: "Where the user's upstream tokens come from: the embedded AS has put them into metadata \
+              (metadata, the default), or the filter fetches a provider's token where a strategy \
+              needs it (exchange).",
+};
+
+/// What [`IDENTITY_SOURCE`] becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentitySource {
+    /// They are in the metadata.
+    Metadata,
+    /// They are fetched.
+    Exchange,
+}
+
+/// `identity.exchange`.
+pub const IDENTITY_EXCHANGE: Optional<Nested> = Optional {
+    name: "exchange",
+    format: Nested(&IDENTITY_EXCHANGE_KEYS),
+    meaning: "With source exchange: who is asked for a provider's token.",
+};
+
+static IDENTITY_EXCHANGE_KEYS: Object = Object {
+    keys: &[
+        &ENDPOINT.token_url,
+        &ENDPOINT.cluster,
+        &ENDPOINT.client_id,
+        &ENDPOINT.client_secret,
+        &ENDPOINT.client_secret_env,
+        &ENDPOINT.auth_method,
+        &ENDPOINT.key_env,
+        &ENDPOINT.key_id,
+        &ENDPOINT.certificate_env,
+        &ENDPOINT.assertion_audience,
+        &ENDPOINT.parameters,
+        &IDENTITY_STS_ERRORS,
+        &TIMEOUT,
+        &MAX_AGE,
+        &ENDPOINT.insecure,
+    ],
+    open: false,
+};
+
+/// `identity.exchange.stsErrors`.
+pub const IDENTITY_STS_ERRORS: Optional<MapOf<Choice<Meaning>, ErrorWord>> = Optional {
+    name: "stsErrors",
+    format: MapOf {
+        item: Choice(&[
+            ("rejected", Meaning::Rejected),
+            ("not_found", Meaning::NotFound),
+            ("forbidden", Meaning::Forbidden),
+            ("step_up", Meaning::StepUp),
+            ("misconfigured", Meaning::Misconfigured),
+            ("unavailable", Meaning::Unavailable),
+        ]),
+        name: ErrorWord,
+    },
+    meaning: "What error words of this token endpoint mean: rejected, not_found, forbidden, step_up, \
+              misconfigured or unavailable.",
+};
+
+/// `identity.exchange.maxAge`.
+pub const MAX_AGE: Optional<DurationIn> = Optional {
+    name: "maxAge",
+    format: DurationIn {
+        least: Duration::from_secs(1),
+        most: Duration::from_secs(3600),
+        bounds: "from 1s to 1h",
+    },
+    meaning: "How long a provider's token is used before it is asked for again, 1m by default.",
 };
 
 const IDENTITY_KEY: MetadataKey = MetadataKey { not_empty: None };
@@ -166,6 +249,13 @@ pub const UPSTREAM_TOKENS_KEY: Optional<MetadataKey> = Optional {
     name: "upstreamTokensKey",
     format: IDENTITY_KEY,
     meaning: "The key of the map from provider to token, upstream_tokens by default.",
+};
+
+/// `identity.upstreamIdTokensKey`.
+pub const UPSTREAM_ID_TOKENS_KEY: Optional<MetadataKey> = Optional {
+    name: "upstreamIdTokensKey",
+    format: IDENTITY_KEY,
+    meaning: "The key of the map from provider to ID token, upstream_id_tokens by default.",
 };
 
 /// `identity.healthCheckKey`.
@@ -276,11 +366,11 @@ pub const FROM_BACKENDS: Optional<Choice<FromBackends>> = Optional {
 };
 
 /// `challenge.backends`.
-pub const CHALLENGE_BACKENDS: Optional<MapOf<Nested>> = Optional {
+pub const CHALLENGE_BACKENDS: Optional<MapOf<Nested, BackendName>> = Optional {
     name: "backends",
     format: MapOf {
         item: Nested(&CHALLENGE_OF_BACKEND_KEYS),
-        what: "backend",
+        name: BackendName,
     },
     meaning: "What differs for a backend, by its name.",
 };

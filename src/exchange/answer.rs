@@ -1,34 +1,51 @@
-//! What an STS's answer means: the acceptance rules and the error table, for an answer that may be
-//! anything at all.
+//! What a token endpoint's answer means: the acceptance rules and the error table, for an answer that
+//! may be anything at all.
 
-use crate::refusal::Refusal;
+use super::grant::{Accepts, IdJag, IssuedType, TokenTypeRule, Words};
+use super::jwt;
+use super::settings::{Meaning, TokenCall};
+use crate::refusal::StepUp;
+use crate::time::Time;
 use crate::token::BearerToken;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// The largest body that is looked at, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
+/// The longest that an endpoint is kept to its `retry-after`.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The longest `claims` that are handed on, in bytes.
+const MAX_CLAIMS: usize = 4096;
+/// The longest link that is handed on, in bytes.
+const MAX_LINK: usize = 2048;
 
 /// What became of a call.
 #[derive(Clone, Copy, Debug)]
 pub enum Answer<'a> {
     /// A status and a body; `None` stands for a body over [`MAX_BODY`].
     Http(u16, Option<&'a [u8]>),
+    /// The same, with how long the endpoint wants to be left alone.
+    HttpLater(u16, Option<&'a [u8]>, Duration),
     /// The connection broke before the answer was whole.
     Reset,
     /// Envoy does not know the cluster.
     UnknownCluster,
     /// Envoy could not send the request: the cluster has no endpoint that it would use.
     Unsendable,
+    /// Envoy could not sign the client's assertion.
+    Unsigned,
 }
 
 /// A token that may be used.
 #[derive(Debug)]
 pub struct Issued {
-    /// The exchanged token.
+    /// The token.
     pub token: BearerToken,
     /// What `expires_in` says.
     pub expires: ExpiresIn,
@@ -46,53 +63,75 @@ pub enum ExpiresIn {
 }
 
 /// Why a call brought no token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The kind of failure.
     pub kind: FailureKind,
-    /// The STS's `error`, where it is one of the known words.
+    /// The endpoint's `error`, where it is one of the known words.
     pub error: Option<StsError>,
+    /// What the log says of it.
+    pub detail: Detail,
+    /// How long the endpoint wants to be left alone.
+    pub wait: Option<Duration>,
+}
+
+impl Failure {
+    /// Whether no call was made, because the client's assertion could not be signed.
+    pub fn is_unsigned(&self) -> bool {
+        self.detail == Detail::Check(UNSIGNED)
+    }
+
+    /// The breaker of the endpoint stops the call; a try makes sense after `left`.
+    pub fn stopped(left: Duration) -> Self {
+        Self {
+            kind: FailureKind::Unavailable,
+            error: None,
+            detail: Detail::Check("the breaker of its endpoint is open"),
+            wait: Some(left),
+        }
+    }
+}
+
+/// What a log line says of a failure, besides its kind: nothing that an endpoint could choose freely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Nothing.
+    None,
+    /// The status.
+    Status(u16),
+    /// The check that a successful answer failed.
+    Check(&'static str),
 }
 
 /// The kinds of failure, in the words of the `sts` counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FailureKind {
     /// The subject was refused.
     Rejected,
     /// The target, or the scope, is denied.
     Forbidden,
+    /// The user must do more than to log in.
+    StepUp(Rc<StepUp>),
     /// The client or the request as such was refused.
     Misconfigured,
-    /// No answer, or one that says that the STS cannot serve.
+    /// No answer, or one that says that the endpoint cannot serve.
     Unavailable,
     /// No answer in time.
     Timeout,
     /// Success without a usable token.
     InvalidResponse,
-    /// The cluster does not exist: not a sign of a struggling STS.
+    /// The cluster does not exist: not a sign of a struggling endpoint.
     UnknownCluster,
-}
-
-impl FailureKind {
-    /// The refusal that a waiting request gets; `retry_after` is in whole seconds.
-    pub fn refusal(self, retry_after: u32) -> Refusal {
-        match self {
-            FailureKind::Rejected => Refusal::ExchangeRejected,
-            FailureKind::Forbidden => Refusal::ExchangeForbidden,
-            FailureKind::Misconfigured => Refusal::ExchangeMisconfigured,
-            FailureKind::Unavailable | FailureKind::UnknownCluster => {
-                Refusal::ExchangeUnavailable { retry_after }
-            }
-            FailureKind::Timeout => Refusal::ExchangeTimeout,
-            FailureKind::InvalidResponse => Refusal::ExchangeInvalidResponse,
-        }
-    }
+    /// The user has no token of this provider.
+    NotFound,
+    /// This user's token of this provider cannot be had just now; it says nothing of the endpoint.
+    UnavailableForUser,
 }
 
 macro_rules! sts_errors {
-    ($($name:ident $word:literal $kind:ident,)*) => {
-        /// The `error` words of an STS that are understood (RFC 6749 §5.2, RFC 6750 §3.1,
-        /// RFC 8693 §2.2.2). Only these ever appear in a log line.
+    ($($name:ident $word:literal $meaning:ident,)*) => {
+        /// The `error` words that are understood (RFC 6749 §5.2, RFC 6750 §3.1, RFC 8693 §2.2.2,
+        /// OpenID Connect Core §3.1.2.6, and what vendors say). Only these ever appear in a log line.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum StsError {
             $(#[doc = concat!("`", $word, "`")] $name,)*
@@ -108,8 +147,9 @@ macro_rules! sts_errors {
                 match word { $($word => Some(Self::$name),)* _ => None }
             }
 
-            fn kind(self) -> FailureKind {
-                match self { $(Self::$name => FailureKind::$kind,)* }
+            /// What it means, unless the grant or the configuration says otherwise.
+            fn meaning(self) -> Meaning {
+                match self { $(Self::$name => Meaning::$meaning,)* }
             }
         }
     };
@@ -126,34 +166,235 @@ sts_errors! {
     InvalidClient "invalid_client" Misconfigured,
     UnauthorizedClient "unauthorized_client" Misconfigured,
     UnsupportedGrantType "unsupported_grant_type" Misconfigured,
+    TemporarilyUnavailable "temporarily_unavailable" Unavailable,
+    ServerError "server_error" Unavailable,
+    SlowDown "slow_down" Unavailable,
+    InteractionRequired "interaction_required" StepUp,
+    LoginRequired "login_required" StepUp,
+    ConsentRequired "consent_required" StepUp,
+    MfaRequired "mfa_required" StepUp,
+    UserPasswordExpired "user_password_expired" StepUp,
+    InsufficientUserAuthentication "insufficient_user_authentication" StepUp,
+    UpstreamTokenNotFound "upstream_token_not_found" NotFound,
+    UpstreamTokenUnavailable "upstream_token_unavailable" Unavailable,
 }
 
-/// Judges `answer`, which came `elapsed` after the call.
-///
-/// `requested` is the `requested_token_type` that was sent, if one was.
+/// What Entra adds to `invalid_grant` where a login alone would not help.
+const STEP_UP_SUBERRORS: [&str; 4] = [
+    "basic_action",
+    "additional_action",
+    "consent_required",
+    "user_password_expired",
+];
+
+/// Judges `answer` to `call`, which came `elapsed` after it was made.
 pub fn judge(
     answer: Answer<'_>,
-    requested: Option<&str>,
+    call: &TokenCall,
     elapsed: Duration,
     timeout: Duration,
 ) -> Result<Issued, Failure> {
-    let fail = |kind| Err(Failure { kind, error: None });
-    match answer {
+    let fail = |kind, detail| {
+        Err(Failure {
+            kind,
+            error: None,
+            detail,
+            wait: None,
+        })
+    };
+    let (status, body, later) = match answer {
         // Envoy reports its own timeout as an ordinary 504 or, once headers came, as a reset:
         // only the clock tells it from an answer.
         Answer::Http(504, _) | Answer::Reset if ran_out(elapsed, timeout) => {
-            fail(FailureKind::Timeout)
+            return fail(FailureKind::Timeout, Detail::None);
         }
-        Answer::Http(200, body) => match body.and_then(|body| accept(body, requested)) {
-            Some(issued) => Ok(issued),
-            None => fail(FailureKind::InvalidResponse),
+        Answer::Http(status, body) => (status, body, None),
+        Answer::HttpLater(status, body, later) => (status, body, Some(later.min(LONGEST_WAIT))),
+        Answer::Reset | Answer::Unsendable => return fail(FailureKind::Unavailable, Detail::None),
+        Answer::UnknownCluster => return fail(FailureKind::UnknownCluster, Detail::None),
+        Answer::Unsigned => return fail(FailureKind::Misconfigured, Detail::Check(UNSIGNED)),
+    };
+    match status {
+        200 => match accept(body, &call.grant.accepts) {
+            Ok(issued) => Ok(issued),
+            Err(check) => fail(FailureKind::InvalidResponse, Detail::Check(check)),
         },
-        Answer::Http(status @ 400..=499, body) => Err(refused(status, body)),
-        Answer::Http(200..=299, _) => fail(FailureKind::InvalidResponse),
-        Answer::Http(300..=399, _) => fail(FailureKind::Misconfigured),
-        Answer::Http(..) | Answer::Reset | Answer::Unsendable => fail(FailureKind::Unavailable),
-        Answer::UnknownCluster => fail(FailureKind::UnknownCluster),
+        201..=299 => fail(FailureKind::InvalidResponse, Detail::Status(status)),
+        300..=399 => fail(FailureKind::Misconfigured, Detail::Status(status)),
+        _ => Err(refused(status, body, later, call)),
     }
+}
+
+const UNSIGNED: &str = "Envoy could not sign the client's assertion";
+
+/// An answer of 400 and above. A 4xx is judged by its `error` if that is a known word, else by the
+/// status; what a 5xx says counts only where the identity service says it of one user.
+fn refused(status: u16, body: Option<&[u8]>, later: Option<Duration>, call: &TokenCall) -> Failure {
+    let members = body.and_then(|body| serde_json::from_slice::<Members<'_>>(body).ok());
+    let members = members.unwrap_or_default();
+    let word = members.error.and_then(text);
+    let error = word.as_deref().and_then(StsError::parse);
+    let is_4xx = (400..=499).contains(&status);
+    let of_user =
+        call.grant.words == Words::Identity && error == Some(StsError::UpstreamTokenUnavailable);
+    let meaning = match (&word, error) {
+        _ if of_user => None,
+        (Some(word), _) if is_4xx && configured(word, call).is_some() => configured(word, call),
+        (_, Some(error)) if is_4xx => Some(by_table(error, &members, call.grant.words)),
+        _ if matches!(status, 408 | 429 | 500..) => Some(Meaning::Unavailable),
+        _ => Some(Meaning::Misconfigured),
+    };
+    let kind = match meaning {
+        None => FailureKind::UnavailableForUser,
+        Some(Meaning::Rejected) => FailureKind::Rejected,
+        Some(Meaning::Forbidden) => FailureKind::Forbidden,
+        Some(Meaning::Misconfigured) => FailureKind::Misconfigured,
+        Some(Meaning::Unavailable) => FailureKind::Unavailable,
+        Some(Meaning::NotFound) => FailureKind::NotFound,
+        Some(Meaning::StepUp) => FailureKind::StepUp(Rc::new(step_up(error, &members, call))),
+    };
+    let waits = matches!(status, 429 | 500..) || of_user;
+    Failure {
+        kind,
+        error,
+        detail: Detail::Status(status),
+        wait: later.filter(|_| waits),
+    }
+}
+
+/// `stsErrors`: what the configuration says of a word.
+fn configured(word: &str, call: &TokenCall) -> Option<Meaning> {
+    let mut known = call.sts_errors.iter();
+    known
+        .find(|(known, _)| known == word)
+        .map(|(_, meaning)| *meaning)
+}
+
+fn by_table(error: StsError, members: &Members<'_>, words: Words) -> Meaning {
+    let about_the_subject = matches!(error, StsError::InvalidGrant | StsError::InvalidRequest);
+    if about_the_subject && (members.claims().is_some() || members.asks_for_more()) {
+        return Meaning::StepUp;
+    }
+    match (words, error) {
+        // A bad assertion is `invalid_grant`.
+        (Words::Assertion, StsError::InvalidRequest) => Meaning::Misconfigured,
+        (Words::Assertion | Words::TokenExchange, StsError::UpstreamTokenNotFound) => {
+            Meaning::Misconfigured
+        }
+        (Words::Identity, StsError::InvalidRequest) => Meaning::Misconfigured,
+        // The operator's mistakes, where no login helps.
+        (Words::Identity, error) if error.meaning() == Meaning::Forbidden => Meaning::Misconfigured,
+        _ => error.meaning(),
+    }
+}
+
+/// What a client is told that must do more than to log in.
+fn step_up(error: Option<StsError>, members: &Members<'_>, call: &TokenCall) -> StepUp {
+    let authentication = error == Some(StsError::InsufficientUserAuthentication);
+    let plain = |raw: Option<&RawValue>, fits: fn(u8) -> bool| {
+        let value = raw.map(|raw| text(raw).unwrap_or_else(|| raw.get().to_owned()));
+        value.filter(|value| !value.is_empty() && value.len() <= 256 && value.bytes().all(fits))
+    };
+    StepUp {
+        insufficient_authentication: authentication,
+        claims: members
+            .claims()
+            .filter(|_| !authentication)
+            .map(|claims| STANDARD.encode(claims)),
+        max_age: plain(members.max_age, |byte| byte.is_ascii_digit()).filter(|_| authentication),
+        acr_values: plain(members.acr_values, |byte| {
+            matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')
+        })
+        .filter(|_| authentication),
+        interaction_uri: members
+            .interaction_uri
+            .and_then(text)
+            .filter(|uri| is_of_host(uri, call)),
+    }
+}
+
+/// Whether the link may be handed to the user: https, and on the host of the endpoint that said it.
+fn is_of_host(uri: &str, call: &TokenCall) -> bool {
+    let host_of = |authority: &str| -> String {
+        let host = match authority.rfind(':') {
+            Some(colon) if !authority.ends_with(']') => authority.get(..colon),
+            _ => Some(authority),
+        };
+        host.unwrap_or_default().to_ascii_lowercase()
+    };
+    let Some(rest) = uri
+        .strip_prefix("https://")
+        .filter(|_| uri.len() <= MAX_LINK)
+    else {
+        return false;
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let authority = rest.get(..end).unwrap_or_default();
+    uri.bytes()
+        .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'<' | b'>'))
+        && !authority.contains('@')
+        && !authority.is_empty()
+        && host_of(authority) == host_of(&call.authority)
+}
+
+/// The token of a successful answer (RFC 8693 §2.2.1), or the check that it failed.
+fn accept(body: Option<&[u8]>, accepts: &Accepts) -> Result<Issued, &'static str> {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    let body = body.ok_or("more than 1 MiB")?;
+    let body = body.strip_prefix(MARK).unwrap_or(body);
+    let members: Members<'_> = serde_json::from_slice(body).map_err(|_| "no JSON object")?;
+    let token_type = members.token_type.and_then(text).unwrap_or_default();
+    let bearer = token_type.eq_ignore_ascii_case("Bearer");
+    let not_applicable = token_type.eq_ignore_ascii_case("N_A");
+    let fits = match accepts.token_type {
+        TokenTypeRule::Bearer => bearer,
+        TokenTypeRule::BearerOrNotApplicable => bearer || not_applicable,
+        TokenTypeRule::NotApplicable => not_applicable,
+    };
+    if !fits {
+        return Err("token_type");
+    }
+    if let IssuedType::OneOf(types) = &accepts.issued {
+        let issued = members.issued_token_type.and_then(text).unwrap_or_default();
+        if !types.iter().any(|one| one.eq_ignore_ascii_case(&issued)) {
+            return Err("issued_token_type");
+        }
+    }
+    let token = members.access_token.and_then(text).unwrap_or_default();
+    let token = BearerToken::new(token.into_bytes()).ok_or("access_token")?;
+    if let Some(id_jag) = &accepts.id_jag {
+        check_id_jag(&token, id_jag)?;
+    }
+    Ok(Issued {
+        token,
+        expires: expires_in(members.expires_in),
+    })
+}
+
+/// The assertion goes to the partner and nowhere else, so it must be for the partner alone.
+fn check_id_jag(token: &BearerToken, wanted: &IdJag) -> Result<(), &'static str> {
+    let claims = jwt::claims(token.as_bytes()).ok_or("access_token is no JWT")?;
+    if claims.audience != [wanted.audience.as_str()] {
+        return Err("aud of the ID-JAG");
+    }
+    match &wanted.resource {
+        Some(resource) if !claims.resource.contains(resource) => Err("resource of the ID-JAG"),
+        _ => Ok(()),
+    }
+}
+
+/// How long `retry-after` asks to wait: a number of seconds, or a date (RFC 9110 §10.2.3).
+pub fn retry_after(field: &[u8], now: Time) -> Option<Duration> {
+    let text = std::str::from_utf8(field).ok()?.trim();
+    let wait = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = httpdate::parse_http_date(text).ok()?;
+            let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+            Time::default().plus(since).since(now)
+        }
+    };
+    Some(wait.min(LONGEST_WAIT)).filter(|wait| !wait.is_zero())
 }
 
 /// Whether the connection was there and broke before any answer.
@@ -180,35 +421,6 @@ pub fn broke_off(answer: Answer<'_>) -> bool {
         .position(|window| window == mark)
         .and_then(|place| rest.get(place.saturating_add(mark.len())..));
     reason.is_some_and(|reason| REASONS.iter().any(|known| reason.starts_with(known)))
-}
-
-/// A 4xx answer: judged by its `error` if that is a known word, else by the status.
-fn refused(status: u16, body: Option<&[u8]>) -> Failure {
-    let error = body
-        .and_then(|body| serde_json::from_slice::<Members<'_>>(body).ok())
-        .and_then(|members| text(members.error?))
-        .and_then(|word| StsError::parse(&word));
-    let kind = match (error, status) {
-        (Some(error), _) => error.kind(),
-        (None, 429) => FailureKind::Unavailable,
-        (None, _) => FailureKind::Misconfigured,
-    };
-    Failure { kind, error }
-}
-
-/// The token of a successful answer (RFC 8693 §2.2.1), if all of it holds.
-fn accept(body: &[u8], requested: Option<&str>) -> Option<Issued> {
-    let members: Members<'_> = serde_json::from_slice(body).ok()?;
-    let token_type = text(members.token_type?)?;
-    let issued_token_type = text(members.issued_token_type?)?;
-    let fits = token_type.eq_ignore_ascii_case("Bearer")
-        && !issued_token_type.is_empty()
-        && requested.is_none_or(|requested| requested == issued_token_type);
-    let token = BearerToken::new(text(members.access_token?)?.into_bytes())?;
-    fits.then(|| Issued {
-        token,
-        expires: expires_in(members.expires_in),
-    })
 }
 
 fn expires_in(raw: Option<&RawValue>) -> ExpiresIn {
@@ -250,6 +462,29 @@ struct Members<'a> {
     issued_token_type: Option<&'a RawValue>,
     expires_in: Option<&'a RawValue>,
     error: Option<&'a RawValue>,
+    suberror: Option<&'a RawValue>,
+    claims: Option<&'a RawValue>,
+    max_age: Option<&'a RawValue>,
+    acr_values: Option<&'a RawValue>,
+    interaction_uri: Option<&'a RawValue>,
+}
+
+impl Members<'_> {
+    /// `claims` (OpenID Connect Core §5.5), which some send as an object and some as a text.
+    fn claims(&self) -> Option<String> {
+        let raw = self.claims?;
+        let claims = match raw.get().starts_with('{') {
+            true => raw.get().to_owned(),
+            false => text(raw)?,
+        };
+        Some(claims).filter(|claims| (1..=MAX_CLAIMS).contains(&claims.len()))
+    }
+
+    /// Whether `suberror` asks for more than a login.
+    fn asks_for_more(&self) -> bool {
+        let suberror = self.suberror.and_then(text);
+        suberror.is_some_and(|word| STEP_UP_SUBERRORS.contains(&word.as_str()))
+    }
 }
 
 impl<'de> Deserialize<'de> for Members<'de> {
@@ -276,6 +511,11 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 "issued_token_type" => &mut members.issued_token_type,
                 "expires_in" => &mut members.expires_in,
                 "error" => &mut members.error,
+                "suberror" => &mut members.suberror,
+                "claims" => &mut members.claims,
+                "max_age" => &mut members.max_age,
+                "acr_values" => &mut members.acr_values,
+                "interaction_uri" => &mut members.interaction_uri,
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                     continue;

@@ -1,5 +1,7 @@
-//! The breaker: calls to an STS that does not answer stop for a while.
+//! The breaker: calls stop for a while to an endpoint that does not answer, and of an exchange whose
+//! client is refused.
 
+use super::results::whole_seconds;
 use crate::time::Steady;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// The breaker of one token endpoint.
+/// A breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Breaker {
     /// Calls go through.
@@ -44,7 +46,7 @@ pub enum Admitted {
 /// The breaker stops the call; a try makes sense after this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
-    /// Steady until the next probe, or a second while one is under way.
+    /// Time until the next probe, or a second while one is under way.
     pub retry_after: Duration,
 }
 
@@ -72,12 +74,12 @@ impl Breaker {
         }
     }
 
-    /// The STS answered, whatever it said.
+    /// The answer was one that closes it.
     pub fn answered(&mut self) {
         *self = Breaker::default();
     }
 
-    /// The STS did not answer a call that was `admitted`, or said that it cannot serve.
+    /// The answer to a call that was `admitted`, or that there was none, was a failure.
     pub fn failed(&mut self, admitted: Admitted, now: Steady) {
         let open = |pause: Duration| Breaker::Open {
             until: now.plus(pause),
@@ -117,12 +119,42 @@ impl Breaker {
     }
 }
 
-/// `duration` rounded up to whole seconds, at least one.
-pub fn whole_seconds(duration: Duration) -> u32 {
-    let ceiling = duration
-        .as_secs()
-        .saturating_add(u64::from(duration.subsec_nanos() > 0));
-    u32::try_from(ceiling.max(1)).unwrap_or(u32::MAX)
+/// The breaker of one token endpoint, and its word for how long it wants to be left alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Endpoint {
+    breaker: Breaker,
+    /// Until when no call is made, whatever the breaker says.
+    left_alone: Option<Steady>,
+}
+
+impl Endpoint {
+    /// Asks for a call. Whoever gets `Ok` must make it and report how it ended.
+    pub fn admit(&mut self, now: Steady) -> Result<Admitted, Stopped> {
+        match self.left_alone {
+            Some(until) if now < until => Err(Stopped {
+                retry_after: until.since(now),
+            }),
+            _ => self.breaker.admit(now),
+        }
+    }
+
+    /// The endpoint wants to be left alone for so long.
+    pub fn leave_alone(&mut self, wait: Duration, now: Steady) {
+        self.left_alone = Some(now.plus(wait));
+    }
+
+    /// What tells the breaker how calls went.
+    pub fn breaker(&mut self) -> &mut Breaker {
+        &mut self.breaker
+    }
+
+    /// How long until a call may go out, in whole seconds.
+    pub fn retry_after(&self, now: Steady) -> u32 {
+        let left = self
+            .left_alone
+            .map_or(Duration::ZERO, |until| until.since(now));
+        self.breaker.retry_after(now).max(whole_seconds(left))
+    }
 }
 
 #[cfg(test)]

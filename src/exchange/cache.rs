@@ -2,8 +2,8 @@
 //! backend did not accept. Bounded in number and in bytes; refusals go first, then what was used
 //! least recently.
 
-use super::answer::StsError;
-use super::settings::{CachePolicy, ExchangeId};
+use super::answer::Failure;
+use super::settings::{CachePolicy, ExchangeId, Terms};
 use crate::time::{Clock, Steady, Time};
 use crate::token::BearerValue;
 use foldhash::fast::FixedState;
@@ -15,25 +15,33 @@ use std::time::Duration;
 
 /// A backend that keeps answering 401 makes an entry be forgotten at most this often.
 const FORGET_INTERVAL: Duration = Duration::from_secs(10);
+/// How long it is remembered which token a backend did not accept, where the next call must say so.
+const REJECTED_INTERVAL: Duration = Duration::from_secs(3600);
 /// A renewal that failed is not tried again sooner.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Everything that could make an answer differ: the exchange, which stands for the STS and all its
-/// parameters, and the whole subject token.
+/// Everything that could make an answer differ: the exchange, which stands for the token endpoints and
+/// all their parameters, the whole subject token, and the whole actor token where there is one.
 ///
 /// `Debug` never prints the subject.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Key(Rc<[u8]>);
 
 impl Key {
-    /// The key of exchanging `subject` as `exchange` says.
+    /// The key of exchanging `subject` as `exchange` says, which knows no actor.
     pub fn new(exchange: ExchangeId, subject: Vec<u8>) -> Self {
-        Self::from_bytes(Self::bytes(exchange, subject))
+        Self::from_bytes(Self::bytes(exchange, subject, None))
     }
 
-    /// The bytes of that key: enough to look an entry up, which then lends its own key.
-    pub fn bytes(exchange: ExchangeId, mut subject: Vec<u8>) -> Vec<u8> {
-        // The id has a fixed width and stands last: no two pairs give the same bytes.
+    /// The bytes of the key: enough to look an entry up, which then lends its own key. Whether there is
+    /// an `actor` depends on the exchange alone.
+    pub fn bytes(exchange: ExchangeId, mut subject: Vec<u8>, actor: Option<&[u8]>) -> Vec<u8> {
+        if let Some(actor) = actor {
+            let length = u32::try_from(actor.len()).unwrap_or(u32::MAX);
+            subject.extend_from_slice(actor);
+            subject.extend_from_slice(&length.to_le_bytes());
+        }
+        // What has a fixed width stands last: no two exchanges of two tokens give the same bytes.
         subject.extend_from_slice(&exchange.0.to_le_bytes());
         subject
     }
@@ -51,9 +59,23 @@ impl Key {
         )
     }
 
-    /// The subject token.
-    pub fn subject(&self) -> &[u8] {
-        self.parts().map_or(&[], |(subject, _)| subject)
+    /// The subject token, and the actor token if the exchange `has_actor`.
+    pub fn tokens(&self, has_actor: bool) -> (&[u8], Option<&[u8]>) {
+        let both = self.parts().map_or(&[][..], |(both, _)| both);
+        if !has_actor {
+            return (both, None);
+        }
+        let split = both.split_last_chunk::<4>().and_then(|(both, length)| {
+            let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+            both.split_at_checked(both.len().checked_sub(length)?)
+        });
+        split.map_or((both, None), |(subject, actor)| (subject, Some(actor)))
+    }
+
+    /// The key of the same tokens at another exchange of the same form.
+    fn moved_to(&self, exchange: ExchangeId) -> Self {
+        let both = self.parts().map_or(&[][..], |(both, _)| both);
+        Self::from_bytes([both, &exchange.0.to_le_bytes()].concat())
     }
 
     /// How many bytes it holds.
@@ -90,7 +112,7 @@ pub struct Held {
     asked: Time,
     expires: Time,
     usable_until: Time,
-    renew_from: Time,
+    renew_from: Option<Time>,
     last_renewal: Option<Steady>,
     forgot_before: Option<Steady>,
 }
@@ -104,8 +126,8 @@ pub enum Lookup<'a> {
     Held(&'a Held),
     /// A token that should be renewed now; the caller starts the renewal.
     HeldRenew(&'a Held),
-    /// The STS refused this subject a moment ago.
-    Refused(Option<StsError>),
+    /// It was refused a moment ago, and until then.
+    Refused(&'a Failure, Steady),
 }
 
 #[derive(Debug)]
@@ -114,6 +136,8 @@ enum Entry {
     /// A backend did not accept the token, which is gone.
     Forgotten {
         at: Steady,
+        /// The token's digest, where the next call must say it.
+        rejected: Option<Rc<str>>,
     },
 }
 
@@ -130,7 +154,7 @@ impl Entry {
 #[derive(Debug)]
 struct Refused {
     until: Steady,
-    error: Option<StsError>,
+    failure: Failure,
 }
 
 /// The cache of one plugin configuration and worker.
@@ -165,12 +189,11 @@ impl TokenCache {
 
     /// Looks `key` up.
     pub fn get(&mut self, key: &impl Borrow<[u8]>, clock: &dyn Clock) -> Lookup<'_> {
-        let refresh = self.policy.refresh_ahead;
         match self.entries.get_mut::<[u8]>(key.borrow()) {
             Some(Entry::Held(held)) => {
                 let now = clock.wall();
                 if held.is_usable(now) {
-                    if !refresh || now < held.renew_from {
+                    if held.renew_from.is_none_or(|from| now < from) {
                         return Lookup::Held(held);
                     }
                     let now = clock.steady();
@@ -186,7 +209,7 @@ impl TokenCache {
                 if let Some(refused) = self.refused.get::<[u8]>(key.borrow())
                     && clock.steady() < refused.until
                 {
-                    return Lookup::Refused(refused.error);
+                    return Lookup::Refused(&refused.failure, refused.until);
                 }
             }
         }
@@ -194,7 +217,7 @@ impl TokenCache {
     }
 
     /// Keeps a token that was asked for at `asked` and expires at `expires`, if anything is left of
-    /// it after the bounds. `jitter` (0 to 1) moves the renewal within the last fifth of its life,
+    /// it after the bounds, its own `terms` among them. `jitter` (0 to 1) moves the renewal within the last fifth of its life,
     /// so that tokens obtained together are not renewed together. Returns its serial if it is kept.
     pub fn hold(
         &mut self,
@@ -202,11 +225,12 @@ impl TokenCache {
         value: BearerValue,
         asked: Time,
         expires: Time,
+        terms: &Terms,
         jitter: f64,
     ) -> Option<u64> {
         let forgot_before = match self.entries.peek::<[u8]>(key.borrow()) {
             Some(Entry::Held(Held { forgot_before, .. })) => *forgot_before,
-            Some(Entry::Forgotten { at }) => Some(*at),
+            Some(Entry::Forgotten { at, .. }) => Some(*at),
             _ => None,
         };
         self.serials = self.serials.wrapping_add(1);
@@ -217,21 +241,34 @@ impl TokenCache {
             asked,
             expires,
             usable_until: asked,
-            renew_from: asked,
+            renew_from: None,
             last_renewal: None,
             forgot_before,
         };
-        if !held.fit(&self.policy, jitter) {
+        if !held.fit(&self.policy, terms, jitter) {
             return None;
         }
         let serial = held.serial;
         self.insert(key, Entry::Held(held)).then_some(serial)
     }
 
-    /// Remembers that the STS refused the subject, and drops its token.
-    pub fn refuse(&mut self, key: Key, error: Option<StsError>, now: Steady) {
-        self.remove(&key);
-        if self.policy.negative_ttl.is_zero() {
+    /// How long a refused subject is remembered.
+    pub fn negative_ttl(&self) -> Duration {
+        self.policy.negative_ttl
+    }
+
+    /// Whether `key` was refused a moment ago.
+    pub fn is_refused(&self, key: &Key, now: Steady) -> bool {
+        let refused = self.refused.peek::<[u8]>(key.borrow());
+        refused.is_some_and(|refused| now < refused.until)
+    }
+
+    /// Remembers for some time that `key` was refused. Its token, if there is one, stays.
+    pub fn refuse(&mut self, key: Key, failure: Failure, time: Duration, now: Steady) {
+        if self.refused.pop::<[u8]>(key.borrow()).is_some() {
+            self.bytes = self.bytes.saturating_sub(key.size());
+        }
+        if time.is_zero() {
             return;
         }
         let most = self.policy.max_entries.checked_div(10).unwrap_or(0).max(1);
@@ -239,9 +276,9 @@ impl TokenCache {
         let fits = self.count() < self.policy.max_entries
             && self.bytes.saturating_add(key.size()) <= self.policy.max_bytes;
         if fits {
-            let until = now.plus(self.policy.negative_ttl);
+            let until = now.plus(time);
             self.bytes = self.bytes.saturating_add(key.size());
-            self.refused.put(key, Refused { until, error });
+            self.refused.put(key, Refused { until, failure });
         }
     }
 
@@ -255,9 +292,24 @@ impl TokenCache {
         }
     }
 
+    /// The digest of the token of `key` that a backend did not accept, if it is remembered.
+    pub fn rejected(&self, key: &Key) -> Option<Rc<str>> {
+        match self.entries.peek::<[u8]>(key.borrow()) {
+            Some(Entry::Forgotten { rejected, .. }) => rejected.clone(),
+            _ => None,
+        }
+    }
+
     /// A backend answered the token `serial` with 401: forgets it, unless a token of this key was
-    /// forgotten less than ten seconds ago, or a newer one has taken its place.
-    pub fn forget(&mut self, key: &Key, serial: u64, now: Steady) -> bool {
+    /// forgotten less than ten seconds ago, or a newer one has taken its place. `digest` makes what is
+    /// remembered of it.
+    pub fn forget(
+        &mut self,
+        key: &Key,
+        serial: u64,
+        now: Steady,
+        digest: impl FnOnce(&BearerValue) -> Option<Rc<str>>,
+    ) -> bool {
         let Some(entry) = self.entries.peek_mut::<[u8]>(key.borrow()) else {
             return false;
         };
@@ -267,7 +319,8 @@ impl TokenCache {
                     && has_passed(FORGET_INTERVAL, held.forgot_before, now) =>
             {
                 self.bytes = self.bytes.saturating_sub(held.value.as_bytes().len());
-                *entry = Entry::Forgotten { at: now };
+                let rejected = digest(&held.value);
+                *entry = Entry::Forgotten { at: now, rejected };
                 self.held = self.held.saturating_sub(1);
                 true
             }
@@ -281,7 +334,13 @@ impl TokenCache {
         while let Some((_, entry)) = self.entries.peek_lru() {
             let over = match entry {
                 Entry::Held(held) => !held.is_usable(wall),
-                Entry::Forgotten { at } => has_passed(FORGET_INTERVAL, Some(*at), steady),
+                Entry::Forgotten { at, rejected } => {
+                    let interval = match rejected {
+                        Some(_) => REJECTED_INTERVAL,
+                        None => FORGET_INTERVAL,
+                    };
+                    has_passed(interval, Some(*at), steady)
+                }
             };
             if !over {
                 break;
@@ -300,15 +359,15 @@ impl TokenCache {
     pub fn take_over(
         &mut self,
         other: &mut Self,
-        same: impl Fn(ExchangeId) -> Option<ExchangeId>,
+        same: impl Fn(ExchangeId) -> Option<(ExchangeId, Terms)>,
         now: Time,
     ) {
         let entries = other.entries.iter().rev();
-        let moving: Vec<(Key, ExchangeId)> = entries
+        let moving: Vec<(Key, (ExchangeId, Terms))> = entries
             .filter(|(_, entry)| matches!(entry, Entry::Held(_)))
             .filter_map(|(key, _)| Some((key.clone(), same(key.exchange())?)))
             .collect();
-        for (key, exchange) in moving {
+        for (key, (exchange, terms)) in moving {
             let Some((key, entry)) = other.entries.pop_entry::<[u8]>(key.borrow()) else {
                 continue;
             };
@@ -316,10 +375,10 @@ impl TokenCache {
             let Entry::Held(mut held) = entry else {
                 continue;
             };
-            if held.fit(&self.policy, 0.0) && held.is_usable(now) {
+            if held.fit(&self.policy, &terms, 0.0) && held.is_usable(now) {
                 self.serials = self.serials.wrapping_add(1);
                 held.serial = self.serials;
-                held.key = Key::new(exchange, key.subject().to_vec());
+                held.key = key.moved_to(exchange);
                 self.insert(held.key.clone(), Entry::Held(held));
             }
         }
@@ -384,16 +443,25 @@ impl Held {
         self.asked <= now && now < self.usable_until
     }
 
-    /// Computes the usable part of the token's life; false if there is none.
-    fn fit(&mut self, policy: &CachePolicy, jitter: f64) -> bool {
-        let life = self.expires.since(self.asked).min(policy.max_ttl);
-        let usable = life.saturating_sub(policy.expiry_skew);
+    /// Computes the usable part of the token's life; false if there is none. What is left unused at its
+    /// end is never more than a fifth of it, so that tokens of a short life are used at all.
+    fn fit(&mut self, policy: &CachePolicy, terms: &Terms, jitter: f64) -> bool {
+        let longest = terms.max_age.unwrap_or(policy.max_ttl).min(policy.max_ttl);
+        let life = self.expires.since(self.asked).min(longest);
+        let skew = terms.expiry_skew.unwrap_or(policy.expiry_skew);
+        let usable = life.saturating_sub(skew.min(part(life, 0.2)));
         self.usable_until = self.asked.plus(usable);
-        let share = 0.2 - 0.05 * jitter.clamp(0.0, 1.0);
-        let ahead = Duration::from_nanos((usable.as_secs_f64() * share * 1e9) as u64);
-        self.renew_from = self.usable_until.minus(ahead);
+        let ahead = part(usable, 0.2 - 0.05 * jitter.clamp(0.0, 1.0));
+        self.renew_from = terms
+            .refresh_ahead
+            .unwrap_or(policy.refresh_ahead)
+            .then(|| self.usable_until.minus(ahead));
         !usable.is_zero()
     }
+}
+
+fn part(of: Duration, share: f64) -> Duration {
+    Duration::from_nanos((of.as_secs_f64() * share * 1e9) as u64)
 }
 
 /// Whether `interval` has passed since `then`, if there was a then.

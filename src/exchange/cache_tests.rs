@@ -1,4 +1,5 @@
 use super::*;
+use crate::exchange::answer::{Detail, FailureKind, StsError};
 use crate::time::Clocks;
 use crate::token::BearerToken;
 use proptest::collection::vec;
@@ -6,6 +7,29 @@ use proptest::prelude::*;
 use std::collections::HashMap;
 
 const BOUND: usize = 4;
+const TERMS: Terms = Terms {
+    assumed_lifetime: None,
+    max_age: None,
+    expiry_skew: None,
+    refresh_ahead: None,
+    subject_bounds_only_unstated: false,
+};
+
+fn rejected() -> Failure {
+    Failure {
+        kind: FailureKind::Rejected,
+        error: Some(StsError::InvalidGrant),
+        detail: Detail::Status(400),
+        wait: None,
+    }
+}
+
+/// The STS refuses a subject, and its token goes.
+fn refuse(cache: &mut TokenCache, key: Key, now: Steady) {
+    let ttl = cache.negative_ttl();
+    cache.remove(&key);
+    cache.refuse(key, rejected(), ttl, now);
+}
 
 fn at(seconds: u64) -> Time {
     clocks(seconds).wall
@@ -57,7 +81,7 @@ fn found(cache: &mut TokenCache, n: u8, seconds: u64) -> &'static str {
         Lookup::Nothing => "nothing",
         Lookup::Held(_) => "held",
         Lookup::HeldRenew(_) => "renew",
-        Lookup::Refused(_) => "refused",
+        Lookup::Refused(..) => "refused",
     }
 }
 
@@ -77,7 +101,7 @@ fn a_key_is_the_exchange_and_the_whole_subject() {
     .map(|(exchange, subject)| {
         let key = Key::new(ExchangeId(exchange), subject.to_vec());
         assert_eq!(key.exchange(), ExchangeId(exchange));
-        assert_eq!(key.subject(), subject);
+        assert_eq!(key.tokens(false), (subject, None));
         key
     })
     .collect();
@@ -98,16 +122,21 @@ fn a_token_is_held_to_the_skew_before_its_end_or_the_longest_ttl() {
         (160, 1.0, 143, 150),
         (160, 7.0, 143, 150),
         (1000, 0.0, 172, 190),
-        (112, 0.0, 102, 102),
+        // A fifth of a short life is left unused, if that is less than the skew.
+        (150, 0.0, 132, 140),
+        (120, 0.0, 113, 116),
+        (102, 0.0, 102, 102),
     ] {
         let mut cache = cache();
-        let kept = cache.hold(key(0), value("t"), at(100), at(expires), jitter);
+        let kept = cache.hold(key(0), value("t"), at(100), at(expires), &TERMS, jitter);
         assert!(kept.is_some());
         assert_eq!(found(&mut cache, 0, renew_from - 1), "held", "{expires}");
         if renew_from < until {
             assert_eq!(found(&mut cache, 0, renew_from), "renew", "{expires}");
             assert_eq!(found(&mut cache, 0, renew_from), "held", "once a second");
-            assert_eq!(found(&mut cache, 0, renew_from + 1), "renew");
+            if renew_from + 1 < until {
+                assert_eq!(found(&mut cache, 0, renew_from + 1), "renew");
+            }
         }
         assert_eq!(found(&mut cache, 0, until), "nothing", "{expires}");
         assert_eq!(
@@ -120,9 +149,9 @@ fn a_token_is_held_to_the_skew_before_its_end_or_the_longest_ttl() {
 
 #[test]
 fn a_token_with_nothing_left_is_not_held() {
-    for expires in [0, 99, 100, 109, 110] {
+    for expires in [0, 99, 100] {
         let mut cache = cache();
-        let kept = cache.hold(key(0), value("t"), at(100), at(expires), 0.0);
+        let kept = cache.hold(key(0), value("t"), at(100), at(expires), &TERMS, 0.0);
         assert_eq!(kept, None, "{expires}");
         assert_eq!(cache.held(), 0);
     }
@@ -131,17 +160,17 @@ fn a_token_with_nothing_left_is_not_held() {
 #[test]
 fn refusals_take_the_place_of_tokens_and_end() {
     let mut cache = cache();
-    cache.hold(key(0), value("t"), at(100), at(200), 0.0);
-    cache.refuse(key(0), Some(StsError::InvalidGrant), steady(110));
+    cache.hold(key(0), value("t"), at(100), at(200), &TERMS, 0.0);
+    refuse(&mut cache, key(0), steady(110));
     assert_eq!(cache.held(), 0);
     for (seconds, expected) in [(110, "refused"), (129, "refused"), (130, "nothing")] {
         assert_eq!(found(&mut cache, 0, seconds), expected, "{seconds}");
     }
-    let Lookup::Refused(error) = cache.get(&key(0), &clocks(120)) else {
+    let Lookup::Refused(failure, until) = cache.get(&key(0), &clocks(120)) else {
         panic!("not refused");
     };
-    assert_eq!(error, Some(StsError::InvalidGrant));
-    cache.hold(key(0), value("t"), at(120), at(200), 0.0);
+    assert_eq!((failure, until), (&rejected(), steady(130)));
+    cache.hold(key(0), value("t"), at(120), at(200), &TERMS, 0.0);
     assert_eq!(found(&mut cache, 0, 121), "held");
 }
 
@@ -149,43 +178,56 @@ fn refusals_take_the_place_of_tokens_and_end() {
 fn a_token_is_forgotten_once_in_ten_seconds_and_only_itself() {
     let mut cache = cache();
     let hold = |cache: &mut TokenCache, seconds| {
-        let serial = cache.hold(key(0), value("t"), at(seconds), at(seconds + 60), 0.0);
+        let serial = cache.hold(
+            key(0),
+            value("t"),
+            at(seconds),
+            at(seconds + 60),
+            &TERMS,
+            0.0,
+        );
         serial.unwrap()
     };
     let first = hold(&mut cache, 100);
     assert!(
-        !cache.forget(&key(0), first + 1, steady(100)),
+        !cache.forget(&key(0), first + 1, steady(100), |_| None),
         "another token"
     );
-    assert!(!cache.forget(&key(1), first, steady(100)), "another key");
-    assert!(cache.forget(&key(0), first, steady(100)));
+    assert!(
+        !cache.forget(&key(1), first, steady(100), |_| None),
+        "another key"
+    );
+    assert!(cache.forget(&key(0), first, steady(100), |_| None));
     assert_eq!((cache.held(), found(&mut cache, 0, 100)), (0, "nothing"));
     assert!(
-        !cache.forget(&key(0), first, steady(100)),
+        !cache.forget(&key(0), first, steady(100), |_| None),
         "already forgotten"
     );
     let second = hold(&mut cache, 101);
     let third = hold(&mut cache, 102);
     assert_ne!(second, third);
     assert!(
-        !cache.forget(&key(0), second, steady(111)),
+        !cache.forget(&key(0), second, steady(111), |_| None),
         "its successor stands there"
     );
-    assert!(!cache.forget(&key(0), third, steady(109)), "too soon");
-    assert!(cache.forget(&key(0), third, steady(110)));
+    assert!(
+        !cache.forget(&key(0), third, steady(109), |_| None),
+        "too soon"
+    );
+    assert!(cache.forget(&key(0), third, steady(110), |_| None));
 }
 
 #[test]
 fn a_sweep_ends_what_is_over() {
     let mut cache = cache();
-    cache.hold(key(0), value("t"), at(100), at(130), 0.0);
-    cache.refuse(key(1), None, steady(100));
+    cache.hold(key(0), value("t"), at(100), at(130), &TERMS, 0.0);
+    refuse(&mut cache, key(1), steady(100));
     let serial = cache
-        .hold(key(2), value("t"), at(100), at(200), 0.0)
+        .hold(key(2), value("t"), at(100), at(200), &TERMS, 0.0)
         .unwrap();
-    cache.forget(&key(2), serial, steady(100));
-    cache.hold(key(3), value("t"), at(100), at(200), 0.0);
-    for (seconds, entries, held) in [(119, 4, 2), (120, 1, 1), (189, 1, 1), (190, 0, 0)] {
+    cache.forget(&key(2), serial, steady(100), |_| None);
+    cache.hold(key(3), value("t"), at(100), at(200), &TERMS, 0.0);
+    for (seconds, entries, held) in [(119, 4, 2), (124, 1, 1), (189, 1, 1), (190, 0, 0)] {
         cache.sweep(&clocks(seconds));
         assert_eq!((cache.count(), cache.held()), (entries, held), "{seconds}");
     }
@@ -195,9 +237,16 @@ fn a_sweep_ends_what_is_over() {
 fn what_moves_keeps_its_age_under_the_new_bounds() {
     let mut old = cache();
     for n in 0..3 {
-        old.hold(key(n), value("t"), at(100 + u64::from(n)), at(160), 0.0);
+        old.hold(
+            key(n),
+            value("t"),
+            at(100 + u64::from(n)),
+            at(160),
+            &TERMS,
+            0.0,
+        );
     }
-    old.refuse(key(3), None, steady(100));
+    refuse(&mut old, key(3), steady(100));
     let mut new = TokenCache::new(
         CachePolicy {
             max_entries: 2,
@@ -206,7 +255,7 @@ fn what_moves_keeps_its_age_under_the_new_bounds() {
         },
         9,
     );
-    new.take_over(&mut old, |id| Some(ExchangeId(id.0 + 5)), at(110));
+    new.take_over(&mut old, |id| Some((ExchangeId(id.0 + 5), TERMS)), at(110));
     assert_eq!(old.held(), 0, "they moved");
     assert_eq!(new.held(), 2);
     let moved = |n: u8| Key::new(ExchangeId(5), vec![b'a' + n]);
@@ -214,13 +263,12 @@ fn what_moves_keeps_its_age_under_the_new_bounds() {
         matches!(new.get(&moved(0), &clocks(110)), Lookup::Nothing),
         "the oldest gave way"
     );
-    for n in [1, 2] {
+    // 58 and 59 s of life, of which a fifth stays unused.
+    for (n, until) in [(1, 148), (2, 149)] {
         assert!(matches!(new.get(&moved(n), &clocks(110)), Lookup::Held(_)));
-        assert!(matches!(
-            new.get(&moved(n), &clocks(139)),
-            Lookup::HeldRenew(_)
-        ));
-        assert!(matches!(new.get(&moved(n), &clocks(140)), Lookup::Nothing));
+        let due = new.get(&moved(n), &clocks(until - 1));
+        assert!(matches!(due, Lookup::HeldRenew(_)));
+        assert!(matches!(new.get(&moved(n), &clocks(until + 1)), Lookup::Nothing));
     }
     assert!(
         matches!(new.get(&moved(3), &clocks(110)), Lookup::Nothing),
@@ -239,20 +287,20 @@ fn refusals_never_displace_a_token_and_go_first() {
     );
     let key = |n: u32| Key::new(ExchangeId(n), vec![b'a']);
     for n in 0..15 {
-        cache.hold(key(n), value("t"), at(100), at(200), 0.0);
+        cache.hold(key(n), value("t"), at(100), at(200), &TERMS, 0.0);
     }
     for n in 100..200 {
-        cache.refuse(key(n), None, steady(100));
+        refuse(&mut cache, key(n), steady(100));
     }
     assert_eq!((cache.held(), cache.refused.len()), (15, 2), "a tenth");
     for n in 15..20 {
-        cache.hold(key(n), value("t"), at(100), at(200), 0.0);
+        cache.hold(key(n), value("t"), at(100), at(200), &TERMS, 0.0);
     }
     assert_eq!((cache.held(), cache.refused.len()), (20, 0));
-    cache.refuse(key(200), None, steady(100));
+    refuse(&mut cache, key(200), steady(100));
     assert_eq!((cache.held(), cache.refused.len()), (20, 0), "no room");
     // Who was refused loses the token all the same.
-    cache.refuse(key(3), None, steady(100));
+    refuse(&mut cache, key(3), steady(100));
     assert_eq!((cache.held(), cache.refused.len()), (19, 1));
 }
 
@@ -269,14 +317,24 @@ fn keys_and_tokens_together_are_bounded_in_bytes() {
     // 104 bytes of key and 107 of token, with the scheme.
     let key = |n: u8| Key::new(ExchangeId(0), vec![n; 100]);
     for n in 0..20 {
-        let kept = cache.hold(key(n), value(&"t".repeat(100)), at(100), at(200), 0.0);
+        let kept = cache.hold(
+            key(n),
+            value(&"t".repeat(100)),
+            at(100),
+            at(200),
+            &TERMS,
+            0.0,
+        );
         assert!(kept.is_some());
         assert!(cache.bytes <= 1000, "{}", cache.bytes);
     }
     assert_eq!(cache.held(), 4);
     assert!(matches!(cache.get(&key(19), &clocks(101)), Lookup::Held(_)));
     let too_large = value(&"t".repeat(1000));
-    assert_eq!(cache.hold(key(30), too_large, at(100), at(200), 0.0), None);
+    assert_eq!(
+        cache.hold(key(30), too_large, at(100), at(200), &TERMS, 0.0),
+        None
+    );
 }
 
 /// What can happen to a cache.
@@ -308,13 +366,19 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     vec(event, 1..120)
 }
 
+/// How many seconds of its life a token is used.
+fn usable(life: u64) -> f64 {
+    let life = life.min(100) as f64;
+    life - (life / 5.0).min(10.0)
+}
+
 /// A token as the model remembers it: without any bound, so that it says what may be found, not
 /// what must be.
 struct Known {
     text: String,
     serial: u64,
     obtained: u64,
-    usable_until: u64,
+    usable_until: f64,
 }
 
 proptest! {
@@ -341,25 +405,25 @@ proptest! {
                     refused.remove(&n);
                 }
                 Event::Refuse(n) => {
-                    cache.refuse(key(n), None, steady(forward));
+                    refuse(&mut cache, key(n), steady(forward));
                     tokens.remove(&n);
                     refused.insert(n, forward);
                 }
                 Event::Hold { key: n, life, jitter } => {
                     let text = format!("token-{n}-{step}");
                     let serial =
-                        cache.hold(key(n), value(&text), at(now), at(now + life), jitter);
-                    let usable = life.min(100).saturating_sub(10);
-                    prop_assert_eq!(serial.is_some(), usable > 0);
+                        cache.hold(key(n), value(&text), at(now), at(now + life), &TERMS, jitter);
+                    let usable = usable(life);
+                    prop_assert_eq!(serial.is_some(), usable > 0.0);
                     if let Some(serial) = serial {
-                        let usable_until = now + usable;
+                        let usable_until = now as f64 + usable;
                         tokens.insert(n, Known { text, serial, obtained: now, usable_until });
                         refused.remove(&n);
                     }
                 }
                 Event::Forget(n) => {
                     let serial = tokens.get(&n).map_or(0, |known| known.serial);
-                    if cache.forget(&key(n), serial, steady(forward)) {
+                    if cache.forget(&key(n), serial, steady(forward), |_| None) {
                         prop_assert!(tokens.remove(&n).is_some());
                     }
                 }
@@ -368,9 +432,9 @@ proptest! {
                         let known = tokens.get(&n).expect("a token that was never held");
                         prop_assert_eq!(held.serial, known.serial);
                         prop_assert_eq!(&held.value, &value(&known.text));
-                        prop_assert!(known.obtained <= now && now < known.usable_until);
+                        prop_assert!(known.obtained <= now && (now as f64) < known.usable_until);
                     }
-                    Lookup::Refused(_) => {
+                    Lookup::Refused(..) => {
                         let at = *refused.get(&n).expect("a refusal that never was");
                         prop_assert!(at <= forward && forward < at + 20);
                     }
@@ -391,10 +455,10 @@ proptest! {
     fn a_token_that_nothing_happened_to_is_found(lives in vec(11u64..150, 1..=8), later in 0u64..150) {
         let mut cache = TokenCache::new(CachePolicy { max_entries: 8, ..policy() }, 3);
         for (n, life) in (0u8..).zip(&lives) {
-            cache.hold(key(n), value(&format!("token-{n}")), at(1000), at(1000 + life), 0.5);
+            cache.hold(key(n), value(&format!("token-{n}")), at(1000), at(1000 + life), &TERMS, 0.5);
         }
         for (n, life) in (0u8..).zip(&lives) {
-            let expected = if later < life.min(&100) - 10 { "held" } else { "nothing" };
+            let expected = if (later as f64) < usable(*life) { "held" } else { "nothing" };
             let found = found(&mut cache, n, 1000 + later).replace("renew", "held");
             prop_assert_eq!(found, expected);
         }

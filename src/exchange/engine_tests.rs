@@ -1,4 +1,7 @@
 use super::super::ClientAuth;
+use super::super::client::Signer;
+use super::super::client::key::SigningKey;
+use super::super::grant::{self, IssuedType};
 use super::*;
 use crate::exchange::answer::StsError;
 use crate::refusal::Refusal;
@@ -13,19 +16,47 @@ fn at(millis: u64) -> Clocks {
     Clocks::at(Duration::from_millis(1_000_000 + millis))
 }
 
-fn exchange(audience: &str, cluster: &str) -> Exchange {
-    Exchange {
+/// Nobody signs anything here.
+struct NoSigner;
+
+impl Signer for NoSigner {
+    fn sign(&self, _: &SigningKey, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn random(&self) -> Option<[u8; 16]> {
+        None
+    }
+}
+
+fn call(audience: &str, cluster: &str) -> TokenCall {
+    let mut grant = grant::token_exchange(&grant::TokenExchange {
+        subject_token_type: "urn:ietf:params:oauth:token-type:access_token",
+        audience: &[audience.to_owned()],
+        ..grant::TokenExchange::default()
+    });
+    grant.accepts.issued = IssuedType::Any;
+    TokenCall {
+        name: "",
         token_url: "https://sts.example.com/token".to_owned(),
         cluster: cluster.to_owned(),
         authority: "sts.example.com".to_owned(),
         path: "/token".to_owned(),
         client: ClientAuth::None { client_id: None },
-        audience: vec![audience.to_owned()],
-        resource: vec![],
-        scopes: vec![],
-        subject_token_type: "urn:ietf:params:oauth:token-type:access_token".to_owned(),
-        requested_token_type: None,
+        grant,
+        parameters: vec![],
+        sts_errors: vec![],
         timeout: TIMEOUT,
+    }
+}
+
+fn exchange(audience: &str, cluster: &str) -> Exchange {
+    Exchange {
+        purpose: Purpose::Backend,
+        first: call(audience, cluster),
+        second: None,
+        has_actor: false,
+        terms: Terms::default(),
     }
 }
 
@@ -41,6 +72,19 @@ fn engine() -> Engine<u32> {
     ])
 }
 
+/// What a request that needs a token is told to do.
+#[derive(Debug)]
+enum Acquired {
+    Token {
+        value: crate::token::BearerValue,
+        used: Used,
+        renew: Option<Key>,
+    },
+    Join(Key),
+    Call(Key),
+    Refuse(Stop),
+}
+
 fn acquire(
     engine: &mut Engine<u32>,
     exchange: u32,
@@ -48,8 +92,40 @@ fn acquire(
     waiter: u32,
     now: Clocks,
 ) -> Acquired {
+    acquire_for(engine, waiter, exchange, subject, waiter, now)
+}
+
+fn acquire_for(
+    engine: &mut Engine<u32>,
+    backend: u32,
+    exchange: u32,
+    subject: &str,
+    waiter: u32,
+    now: Clocks,
+) -> Acquired {
     let subject = BearerToken::new(subject.as_bytes().to_vec()).unwrap();
-    engine.acquire(ExchangeId(exchange), subject, waiter, || waiter, &now)
+    match engine.find(ExchangeId(exchange), subject, None, backend, &now) {
+        Found::Token { value, used, renew } => Acquired::Token { value, used, renew },
+        Found::Refused(stop) => Acquired::Refuse(stop),
+        Found::Nothing(key) => match engine.wait(&key, backend, || waiter, &now) {
+            Waits::Joins => Acquired::Join(key),
+            Waits::Calls => Acquired::Call(key),
+            Waits::Refused(stop) => Acquired::Refuse(stop),
+        },
+    }
+}
+
+/// The call for `key` ended.
+fn completed(
+    engine: &mut Engine<u32>,
+    key: Key,
+    answer: Answer<'_>,
+    now: &Clocks,
+) -> Option<Completion<u32>> {
+    match engine.completed(key, answer, now) {
+        Answered::Done(completion) => Some(completion),
+        Answered::Call(_) | Answered::Nobody => None,
+    }
 }
 
 fn issued(token: &str, seconds: u64) -> Vec<u8> {
@@ -57,6 +133,10 @@ fn issued(token: &str, seconds: u64) -> Vec<u8> {
         r#"{{"access_token":"{token}","token_type":"Bearer","issued_token_type":"x","expires_in":{seconds}}}"#
     )
     .into_bytes()
+}
+
+fn outgoing(engine: &Engine<u32>, key: &Key, now: Clocks) -> Option<Outgoing> {
+    engine.request(key, &now, &NoSigner).ok()
 }
 
 /// A call that is over.
@@ -108,7 +188,11 @@ fn one_call_serves_all_who_wait_in_the_order_they_came() {
 fn the_request_is_that_of_the_key() {
     let mut engine = engine();
     let key = called(acquire(&mut engine, 2, "alice", 1, at(0)));
-    let (request, body, timeout) = engine.request(&key, &at(0)).unwrap();
+    let Outgoing {
+        request,
+        body,
+        timeout,
+    } = outgoing(&engine, &key, at(0)).unwrap();
     assert_eq!(timeout, TIMEOUT);
     assert_eq!(request.cluster(), "other");
     assert!(
@@ -117,7 +201,7 @@ fn the_request_is_that_of_the_key() {
             .contains("&subject_token=alice&")
     );
     let unknown = Key::new(ExchangeId(99), b"alice".to_vec());
-    assert!(engine.request(&unknown, &at(0)).is_none());
+    assert!(outgoing(&engine, &unknown, at(0)).is_none());
 }
 
 #[test]
@@ -129,7 +213,7 @@ fn who_leaves_is_not_served_and_makes_room() {
     engine.leave(&key, |waiter| *waiter == 1);
     engine.leave(&Key::new(ExchangeId(0), b"bob".to_vec()), |_| true);
     assert_eq!(engine.waiting, 1);
-    let completion = engine.completed(key, Answer::Reset, &at(1)).unwrap();
+    let completion = completed(&mut engine, key, Answer::Reset, &at(1)).unwrap();
     assert_eq!(completion.waiting, [2]);
     assert_eq!(engine.waiting, 0);
 }
@@ -169,10 +253,13 @@ fn each_failure_has_its_refusal_and_its_memory() {
         let mut engine = engine();
         let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
         let answer = Answer::Http(status, Some(body.as_bytes()));
-        let completion = engine.completed(key, answer, &at(1)).unwrap();
+        let completion = completed(&mut engine, key, answer, &at(1)).unwrap();
         assert_eq!(completion.result.unwrap_err().refusal, refusal);
         let found = match acquire(&mut engine, 0, "alice", 1, at(2)) {
-            Acquired::Refuse(Stop::RefusedBefore(Some(StsError::InvalidGrant))) => "refused",
+            Acquired::Refuse(Stop::RefusedBefore(failure, _)) => {
+                assert_eq!(failure.error, Some(StsError::InvalidGrant));
+                "refused"
+            }
             Acquired::Call(_) => "call",
             other => panic!("{other:?}"),
         };
@@ -185,7 +272,7 @@ fn the_breaker_is_that_of_the_endpoint() {
     let mut engine = engine();
     for n in 0..5 {
         let key = called(acquire(&mut engine, n % 2, &format!("user-{n}"), 1, at(0)));
-        engine.completed(key, Answer::Reset, &at(0));
+        completed(&mut engine, key, Answer::Reset, &at(0));
     }
     for exchange in [0, 1] {
         let stopped = acquire(&mut engine, exchange, "alice", 1, at(1));
@@ -202,15 +289,15 @@ fn calls_from_before_the_breaker_opened_do_not_count_as_its_probe() {
         .map(|n| called(acquire(&mut engine, 0, &format!("user-{n}"), 1, at(0))))
         .collect();
     for key in early.drain(..5) {
-        engine.completed(key, Answer::Reset, &at(0));
+        completed(&mut engine, key, Answer::Reset, &at(0));
     }
     let probe = called(acquire(&mut engine, 0, "alice", 1, at(1000)));
     for key in early {
-        engine.completed(key, Answer::Reset, &at(1001));
+        completed(&mut engine, key, Answer::Reset, &at(1001));
     }
     let stopped = acquire(&mut engine, 0, "bob", 1, at(4000));
     assert!(matches!(stopped, Acquired::Refuse(Stop::BreakerOpen(1))));
-    engine.completed(probe, Answer::Reset, &at(4000));
+    completed(&mut engine, probe, Answer::Reset, &at(4000));
     let stopped = acquire(&mut engine, 0, "bob", 1, at(4001));
     assert!(matches!(stopped, Acquired::Refuse(Stop::BreakerOpen(2))));
     called(acquire(&mut engine, 0, "bob", 1, at(6000)));
@@ -246,11 +333,11 @@ fn a_call_whose_kept_connection_broke_is_made_once_more_with_what_is_left_of_its
     let mut engine = engine();
     let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
     engine.called(1, key);
-    let Answered::Again(key) = engine.answered(1, BROKE_OFF, &at(1500)) else {
+    let Answered::Call(key) = engine.answered(1, BROKE_OFF, &at(1500)) else {
         panic!("not called again");
     };
-    let (_, _, timeout) = engine.request(&key, &at(1500)).unwrap();
-    assert_eq!(timeout, Duration::from_millis(3500));
+    let again = outgoing(&engine, &key, at(1500)).unwrap();
+    assert_eq!(again.timeout, Duration::from_millis(3500));
     engine.called(2, key);
     let completion = done(engine.answered(2, BROKE_OFF, &at(1600)));
     let refusal = completion.result.unwrap_err().refusal;
@@ -258,7 +345,7 @@ fn a_call_whose_kept_connection_broke_is_made_once_more_with_what_is_left_of_its
     // Two calls count as one: four more failures in a row leave the breaker closed.
     for n in 0..3 {
         let key = called(acquire(&mut engine, 0, &format!("user-{n}"), 1, at(2000)));
-        engine.completed(key, Answer::Reset, &at(2000));
+        completed(&mut engine, key, Answer::Reset, &at(2000));
     }
     called(acquire(&mut engine, 0, "bob", 1, at(2000)));
 }
@@ -281,7 +368,7 @@ fn what_is_not_called_once_more() {
     let mut engine = engine();
     for n in 0..5 {
         let key = called(acquire(&mut engine, 0, &format!("user-{n}"), 1, at(0)));
-        engine.completed(key, Answer::Reset, &at(0));
+        completed(&mut engine, key, Answer::Reset, &at(0));
     }
     let probe = called(acquire(&mut engine, 0, "alice", 1, at(1000)));
     engine.called(9, probe);
@@ -317,8 +404,8 @@ fn a_tokens_life_begins_when_it_was_asked_for() {
     let mut engine = engine();
     let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
     let body = issued("tok", 60);
-    engine.completed(key, Answer::Http(200, Some(&body)), &at(4000));
-    for (millis, held) in [(44_999, true), (45_000, false)] {
+    completed(&mut engine, key, Answer::Http(200, Some(&body)), &at(4000));
+    for (millis, held) in [(47_999, true), (48_000, false)] {
         let found = acquire(&mut engine, 0, "alice", 1, at(millis));
         assert_eq!(matches!(found, Acquired::Token { .. }), held, "{millis}");
     }
@@ -329,8 +416,14 @@ fn no_more_than_so_many_requests_of_a_backend_wait() {
     let mut engine = engine();
     let most = MAX_WAITING_PER_BACKEND;
     let mut acquire = |backend: u32, user: u32| {
-        let subject = BearerToken::new(format!("user-{user}").into_bytes()).unwrap();
-        engine.acquire(ExchangeId(0), subject, backend, || user, &at(0))
+        acquire_for(
+            &mut engine,
+            backend,
+            0,
+            &format!("user-{user}"),
+            user,
+            at(0),
+        )
     };
     let first = called(acquire(7, 0));
     for user in 1..most {
@@ -345,10 +438,9 @@ fn no_more_than_so_many_requests_of_a_backend_wait() {
         "another backend"
     );
     engine.leave(&first, |waiter| *waiter == 0);
-    let subject = BearerToken::new(b"user-0".to_vec()).unwrap();
-    let again = engine.acquire(ExchangeId(0), subject, 7, || 0, &at(0));
+    let again = acquire_for(&mut engine, 7, 0, "user-0", 0, at(0));
     assert!(matches!(again, Acquired::Join(_)), "who left made room");
-    engine.completed(first, Answer::Reset, &at(1));
+    completed(&mut engine, first, Answer::Reset, &at(1));
     assert_eq!(engine.waiting_of.get(&8), None);
     assert_eq!(engine.waiting_of.get(&7), Some(&(most - 1)));
 }
@@ -362,7 +454,7 @@ fn no_more_than_so_many_renewals_are_under_way() {
     for user in &users {
         let key = called(acquire(&mut engine, 0, user, 1, at(0)));
         let body = issued("tok", 1015);
-        engine.completed(key, Answer::Http(200, Some(&body)), &at(0));
+        completed(&mut engine, key, Answer::Http(200, Some(&body)), &at(0));
     }
     let renewals: Vec<Key> = users
         .iter()
@@ -373,7 +465,7 @@ fn no_more_than_so_many_renewals_are_under_way() {
         .collect();
     assert_eq!(renewals.len(), MAX_RENEWALS);
     for key in renewals {
-        let completion = engine.completed(key, Answer::Reset, &at(900_001)).unwrap();
+        let completion = completed(&mut engine, key, Answer::Reset, &at(900_001)).unwrap();
         assert!(completion.renewal && completion.waiting.is_empty());
     }
     assert_eq!(engine.renewals, 0);
@@ -385,7 +477,7 @@ fn only_tokens_of_the_same_exchange_move_to_a_new_engine() {
     for exchange in [0, 1, 2] {
         let key = called(acquire(&mut old, exchange, "alice", 1, at(0)));
         let body = issued(&format!("tok-{exchange}"), 300);
-        old.completed(key, Answer::Http(200, Some(&body)), &at(0));
+        completed(&mut old, key, Answer::Http(200, Some(&body)), &at(0));
     }
     let mut new = engine_of(vec![exchange("c", "sts"), exchange("b", "sts")]);
     new.take_over(&mut old, &at(1));
@@ -395,6 +487,255 @@ fn only_tokens_of_the_same_exchange_move_to_a_new_engine() {
         panic!("did not move");
     };
     assert_eq!(value.as_bytes(), b"Bearer tok-1");
+}
+
+/// An identity assertion for `audience`.
+fn id_jag(audience: &str) -> String {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let claims = format!(r#"{{"aud":"{audience}"}}"#);
+    let token = format!("{}.{}.c2ln", part(r#"{"alg":"ES256"}"#), part(&claims));
+    format!(
+        r#"{{"access_token":"{token}","token_type":"N_A","issued_token_type":"urn:ietf:params:oauth:token-type:id-jag","expires_in":60}}"#
+    )
+}
+
+fn cross_app() -> Engine<u32> {
+    let first = TokenCall {
+        grant: grant::id_jag("https://partner", None, ""),
+        ..call("", "idp")
+    };
+    let second = TokenCall {
+        grant: grant::jwt_bearer(&[], &[], ""),
+        ..call("", "target")
+    };
+    engine_of(vec![Exchange {
+        second: Some(second),
+        first,
+        ..exchange("", "")
+    }])
+}
+
+#[test]
+fn two_calls_in_a_row_are_one_exchange() {
+    let mut engine = cross_app();
+    let key = called(acquire(&mut engine, 0, "alices-id-token", 1, at(0)));
+    let first = outgoing(&engine, &key, at(0)).unwrap();
+    assert_eq!(first.request.cluster(), "idp");
+    engine.called(1, key);
+    assert!(matches!(
+        acquire(&mut engine, 0, "alices-id-token", 2, at(1)),
+        Acquired::Join(_)
+    ));
+    let body = id_jag("https://partner");
+    let answer = Answer::Http(200, Some(body.as_bytes()));
+    let Answered::Call(key) = engine.answered(1, answer, &at(10)) else {
+        panic!("no second call");
+    };
+    let second = outgoing(&engine, &key, at(10)).unwrap();
+    assert_eq!(second.request.cluster(), "target");
+    let form = String::from_utf8(second.body).unwrap();
+    assert!(form.contains("jwt-bearer&assertion=ey"), "{form}");
+    assert!(!form.contains("alices-id-token"), "{form}");
+    engine.called(2, key);
+    let body = issued("tok", 300);
+    let completion = done(engine.answered(2, Answer::Http(200, Some(&body)), &at(20)));
+    assert_eq!(completion.waiting, [1, 2]);
+    assert_eq!(completion.step, Step::Second);
+    let token = acquire(&mut engine, 0, "alices-id-token", 3, at(30));
+    let Acquired::Token { value, .. } = token else {
+        panic!("{token:?}");
+    };
+    assert_eq!(value.as_bytes(), b"Bearer tok");
+}
+
+#[test]
+fn an_assertion_for_another_audience_goes_nowhere() {
+    for audience in ["https://other", ""] {
+        let mut engine = cross_app();
+        let key = called(acquire(&mut engine, 0, "alices-id-token", 1, at(0)));
+        engine.called(1, key);
+        let body = id_jag(audience);
+        let answer = Answer::Http(200, Some(body.as_bytes()));
+        let completion = done(engine.answered(1, answer, &at(10)));
+        assert_eq!(completion.step, Step::First);
+        let refusal = completion.result.unwrap_err().refusal;
+        assert_eq!(refusal, Refusal::ExchangeInvalidResponse);
+    }
+}
+
+#[test]
+fn an_endpoint_that_wants_to_be_left_alone_is() {
+    let mut engine = engine();
+    let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
+    let answer = Answer::HttpLater(429, None, Duration::from_secs(30));
+    let completion = completed(&mut engine, key, answer, &at(0)).unwrap();
+    let refusal = completion.result.unwrap_err().refusal;
+    assert_eq!(refusal, Refusal::ExchangeUnavailable { retry_after: 30 });
+    let stopped = acquire(&mut engine, 1, "bob", 1, at(10_000));
+    assert!(matches!(stopped, Acquired::Refuse(Stop::BreakerOpen(20))));
+    called(acquire(&mut engine, 2, "bob", 1, at(10_000)));
+    called(acquire(&mut engine, 1, "bob", 1, at(30_000)));
+}
+
+#[test]
+fn a_client_that_is_refused_again_and_again_pauses_and_nobody_elses() {
+    let mut engine = engine();
+    let refuse = |engine: &mut Engine<u32>, user: &str, millis: u64| {
+        let key = called(acquire(engine, 0, user, 1, at(millis)));
+        let answer = Answer::Http(401, Some(br#"{"error":"invalid_client"}"#));
+        completed(engine, key, answer, &at(millis)).unwrap()
+    };
+    for n in 0..5 {
+        refuse(&mut engine, &format!("user-{n}"), 0);
+    }
+    let paused = acquire(&mut engine, 0, "alice", 1, at(999));
+    assert!(matches!(paused, Acquired::Refuse(Stop::Paused)));
+    called(acquire(&mut engine, 1, "alice", 1, at(999)));
+    // One try, and then for twice as long.
+    refuse(&mut engine, "alice", 1000);
+    let paused = acquire(&mut engine, 0, "alice", 1, at(2999));
+    assert!(matches!(paused, Acquired::Refuse(Stop::Paused)));
+    let key = called(acquire(&mut engine, 0, "alice", 1, at(3000)));
+    let body = issued("tok", 300);
+    completed(&mut engine, key, Answer::Http(200, Some(&body)), &at(3000));
+    called(acquire(&mut engine, 0, "bob", 1, at(3001)));
+}
+
+fn identity() -> Engine<u32> {
+    let mut exchange = exchange("", "identity");
+    exchange.purpose = Purpose::Identity {
+        provider: "github".to_owned(),
+    };
+    exchange.first.grant = grant::identity("github", false);
+    exchange.terms.assumed_lifetime = Some(Duration::from_secs(60));
+    exchange.terms.max_age = Some(Duration::from_secs(60));
+    engine_of(vec![exchange])
+}
+
+#[test]
+fn what_the_identity_service_says_of_one_user_says_nothing_of_the_others() {
+    let mut engine = identity();
+    for n in 0..8 {
+        let key = called(acquire(&mut engine, 0, &format!("user-{n}"), 1, at(0)));
+        let body = Some(&br#"{"error":"upstream_token_unavailable"}"#[..]);
+        let answer = Answer::HttpLater(503, body, Duration::from_secs(7));
+        let completion = completed(&mut engine, key, answer, &at(0)).unwrap();
+        let refusal = completion.result.unwrap_err().refusal;
+        assert_eq!(
+            refusal,
+            Refusal::UpstreamTokenUnavailable { retry_after: 7 }
+        );
+    }
+    let kept_to = acquire(&mut engine, 0, "user-3", 1, at(6500));
+    let Acquired::Refuse(stop) = kept_to else {
+        panic!("{kept_to:?}");
+    };
+    let purpose = engine.exchange(ExchangeId(0)).unwrap().purpose.clone();
+    let refusal = stop.refusal(&purpose);
+    assert_eq!(
+        refusal,
+        Refusal::UpstreamTokenUnavailable { retry_after: 1 }
+    );
+    called(acquire(&mut engine, 0, "user-3", 1, at(7000)));
+    called(acquire(&mut engine, 0, "another", 1, at(1)));
+}
+
+#[test]
+fn each_answer_of_the_identity_service_has_its_refusal() {
+    let not_found = Refusal::UpstreamTokenNotFound {
+        token_presented: true,
+        no_tokens_at_all: false,
+    };
+    let unavailable = Refusal::UpstreamTokenUnavailable { retry_after: 1 };
+    for (status, word, refusal, remembered) in [
+        (400, "upstream_token_not_found", not_found, true),
+        (400, "invalid_grant", Refusal::IdentityRejected, true),
+        (401, "invalid_token", Refusal::IdentityRejected, true),
+        (400, "invalid_target", Refusal::ExchangeMisconfigured, false),
+        (400, "invalid_scope", Refusal::ExchangeMisconfigured, false),
+        (400, "access_denied", Refusal::ExchangeMisconfigured, false),
+        (
+            400,
+            "invalid_request",
+            Refusal::ExchangeMisconfigured,
+            false,
+        ),
+        (401, "invalid_client", Refusal::ExchangeMisconfigured, false),
+        (503, "temporarily_unavailable", unavailable.clone(), false),
+        (400, "temporarily_unavailable", unavailable.clone(), false),
+        (500, "", unavailable, false),
+        (404, "", Refusal::ExchangeMisconfigured, false),
+        (200, "", Refusal::ExchangeInvalidResponse, false),
+    ] {
+        let mut engine = identity();
+        let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
+        let body = format!(r#"{{"error":"{word}"}}"#);
+        let answer = Answer::Http(status, Some(body.as_bytes()));
+        let completion = completed(&mut engine, key, answer, &at(1)).unwrap();
+        assert_eq!(completion.result.unwrap_err().refusal, refusal, "{word}");
+        let next = acquire(&mut engine, 0, "alice", 1, at(2));
+        assert_eq!(matches!(next, Acquired::Refuse(_)), remembered, "{word}");
+    }
+}
+
+#[test]
+fn the_next_call_says_which_token_a_backend_did_not_accept() {
+    let mut engine = identity();
+    let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
+    // The service says nothing of its life: it is used for as long as the configuration says.
+    let body = br#"{"access_token":"gho","token_type":"Bearer","issued_token_type":"urn:ietf:params:oauth:token-type:access_token"}"#;
+    completed(&mut engine, key, Answer::Http(200, Some(body)), &at(0));
+    let Acquired::Token { used, .. } = acquire(&mut engine, 0, "alice", 1, at(100)) else {
+        panic!("not held");
+    };
+    assert!(engine.unauthorized(&used, &at(200)));
+    let key = called(acquire(&mut engine, 0, "alice", 1, at(30_000)));
+    let sent = outgoing(&engine, &key, at(30_000)).unwrap();
+    let form = String::from_utf8(sent.body).unwrap();
+    // SHA-256 of gho, in base64url.
+    let expected = format!("&rejected_token_hash={}", sha256_base64url(b"gho"));
+    assert!(form.ends_with(&expected), "{form}");
+}
+
+#[test]
+fn an_actor_belongs_to_the_key_and_bounds_the_life() {
+    let mut with_actor = exchange("a", "sts");
+    with_actor.has_actor = true;
+    with_actor.first.grant.actor_token_type = Some("urn:type".to_owned());
+    let mut engine = engine_of(vec![with_actor]);
+    let token = |text: &str| BearerToken::new(text.as_bytes().to_vec()).unwrap();
+    let mut find = |subject: &str, actor: &str| {
+        let actor = token(actor);
+        match engine.find(ExchangeId(0), token(subject), Some(&actor), 1, &at(0)) {
+            Found::Nothing(key) => key,
+            other => panic!("{other:?}"),
+        }
+    };
+    let keys = [
+        find("ab", "c"),
+        find("a", "bc"),
+        find("abc", "x"),
+        find("a", "b"),
+    ];
+    for (n, one) in keys.iter().enumerate() {
+        for (m, other) in keys.iter().enumerate() {
+            assert_eq!(one == other, n == m);
+        }
+    }
+    assert_eq!(keys[0].tokens(true), (&b"ab"[..], Some(&b"c"[..])));
+    assert!(matches!(
+        engine.wait(&keys[0], 1, || 1, &at(0)),
+        Waits::Calls
+    ));
+    let sent = outgoing(&engine, &keys[0], at(0)).unwrap();
+    let form = String::from_utf8(sent.body).unwrap();
+    assert!(form.contains("&subject_token=ab&"), "{form}");
+    assert!(
+        form.ends_with("&actor_token_type=urn%3Atype&actor_token=c"),
+        "{form}"
+    );
 }
 
 /// What can happen to an engine.

@@ -1,4 +1,4 @@
-//! The one thing the filter reads from tokens: when a JWT says that it expires.
+//! What the filter reads from tokens: when a JWT says that it expires, and whom it says it is for.
 
 use crate::time::Time;
 use base64::Engine;
@@ -9,27 +9,62 @@ use serde_json::value::RawValue;
 /// The `exp` of `token` (RFC 7519 §4.1.4), if it is a JWT that has a usable one.
 ///
 /// Nothing is verified: the result may shorten the time a token is kept, never lengthen it beyond
-/// what the STS and the configuration allow.
+/// what the token endpoint and the configuration allow.
 pub fn expiry(token: &[u8]) -> Option<Time> {
+    let payload = payload(token)?;
+    let claims: RawClaims<'_> = serde_json::from_slice(&payload).ok()?;
+    let exp: f64 = serde_json::from_str(claims.exp?.get()).ok()?;
+    Some(Time::from_unix_seconds(exp))
+}
+
+/// What a JWT says of where it may go. Nothing is verified: whoever gets it does that.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// `aud` (RFC 7519 §4.1.3), one or several.
+    pub audience: Vec<String>,
+    /// `resource`, one or several.
+    pub resource: Vec<String>,
+}
+
+/// The claims of `token`, if it is a JWT.
+pub fn claims(token: &[u8]) -> Option<Claims> {
+    let payload = payload(token)?;
+    let claims: RawClaims<'_> = serde_json::from_slice(&payload).ok()?;
+    Some(Claims {
+        audience: one_or_several(claims.aud)?,
+        resource: one_or_several(claims.resource)?,
+    })
+}
+
+fn one_or_several(raw: Option<&RawValue>) -> Option<Vec<String>> {
+    let Some(raw) = raw else {
+        return Some(Vec::new());
+    };
+    match serde_json::from_str::<String>(raw.get()) {
+        Ok(one) => Some(vec![one]),
+        Err(_) => serde_json::from_str(raw.get()).ok(),
+    }
+}
+
+fn payload(token: &[u8]) -> Option<Vec<u8>> {
     let mut parts = token.split(|byte| *byte == b'.');
     let (header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() || !is_object(&URL_SAFE_NO_PAD.decode(header).ok()?) {
         return None;
     }
     let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
-    if !is_object(&payload) {
-        return None;
-    }
-    let claims: Claims<'_> = serde_json::from_slice(&payload).ok()?;
-    let exp: f64 = serde_json::from_str(claims.exp?.get()).ok()?;
-    Some(Time::from_unix_seconds(exp))
+    is_object(&payload).then_some(payload)
 }
 
 /// Borrowed raw, so that a number out of range spoils only itself.
 #[derive(Deserialize)]
-struct Claims<'a> {
+struct RawClaims<'a> {
     #[serde(borrow)]
     exp: Option<&'a RawValue>,
+    #[serde(borrow)]
+    aud: Option<&'a RawValue>,
+    #[serde(borrow)]
+    resource: Option<&'a RawValue>,
 }
 
 fn is_object(json: &[u8]) -> bool {

@@ -1,13 +1,17 @@
-//! RFC 8693 token exchange: what is sent, what an answer means, what is remembered of it, and how
-//! many requests share one call.
+//! How tokens are obtained: what is sent to a token endpoint, what its answer means, what is
+//! remembered of it, and how many requests share one call.
 
 pub mod answer;
 pub mod breaker;
 pub mod cache;
+pub mod client;
+pub mod digest;
 pub mod engine;
+pub mod grant;
 pub mod jwt;
 pub mod request;
 pub mod results;
 mod settings;
 
-pub use settings::{CachePolicy, ClientAuth, Exchange, ExchangeId};
+pub use client::ClientAuth;
+pub use settings::{CachePolicy, Exchange, ExchangeId, Meaning, Purpose, Step, Terms, TokenCall};

@@ -1,6 +1,7 @@
-//! The token request (RFC 8693 §2.1), as bytes.
+//! A request to a token endpoint, as bytes.
 
-use super::{ClientAuth, Exchange};
+use super::client::ClientAuth;
+use super::settings::TokenCall;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -15,9 +16,13 @@ const FORM: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+/// RFC 7523 §2.2.
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// Everything of a token request but the subject token, encoded once.
+/// Common firewalls refuse a call that does not say who calls.
+const USER_AGENT: &str = concat!("upstream-inject/", env!("CARGO_PKG_VERSION"));
+
+/// Everything of a token request that is the same each time, encoded once.
 ///
 /// Has no `Debug`: it holds the client's secret.
 pub struct TokenRequest {
@@ -25,38 +30,77 @@ pub struct TokenRequest {
     headers: Vec<(&'static str, String)>,
     before_subject: String,
     after_subject: String,
+    before_actor: String,
     timeout: Duration,
 }
 
+/// What is different each time.
+#[derive(Clone, Copy, Default)]
+pub struct Tokens<'a> {
+    /// The subject token, or what the call before brought.
+    pub subject: &'a [u8],
+    /// The actor token.
+    pub actor: Option<&'a [u8]>,
+    /// The client's signed assertion (RFC 7523 §2.2).
+    pub client_assertion: Option<&'a str>,
+    /// The digest of the token that a backend did not accept.
+    pub rejected: Option<&'a str>,
+}
+
 impl TokenRequest {
-    /// The request that `exchange` describes.
-    pub fn new(exchange: &Exchange) -> Self {
+    /// The request that `call` describes.
+    pub fn new(call: &TokenCall) -> Self {
         let mut headers = vec![
             (":method", "POST".to_owned()),
-            (":path", exchange.path.clone()),
-            (":authority", exchange.authority.clone()),
+            (":path", call.path.clone()),
+            (":authority", call.authority.clone()),
             (
                 "content-type",
                 "application/x-www-form-urlencoded".to_owned(),
             ),
             ("accept", "application/json".to_owned()),
+            ("user-agent", USER_AGENT.to_owned()),
         ];
         if let ClientAuth::Basic {
             client_id,
             client_secret,
-        } = &exchange.client
+        } = &call.client
         {
             headers.push(("authorization", basic(client_id, client_secret.reveal())));
         }
+        let grant = &call.grant;
+        let form = |parameters: &[(&str, &str)]| -> String {
+            let each = parameters.iter();
+            each.map(|(name, value)| format!("&{}={}", encode(name), encode(value)))
+                .collect()
+        };
+        let mut after: Vec<(&str, &str)> = Vec::new();
+        after.extend(
+            grant
+                .parameters
+                .iter()
+                .map(|(name, value)| (*name, value.as_str())),
+        );
+        after.extend(
+            call.parameters
+                .iter()
+                .map(|(name, value)| (&**name, value.as_str())),
+        );
+        after.extend(in_form(&call.client));
         Self {
-            cluster: exchange.cluster.clone(),
+            cluster: call.cluster.clone(),
             headers,
-            before_subject: form(&[("grant_type", GRANT_TYPE)]) + "&subject_token=",
-            after_subject: format!(
-                "&{}",
-                form(&parameters(exchange, &exchange.scopes.join(" ")))
+            before_subject: format!(
+                "grant_type={}&{}=",
+                encode(&grant.grant_type),
+                grant.subject
             ),
-            timeout: exchange.timeout,
+            after_subject: form(&after),
+            before_actor: match &grant.actor_token_type {
+                Some(kind) => form(&[("actor_token_type", kind.as_str()), ("actor_token", "")]),
+                None => String::new(),
+            },
+            timeout: call.timeout,
         }
     }
 
@@ -73,17 +117,32 @@ impl TokenRequest {
             .collect()
     }
 
-    /// The form that exchanges `subject`.
-    pub fn body(&self, subject: &[u8]) -> Vec<u8> {
+    /// The form that carries `tokens`.
+    pub fn body(&self, tokens: Tokens<'_>) -> Vec<u8> {
         let mut body = String::with_capacity(
             self.before_subject
                 .len()
-                .saturating_add(subject.len())
+                .saturating_add(tokens.subject.len())
                 .saturating_add(self.after_subject.len()),
         );
         body.push_str(&self.before_subject);
-        body.extend(percent_encode(subject, FORM));
+        body.extend(percent_encode(tokens.subject, FORM));
         body.push_str(&self.after_subject);
+        if let Some(actor) = tokens.actor {
+            body.push_str(&self.before_actor);
+            body.extend(percent_encode(actor, FORM));
+        }
+        for (name, value) in [
+            ("client_assertion", tokens.client_assertion),
+            ("rejected_token_hash", tokens.rejected),
+        ] {
+            if let Some(value) = value {
+                body.push('&');
+                body.push_str(name);
+                body.push('=');
+                body.push_str(value);
+            }
+        }
         body.into_bytes()
     }
 
@@ -93,51 +152,26 @@ impl TokenRequest {
     }
 }
 
-fn parameters<'a>(exchange: &'a Exchange, scope: &'a str) -> Vec<(&'static str, &'a str)> {
-    let mut parameters = vec![("subject_token_type", exchange.subject_token_type.as_str())];
-    parameters.extend(
-        exchange
-            .requested_token_type
-            .as_deref()
-            .map(|requested| ("requested_token_type", requested)),
-    );
-    parameters.extend(
-        exchange
-            .audience
-            .iter()
-            .map(|one| ("audience", one.as_str())),
-    );
-    parameters.extend(
-        exchange
-            .resource
-            .iter()
-            .map(|one| ("resource", one.as_str())),
-    );
-    if !scope.is_empty() {
-        parameters.push(("scope", scope));
-    }
-    match &exchange.client {
+/// What the client's credential is in the form.
+fn in_form(client: &ClientAuth) -> Vec<(&'static str, &str)> {
+    match client {
         ClientAuth::None { client_id } => {
-            parameters.extend(client_id.as_deref().map(|id| ("client_id", id)));
+            let id = client_id.as_deref();
+            id.map(|id| ("client_id", id)).into_iter().collect()
         }
-        ClientAuth::Basic { .. } => {}
+        ClientAuth::Basic { .. } => Vec::new(),
+        ClientAuth::PrivateKey(assertion) => vec![
+            ("client_id", assertion.client_id.as_str()),
+            ("client_assertion_type", ASSERTION_TYPE),
+        ],
         ClientAuth::Post {
             client_id,
             client_secret,
-        } => {
-            parameters.push(("client_id", client_id));
-            parameters.push(("client_secret", client_secret.reveal()));
-        }
+        } => vec![
+            ("client_id", client_id.as_str()),
+            ("client_secret", client_secret.reveal()),
+        ],
     }
-    parameters
-}
-
-fn form(parameters: &[(&str, &str)]) -> String {
-    let pairs: Vec<String> = parameters
-        .iter()
-        .map(|(name, value)| format!("{name}={}", encode(value)))
-        .collect();
-    pairs.join("&")
 }
 
 /// RFC 6749 §2.3.1: both parts are form-encoded first, so that a `:` in the id stays in the id.

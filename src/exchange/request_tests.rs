@@ -1,26 +1,61 @@
+use super::super::grant;
 use super::*;
 use crate::secret::Secret;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-fn exchange(client: ClientAuth) -> Exchange {
-    Exchange {
-        token_url: "https://sts.example.com/token?tenant=a%20b".to_owned(),
-        cluster: "corp-sts".to_owned(),
-        authority: "sts.example.com".to_owned(),
-        path: "/token?tenant=a%20b".to_owned(),
-        client,
+/// What is asked for.
+struct Asked {
+    requested_token_type: &'static str,
+    audience: Vec<String>,
+    resource: Vec<String>,
+    scopes: Vec<String>,
+    client: ClientAuth,
+}
+
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+
+fn asked(client: ClientAuth) -> Asked {
+    Asked {
+        requested_token_type: JWT,
         audience: vec!["https://api.example.com".to_owned(), "other api".to_owned()],
         resource: vec!["https://api.example.com/v1?x=1&y".to_owned()],
         scopes: vec!["read".to_owned(), "write".to_owned()],
-        subject_token_type: "urn:ietf:params:oauth:token-type:access_token".to_owned(),
-        requested_token_type: Some("urn:ietf:params:oauth:token-type:jwt".to_owned()),
-        timeout: Duration::from_secs(5),
+        client,
     }
 }
 
-fn body(exchange: &Exchange, subject: &[u8]) -> String {
-    String::from_utf8(TokenRequest::new(exchange).body(subject)).unwrap()
+impl Asked {
+    fn call(&self) -> TokenCall {
+        TokenCall {
+            name: "",
+            token_url: "https://sts.example.com/token?tenant=a%20b".to_owned(),
+            cluster: "corp-sts".to_owned(),
+            authority: "sts.example.com".to_owned(),
+            path: "/token?tenant=a%20b".to_owned(),
+            client: self.client.clone(),
+            grant: grant::token_exchange(&grant::TokenExchange {
+                subject_token_type: ACCESS_TOKEN,
+                requested_token_type: Some(self.requested_token_type),
+                audience: &self.audience,
+                resource: &self.resource,
+                scope: &self.scopes.join(" "),
+                ..grant::TokenExchange::default()
+            }),
+            parameters: vec![],
+            sts_errors: vec![],
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+fn body(call: &TokenCall, subject: &[u8]) -> String {
+    let tokens = Tokens {
+        subject,
+        ..Tokens::default()
+    };
+    String::from_utf8(TokenRequest::new(call).body(tokens)).unwrap()
 }
 
 const COMMON: &str = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange\
@@ -40,6 +75,7 @@ fn the_whole_request_byte_for_byte() {
         (":authority", "sts.example.com"),
         ("content-type", "application/x-www-form-urlencoded"),
         ("accept", "application/json"),
+        ("user-agent", USER_AGENT),
     ];
     // base64 of a%20b%3Ac:p%40ss%20w%C3%B6rd%2B%2F%3A%25%26
     let basic = (
@@ -73,28 +109,93 @@ fn the_whole_request_byte_for_byte() {
             "&client_id=a%20b%3Ac&client_secret=p%40ss%20w%C3%B6rd%2B%2F%3A%25%26",
         ),
     ] {
-        let exchange = exchange(client);
-        let request = TokenRequest::new(&exchange);
+        let call = asked(client).call();
+        let request = TokenRequest::new(&call);
         assert_eq!(request.cluster(), "corp-sts");
         assert_eq!(request.headers(), headers);
-        assert_eq!(body(&exchange, b"ey.J+/=:"), format!("{COMMON}{tail}"));
+        assert_eq!(body(&call, b"ey.J+/=:"), format!("{COMMON}{tail}"));
     }
 }
 
 #[test]
 fn what_is_not_configured_is_not_sent() {
-    let bare = Exchange {
+    let bare = Asked {
         audience: vec![],
         resource: vec![],
         scopes: vec![],
-        requested_token_type: None,
-        ..exchange(ClientAuth::None { client_id: None })
+        requested_token_type: "",
+        client: ClientAuth::None { client_id: None },
     };
     assert_eq!(
-        body(&bare, b"t"),
+        body(&bare.call(), b"t"),
         "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&subject_token=t\
          &subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token"
     );
+}
+
+#[test]
+fn each_grant_has_its_own_form() {
+    let call = |grant| TokenCall {
+        grant,
+        parameters: vec![("connection".to_owned(), "git hub".to_owned())],
+        ..asked(ClientAuth::None {
+            client_id: Some("id".to_owned()),
+        })
+        .call()
+    };
+    let texts = |texts: &[&str]| -> Vec<String> { texts.iter().map(|t| (*t).to_owned()).collect() };
+    let bearer = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=t";
+    let exchange =
+        "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&subject_token=t";
+    let kind = "urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3A";
+    let tail = "&connection=git%20hub&client_id=id";
+    for (grant, form) in [
+        (grant::jwt_bearer(&[], &[], ""), format!("{bearer}{tail}")),
+        (
+            grant::jwt_bearer(&texts(&["a"]), &texts(&["urn:r"]), "s t"),
+            format!("{bearer}&audience=a&resource=urn%3Ar&scope=s%20t{tail}"),
+        ),
+        (
+            grant::on_behalf_of("api://x/.default"),
+            format!(
+                "{bearer}&scope=api%3A%2F%2Fx%2F.default&requested_token_use=on_behalf_of{tail}"
+            ),
+        ),
+        (
+            grant::id_jag("https://as", Some("https://mcp"), "files.read"),
+            format!(
+                "{exchange}&subject_token_type={kind}id_token&requested_token_type={kind}id-jag\
+                 &audience=https%3A%2F%2Fas&resource=https%3A%2F%2Fmcp&scope=files.read{tail}"
+            ),
+        ),
+        (
+            grant::identity("github", false),
+            format!(
+                "{exchange}&subject_token_type={kind}access_token\
+                 &requested_token_type={kind}access_token&audience=github{tail}"
+            ),
+        ),
+        (
+            grant::identity("github", true),
+            format!(
+                "{exchange}&subject_token_type={kind}access_token\
+                 &requested_token_type={kind}id_token&audience=github{tail}"
+            ),
+        ),
+        (
+            grant::token_exchange(&grant::TokenExchange {
+                grant_type: Some("urn:vault"),
+                subject_token_type: ACCESS_TOKEN,
+                requested_token_type: Some(""),
+                ..grant::TokenExchange::default()
+            }),
+            format!(
+                "grant_type=urn%3Avault&subject_token=t&subject_token_type={kind}access_token{tail}"
+            ),
+        ),
+    ] {
+        assert_eq!(body(&call(grant), b"t"), form);
+    }
 }
 
 /// A form, as a server decodes it.
@@ -133,22 +234,22 @@ proptest! {
         id in any::<String>(),
         secret in any::<String>(),
     ) {
-        let exchange = Exchange {
+        let asked = Asked {
             audience: audience.clone(),
             resource: resource.clone(),
             scopes: scopes.clone(),
-            ..exchange(ClientAuth::Post {
+            ..asked(ClientAuth::Post {
                 client_id: id.clone(),
                 client_secret: Secret::new(secret.clone()),
             })
         };
-        let body = body(&exchange, subject.as_bytes());
+        let body = body(&asked.call(), subject.as_bytes());
         prop_assert!(body.bytes().all(|byte| byte.is_ascii_graphic()));
         let mut expected = vec![
-            ("grant_type", GRANT_TYPE),
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
             ("subject_token", &subject),
-            ("subject_token_type", &exchange.subject_token_type),
-            ("requested_token_type", exchange.requested_token_type.as_deref().unwrap()),
+            ("subject_token_type", ACCESS_TOKEN),
+            ("requested_token_type", JWT),
         ];
         expected.extend(audience.iter().map(|text| ("audience", text.as_str())));
         expected.extend(resource.iter().map(|text| ("resource", text.as_str())));
@@ -169,11 +270,12 @@ proptest! {
         id in any::<String>(),
         secret in any::<String>(),
     ) {
-        let exchange = exchange(ClientAuth::Basic {
+        let call = asked(ClientAuth::Basic {
             client_id: id.clone(),
             client_secret: Secret::new(secret.clone()),
-        });
-        let request = TokenRequest::new(&exchange);
+        })
+        .call();
+        let request = TokenRequest::new(&call);
         let headers = request.headers();
         let (_, value) = headers.iter().find(|(name, _)| *name == "authorization").unwrap();
         let plain = STANDARD.decode(value.strip_prefix("Basic ").unwrap()).unwrap();

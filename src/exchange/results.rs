@@ -1,16 +1,16 @@
 //! What the engine tells a request to do, and what became of a call.
 
-use super::answer::{Failure, StsError};
+use super::answer::{Failure, FailureKind};
 use super::cache::{Held, Key};
-use super::settings::ExchangeId;
+use super::settings::{ExchangeId, Purpose, Step};
 use crate::refusal::Refusal;
 use crate::token::BearerValue;
 use std::time::Duration;
 
-/// What a request that needs an exchanged token should do.
+/// What is known of a token that a request needs.
 #[derive(Debug)]
-pub enum Acquired {
-    /// Go on with this token; `renew` is to be called too, if it is there.
+pub enum Found {
+    /// It is in hand; `renew` is to be called too, if it is there.
     Token {
         /// The header's value.
         value: BearerValue,
@@ -19,43 +19,90 @@ pub enum Acquired {
         /// A renewal to start.
         renew: Option<Key>,
     },
-    /// Wait for the call under way.
-    Join(Key),
-    /// Make this call, and wait for it.
-    Call(Key),
-    /// Do not go on.
-    Refuse(Stop),
+    /// It was refused a moment ago.
+    Refused(Stop),
+    /// Nothing: it is to be asked for, or waited for.
+    Nothing(Key),
+}
+
+/// How a request comes to wait.
+#[derive(Debug)]
+pub enum Waits {
+    /// For the call under way.
+    Joins,
+    /// For a call that is to be made now.
+    Calls,
+    /// Not at all.
+    Refused(Stop),
 }
 
 /// What an answer leads to.
 #[derive(Debug)]
 pub enum Answered<W> {
-    /// The call is over.
+    /// The exchange is over.
     Done(Completion<W>),
-    /// This call is to be made once more, at once.
-    Again(Key),
+    /// This call is to be made now: the next one of the exchange, or the same one once more.
+    Call(Key),
     /// Nobody knows of that call.
     Nobody,
 }
 
 /// Why a request does not even wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// The STS refused this subject a moment ago.
-    RefusedBefore(Option<StsError>),
+    /// It was refused a moment ago, and is for so long.
+    RefusedBefore(Failure, Duration),
     /// The breaker is open; whole seconds until a try makes sense.
     BreakerOpen(u32),
+    /// The endpoint has refused this client several times in a row.
+    Paused,
     /// Too many requests are waiting.
     Crowded,
 }
 
 impl Stop {
     /// The refusal that the request gets.
-    pub fn refusal(self) -> Refusal {
+    pub fn refusal(&self, purpose: &Purpose) -> Refusal {
         match self {
-            Stop::RefusedBefore(_) => Refusal::ExchangeRejected,
-            Stop::BreakerOpen(retry_after) => Refusal::ExchangeUnavailable { retry_after },
-            Stop::Crowded => Refusal::ExchangeUnavailable { retry_after: 1 },
+            Stop::RefusedBefore(failure, left) => {
+                failure.kind.refusal(purpose, whole_seconds(*left))
+            }
+            Stop::BreakerOpen(retry_after) => {
+                FailureKind::Unavailable.refusal(purpose, *retry_after)
+            }
+            Stop::Paused => FailureKind::Misconfigured.refusal(purpose, 1),
+            Stop::Crowded => FailureKind::Unavailable.refusal(purpose, 1),
+        }
+    }
+}
+
+impl FailureKind {
+    /// The refusal that a waiting request gets; `retry_after` is in whole seconds.
+    pub fn refusal(&self, purpose: &Purpose, retry_after: u32) -> Refusal {
+        let identity = matches!(purpose, Purpose::Identity { .. });
+        match self {
+            FailureKind::Rejected if identity => Refusal::IdentityRejected,
+            FailureKind::Rejected => Refusal::ExchangeRejected,
+            // A client that has just shown a token.
+            FailureKind::NotFound => Refusal::UpstreamTokenNotFound {
+                token_presented: true,
+                no_tokens_at_all: false,
+            },
+            FailureKind::UnavailableForUser => Refusal::UpstreamTokenUnavailable { retry_after },
+            FailureKind::Unavailable | FailureKind::UnknownCluster | FailureKind::Timeout
+                if identity =>
+            {
+                Refusal::UpstreamTokenUnavailable { retry_after }
+            }
+            FailureKind::Forbidden if identity => Refusal::ExchangeMisconfigured,
+            FailureKind::Forbidden => Refusal::ExchangeForbidden,
+            FailureKind::StepUp(step_up) => Refusal::StepUp(step_up.clone()),
+            FailureKind::Misconfigured => Refusal::ExchangeMisconfigured,
+            FailureKind::Unavailable | FailureKind::UnknownCluster => {
+                Refusal::ExchangeUnavailable { retry_after }
+            }
+            FailureKind::Timeout => Refusal::ExchangeTimeout,
+            FailureKind::InvalidResponse => Refusal::ExchangeInvalidResponse,
         }
     }
 }
@@ -76,24 +123,26 @@ impl Used {
     }
 }
 
-/// How a call ended, for everyone who waited for it.
+/// How an exchange ended, for everyone who waited for it.
 #[derive(Debug)]
 pub struct Completion<W> {
-    /// The exchange that was called.
+    /// The exchange.
     pub exchange: ExchangeId,
+    /// The step that it ended at.
+    pub step: Step,
     /// The requests that waited, in the order they came.
     pub waiting: Vec<W>,
     /// What each of them gets.
     pub result: Result<Obtained, Failed>,
     /// Whether this was a renewal.
     pub renewal: bool,
-    /// The `on_behalf_of` of the request that caused the call.
+    /// The backend of the request that caused it.
     pub on_behalf_of: u32,
-    /// How long the call took.
+    /// How long it took.
     pub elapsed: Duration,
 }
 
-/// A token fresh from the STS.
+/// A fresh token.
 #[derive(Debug)]
 pub struct Obtained {
     /// The header's value.
@@ -102,11 +151,20 @@ pub struct Obtained {
     pub used: Option<Used>,
 }
 
-/// A call that brought no token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An exchange that brought no token.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failed {
     /// Why.
     pub failure: Failure,
     /// What each waiting request gets.
     pub refusal: Refusal,
+}
+
+/// `duration` rounded up to whole seconds, at least one, as `retry-after` needs it (RFC 9110
+/// §10.2.3).
+pub fn whole_seconds(duration: Duration) -> u32 {
+    let ceiling = duration
+        .as_secs()
+        .saturating_add(u64::from(duration.subsec_nanos() > 0));
+    u32::try_from(ceiling.max(1)).unwrap_or(u32::MAX)
 }

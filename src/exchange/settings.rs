@@ -1,58 +1,129 @@
 //! What an exchange is configured to be, and what may be remembered of it.
 
-use crate::secret::Secret;
+use super::client::ClientAuth;
+use super::grant::Grant;
 use std::time::Duration;
 
-/// One way to exchange a token: the STS and every parameter that could make its answer differ.
-/// Two equal values are the same exchange and may share answers; any difference keeps them apart.
+/// One way to obtain a token: the token endpoints and every parameter that could make their answers
+/// differ. Two equal values are the same exchange and may share answers; any difference keeps them
+/// apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Exchange {
-    /// `tokenUrl` as configured: with the cluster, what the breaker and log lines name.
+    /// What the token is for.
+    pub purpose: Purpose,
+    /// The call that the subject token goes into.
+    pub first: TokenCall,
+    /// The call that what the first one brought goes into, if there is one.
+    pub second: Option<TokenCall>,
+    /// Whether the key has an actor token too.
+    pub has_actor: bool,
+    /// What the backend's own settings say of the token's life.
+    pub terms: Terms,
+}
+
+/// What a token is for, and so what a failure means.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// It goes to a backend.
+    Backend,
+    /// It is the user's upstream token of that provider.
+    Identity {
+        /// The provider.
+        provider: String,
+    },
+}
+
+impl Purpose {
+    /// The provider whose token it is, if it is one's.
+    pub fn provider(&self) -> Option<&str> {
+        match self {
+            Purpose::Backend => None,
+            Purpose::Identity { provider } => Some(provider),
+        }
+    }
+}
+
+impl Exchange {
+    /// The call of that step.
+    pub fn call(&self, step: Step) -> Option<&TokenCall> {
+        match step {
+            Step::First => Some(&self.first),
+            Step::Second => self.second.as_ref(),
+        }
+    }
+
+    /// The longest time that all calls together may take.
+    pub fn timeout(&self) -> Duration {
+        let second = self.second.as_ref();
+        let second = second.map_or(Duration::ZERO, |call| call.timeout);
+        self.first.timeout.saturating_add(second)
+    }
+}
+
+/// Which of an exchange's calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// The one that the subject token goes into.
+    First,
+    /// The one that follows.
+    Second,
+}
+
+/// One call to a token endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TokenCall {
+    /// What log lines call it, where an exchange has two: `idp` or `target`.
+    pub name: &'static str,
+    /// The token endpoint as configured: with the cluster, what the breaker and log lines name.
     pub token_url: String,
-    /// The Envoy cluster that reaches the STS.
+    /// The Envoy cluster that reaches it.
     pub cluster: String,
     /// `:authority` of the call.
     pub authority: String,
     /// `:path` of the call, with the query.
     pub path: String,
-    /// How the client authenticates at the STS.
+    /// How the client authenticates.
     pub client: ClientAuth,
-    /// `audience`, in the order configured.
-    pub audience: Vec<String>,
-    /// `resource` (RFC 8707), in the order configured.
-    pub resource: Vec<String>,
-    /// `scope`, in the order configured.
-    pub scopes: Vec<String>,
-    /// `subject_token_type`, a URI.
-    pub subject_token_type: String,
-    /// `requested_token_type`, a URI; `None` leaves the parameter out.
-    pub requested_token_type: Option<String>,
+    /// What is sent, and what counts as an answer.
+    pub grant: Grant,
+    /// `parameters`: further form fields, in the order configured.
+    pub parameters: Vec<(String, String)>,
+    /// `stsErrors`: what error words of this endpoint mean, before the table.
+    pub sts_errors: Vec<(String, Meaning)>,
     /// How long to wait for the answer.
     pub timeout: Duration,
 }
 
-/// Client authentication at the STS (RFC 6749 §2.3).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum ClientAuth {
-    /// No secret; the id, if there is one, goes into the form.
-    None {
-        /// `client_id`.
-        client_id: Option<String>,
-    },
-    /// `client_secret_basic`: HTTP Basic.
-    Basic {
-        /// `client_id`.
-        client_id: String,
-        /// `client_secret`.
-        client_secret: Secret,
-    },
-    /// `client_secret_post`: both in the form.
-    Post {
-        /// `client_id`.
-        client_id: String,
-        /// `client_secret`.
-        client_secret: Secret,
-    },
+/// What an error word of a token endpoint means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Meaning {
+    /// The subject is refused: log in again.
+    Rejected,
+    /// The target, or the scope, is denied.
+    Forbidden,
+    /// The user must do more than to log in.
+    StepUp,
+    /// This client, or its request, is refused.
+    Misconfigured,
+    /// The endpoint cannot serve just now.
+    Unavailable,
+    /// The user has no token of this provider.
+    NotFound,
+}
+
+/// What a backend's own settings say of its token's life; what they leave open, [`CachePolicy`] says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Terms {
+    /// How long a token lives of which nobody says.
+    pub assumed_lifetime: Option<Duration>,
+    /// The longest time a token is kept.
+    pub max_age: Option<Duration>,
+    /// A token is not used in this last part of its life.
+    pub expiry_skew: Option<Duration>,
+    /// Whether a token in use is renewed ahead.
+    pub refresh_ahead: Option<bool>,
+    /// Whether the subject's own end bounds the token's life only if the endpoint says nothing.
+    pub subject_bounds_only_unstated: bool,
 }
 
 /// The place of an [`Exchange`] in the plan. Backends whose exchange is the same in every parameter

@@ -18,7 +18,8 @@ pub struct Status(u32);
 
 impl Status {
     const OK: Self = Self(0);
-    const NOT_FOUND: Self = Self(1);
+    /// The host has nothing of that name.
+    pub const NOT_FOUND: Self = Self(1);
     /// The host does not know what is named.
     pub const BAD_ARGUMENT: Self = Self(2);
     const SERIALIZATION_FAILURE: Self = Self(3);
@@ -126,6 +127,14 @@ unsafe extern "C" {
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_size: usize,
+        arguments: *const u8,
+        arguments_size: usize,
+        results: *mut *mut u8,
+        results_size: *mut usize,
+    ) -> u32;
 }
 
 #[cfg_attr(
@@ -134,6 +143,7 @@ unsafe extern "C" {
 )]
 unsafe extern "C" {
     fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
+    fn random_get(bytes: *mut u8, size: usize) -> u32;
 }
 
 /// Reads the attributes of the effective context.
@@ -326,6 +336,26 @@ pub fn increment_metric(id: u32, offset: i64) -> Result<(), Status> {
 /// Records a value of a histogram.
 pub fn record_metric(id: u32, value: u64) -> Result<(), Status> {
     Status::ok(unsafe { proxy_record_metric(id, value) })
+}
+
+/// Calls what this host offers beyond the ABI. [`Status::NOT_FOUND`] if it does not offer `name`.
+pub fn call_foreign_function(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Status> {
+    take(|results, size| unsafe {
+        proxy_call_foreign_function(
+            name.as_ptr(),
+            name.len(),
+            arguments.as_ptr(),
+            arguments.len(),
+            results,
+            size,
+        )
+    })
+}
+
+/// Random bytes that nobody can foresee; `None` if the host gives none.
+pub fn random<const SIZE: usize>() -> Option<[u8; SIZE]> {
+    let mut bytes = [0; SIZE];
+    (unsafe { random_get(bytes.as_mut_ptr(), SIZE) } == 0).then_some(bytes)
 }
 
 fn buffer(buffer: u32, size: usize) -> Result<Vec<u8>, Status> {

@@ -1,4 +1,4 @@
-//! Calls to an STS: who makes them, who waits for them, and what each gets.
+//! Calls to token endpoints: who makes them, who waits for them, and what each gets.
 //!
 //! A call belongs to the plugin, not to the request that caused it: the host delivers its answer to
 //! the root context, also when that request is long gone.
@@ -8,17 +8,20 @@ use super::effective::{OnPlugin, OnStream};
 use super::metrics;
 use super::plugin::Plugin;
 use super::reply::AtSts;
+use super::sign::HostSigner;
 use super::streams::{self, Part};
 use super::turns::{RequestId, Turn};
 use crate::backend::Backend;
-use crate::decision::Credential;
-use crate::exchange::ExchangeId;
-use crate::exchange::answer::{Answer, FailureKind, MAX_BODY};
+use crate::decision::{Credential, Obtain, Source};
+use crate::exchange::answer::{Answer, FailureKind, MAX_BODY, retry_after};
 use crate::exchange::cache::Key;
-use crate::exchange::results::{Acquired, Answered, Completion, Failed, Obtained, Stop};
+use crate::exchange::engine::Outgoing;
+use crate::exchange::results::{Answered, Completion, Failed, Found, Obtained, Stop, Used, Waits};
+use crate::exchange::{ExchangeId, Purpose, Step};
 use crate::observe::counters::{Counter, Outcome, StsResult};
 use crate::refusal::Refusal;
-use crate::token::BearerToken;
+use crate::time::Clock;
+use crate::token::{BearerToken, BearerValue};
 use log::debug;
 use std::rc::Rc;
 
@@ -29,110 +32,242 @@ pub struct Waiter {
     /// Which of the client's requests it is an attempt of.
     pub request: RequestId,
     backend: Rc<Backend>,
+    then: Then,
     header: String,
+    outcome: Outcome,
+    /// The identity's tokens that it has used so far.
+    used: Vec<Used>,
     has_more: bool,
 }
 
+/// What becomes of the token that a request waits for.
+enum Then {
+    /// It goes to the backend.
+    Forward,
+    /// It is the subject of what comes next.
+    Subject(Option<Source>, Option<ExchangeId>),
+    /// It is the actor of what comes next.
+    Actor(BearerToken, Option<ExchangeId>),
+}
+
+/// A request on its way to its token.
+pub(super) struct Pursuit<'a> {
+    /// Where it goes.
+    pub backend: &'a Rc<Backend>,
+    /// What is left to obtain.
+    pub obtain: Obtain<'a>,
+    /// The identity's tokens that it has used so far.
+    pub used: Vec<Used>,
+    /// Whether more than header fields follows.
+    pub has_more: bool,
+}
+
 impl Plugin {
-    /// The request needs `subject` exchanged; true lets it go on at once.
-    pub(super) fn exchange(
+    /// The request needs a token; true lets it go on at once. What is in hand is used, and for the rest
+    /// it waits: for the subject, for the actor, and for what is made of them, one after the other.
+    pub(super) fn pursue(&self, stream: &OnStream<'_>, mut pursuit: Pursuit<'_>) -> bool {
+        let mut renewals = Vec::new();
+        let goes_on = loop {
+            let Obtain {
+                subject,
+                actor,
+                exchange,
+                header,
+                outcome,
+            } = pursuit.obtain;
+            let (exchange, subject, actor, then) = match (subject, actor, exchange) {
+                (Source::ByExchange(identity, token), actor, exchange) => {
+                    (identity, token, None, Then::Subject(actor, exchange))
+                }
+                (Source::InHand(subject), Some(Source::ByExchange(identity, token)), exchange) => {
+                    (identity, token, None, Then::Actor(subject, exchange))
+                }
+                (Source::InHand(subject), Some(Source::InHand(actor)), Some(exchange)) => {
+                    (exchange, subject, Some(actor), Then::Forward)
+                }
+                (Source::InHand(subject), None, Some(exchange)) => {
+                    (exchange, subject, None, Then::Forward)
+                }
+                (Source::InHand(token), _, None) => {
+                    streams::set_part(stream.context(), Part::of(pursuit.used));
+                    let credential = Credential::BearerIn(header, token.to_value());
+                    let (backend, has_more) = (pursuit.backend, pursuit.has_more);
+                    break self.forward(stream, backend, credential, outcome, has_more);
+                }
+            };
+            let found = {
+                let mut engine = self.engine.borrow_mut();
+                let backend = pursuit.backend.id;
+                engine.find(exchange, subject, actor.as_ref(), backend, &HostClock)
+            };
+            match found {
+                Found::Token { value, used, renew } => {
+                    self.count_call(exchange, pursuit.backend.id, StsResult::CacheHit);
+                    renewals.extend(renew);
+                    pursuit.used.push(used);
+                    let (subject, actor, exchange) = match then {
+                        Then::Subject(actor, exchange) => {
+                            (Source::InHand(value.to_token()), actor, exchange)
+                        }
+                        Then::Actor(subject, exchange) => {
+                            let actor = Source::InHand(value.to_token());
+                            (Source::InHand(subject), Some(actor), exchange)
+                        }
+                        Then::Forward => {
+                            streams::set_part(stream.context(), Part::of(pursuit.used));
+                            let credential = Credential::BearerIn(header, value);
+                            let (backend, has_more) = (pursuit.backend, pursuit.has_more);
+                            break self.forward(stream, backend, credential, outcome, has_more);
+                        }
+                    };
+                    pursuit.obtain = Obtain {
+                        subject,
+                        actor,
+                        exchange,
+                        header,
+                        outcome,
+                    };
+                }
+                Found::Refused(stop) => break self.stop(stream, pursuit.backend, exchange, stop),
+                Found::Nothing(key) => {
+                    break self.wait_for(
+                        stream,
+                        key,
+                        Waiter {
+                            context: stream.context(),
+                            request: self.turns.request_of(stream),
+                            backend: Rc::clone(pursuit.backend),
+                            then,
+                            header: header.to_owned(),
+                            outcome,
+                            used: pursuit.used,
+                            has_more: pursuit.has_more,
+                        },
+                    );
+                }
+            }
+        };
+        // After the request has gone on: a call may bring the host into the VM anew.
+        for key in renewals {
+            if let Some(completion) = self.call(key) {
+                self.complete(completion, false);
+            }
+        }
+        goes_on
+    }
+
+    /// The request waits, bare, for what `key` brings. Always false: it does not go on at once.
+    fn wait_for(&self, stream: &OnStream<'_>, key: Key, waiter: Waiter) -> bool {
+        let exchange = key.exchange();
+        let backend = Rc::clone(&waiter.backend);
+        if let Some(goes_on) = self.need_not_ask(stream, &backend, exchange, waiter.has_more) {
+            return goes_on;
+        }
+        // Paused means bare: whatever the plugin's options let through meanwhile carries nothing.
+        if !self.headers.clear(stream) {
+            return self.refuse(stream, &backend, Refusal::IdentityUnreadable, None, None);
+        }
+        let waits = {
+            let mut engine = self.engine.borrow_mut();
+            engine.wait(&key, backend.id, || waiter, &HostClock)
+        };
+        match waits {
+            Waits::Refused(stop) => return self.stop(stream, &backend, exchange, stop),
+            Waits::Joins => {
+                self.count_call(exchange, backend.id, StsResult::Joined);
+                streams::set_part(stream.context(), Part::Waiting(key));
+            }
+            Waits::Calls => {
+                streams::set_part(stream.context(), Part::Waiting(key.clone()));
+                if let Some(completion) = self.call(key) {
+                    return self.failed_at_once(stream, completion);
+                }
+            }
+        }
+        false
+    }
+
+    /// The identity service is asked for clients whose token was checked, and for no health check:
+    /// `Some` if the request is done with.
+    fn need_not_ask(
         &self,
         stream: &OnStream<'_>,
         backend: &Rc<Backend>,
         exchange: ExchangeId,
-        subject: BearerToken,
-        header: &str,
         has_more: bool,
-    ) -> bool {
-        let context = stream.context();
-        let waiter = || Waiter {
-            context,
-            request: self.turns.request_of(stream),
-            backend: Rc::clone(backend),
-            header: header.to_owned(),
-            has_more,
-        };
-        let acquired = {
-            let mut engine = self.engine.borrow_mut();
-            engine.acquire(exchange, subject, backend.id, waiter, &HostClock)
-        };
-        let (key, first) = match acquired {
-            Acquired::Token { value, used, renew } => {
-                self.count(backend.id, Counter::Sts(StsResult::CacheHit));
-                streams::set_part(context, Part::Used(used));
-                let credential = Credential::BearerIn(header, value);
-                let goes_on =
-                    self.forward(stream, backend, credential, Outcome::Exchanged, has_more);
-                if let Some(key) = renew
-                    && let Some(completion) = self.call(key)
-                {
-                    self.complete(completion, false);
-                }
-                return goes_on;
-            }
-            Acquired::Refuse(stop) => return self.stop(stream, backend, exchange, stop),
-            Acquired::Join(key) => (key, false),
-            Acquired::Call(key) => (key, true),
-        };
-        // Paused means bare: whatever the plugin's options let through meanwhile carries nothing.
-        if !self.headers.clear(stream) {
-            let mut engine = self.engine.borrow_mut();
-            engine.leave(&key, |waiter| waiter.context == context);
-            drop(engine);
-            return self.refuse(stream, backend, Refusal::IdentityUnreadable, None);
+    ) -> Option<bool> {
+        let purpose = self.purpose(exchange);
+        if purpose == Purpose::Backend {
+            return None;
         }
-        if first {
-            streams::set_part(context, Part::Waiting(key.clone()));
-            if let Some(completion) = self.call(key) {
-                self.failed_at_once(stream, completion);
-            }
-        } else {
-            self.count(backend.id, Counter::Sts(StsResult::Joined));
-            streams::set_part(context, Part::Waiting(key));
+        let request = self.request_on(stream);
+        if request.is_health_check() {
+            let outcome = Outcome::HealthCheck;
+            return Some(self.forward(stream, backend, Credential::None, outcome, has_more));
         }
-        false
+        let refusal = request.require_checked().err()?;
+        Some(self.refuse(stream, backend, refusal, purpose.provider(), None))
     }
 
     fn stop(
         &self,
         stream: &OnStream<'_>,
-        backend: &Backend,
+        backend: &Rc<Backend>,
         exchange: ExchangeId,
         stop: Stop,
     ) -> bool {
-        let (result, error) = match stop {
-            Stop::RefusedBefore(error) => (StsResult::NegativeHit, error),
-            Stop::BreakerOpen(_) => (StsResult::BreakerOpen, None),
-            Stop::Crowded => (StsResult::Unavailable, None),
+        let purpose = self.purpose(exchange);
+        if purpose != Purpose::Backend && self.request_on(stream).is_health_check() {
+            let outcome = Outcome::HealthCheck;
+            return self.forward(stream, backend, Credential::None, outcome, true);
+        }
+        let result = match &stop {
+            Stop::RefusedBefore(..) => StsResult::NegativeHit,
+            Stop::BreakerOpen(_) | Stop::Paused => StsResult::BreakerOpen,
+            Stop::Crowded => StsResult::Unavailable,
         };
-        self.count(backend.id, Counter::Sts(result));
+        self.count_call(exchange, backend.id, result);
+        let refusal = stop.refusal(&purpose);
         let sts = AtSts {
             exchange,
-            error,
-            kind: None,
+            step: Step::First,
+            failure: match stop {
+                Stop::RefusedBefore(failure, _) => Some(failure),
+                Stop::BreakerOpen(_) | Stop::Paused | Stop::Crowded => None,
+            },
         };
-        self.refuse(stream, backend, stop.refusal(), Some(sts))
+        self.refuse(stream, backend, refusal, purpose.provider(), Some(sts))
     }
 
-    /// Makes the call that `key` stands for. `Some` if it could not even be made.
+    /// Makes the call that `key` stands for now. `Some` if it could not even be made.
     fn call(&self, key: Key) -> Option<Completion<Waiter>> {
         // The engine is not borrowed while the host makes the call: the host may enter the VM anew.
-        let request = self.engine.borrow().request(&key, &HostClock);
-        let sent = match request {
-            Some((request, body, timeout)) => streams::calling(|| {
-                abi::http_call(request.cluster(), &request.headers(), &body, timeout)
-            }),
-            None => Err(Status::INTERNAL_FAILURE),
-        };
+        let outgoing = self.engine.borrow().request(&key, &HostClock, &HostSigner);
+        let sent = outgoing.and_then(|outgoing| {
+            let Outgoing {
+                request,
+                body,
+                timeout,
+            } = &outgoing;
+            let call = || abi::http_call(request.cluster(), &request.headers(), body, *timeout);
+            streams::calling(call).map_err(|status| match status {
+                Status::BAD_ARGUMENT => Answer::UnknownCluster,
+                _ => Answer::Unsendable,
+            })
+        });
         let answer = match sent {
             Ok(call) => {
                 self.engine.borrow_mut().called(call, key);
                 return None;
             }
-            Err(Status::BAD_ARGUMENT) => Answer::UnknownCluster,
-            Err(_) => Answer::Unsendable,
+            Err(answer) => answer,
         };
-        self.engine.borrow_mut().completed(key, answer, &HostClock)
+        let answered = self.engine.borrow_mut().completed(key, answer, &HostClock);
+        match answered {
+            Answered::Done(completion) => Some(completion),
+            // A call that failed is followed by none.
+            Answered::Call(_) | Answered::Nobody => None,
+        }
     }
 
     /// The answer to `call` is there, with that many header fields and bytes of body.
@@ -148,9 +283,15 @@ impl Plugin {
             0..=MAX_BODY => abi::call_response_body(body_size).ok(),
             _ => None,
         };
-        let answer = match status {
-            Some(status) => Answer::Http(status, body.as_deref()),
-            None => Answer::Reset,
+        let later = match status {
+            Some(429 | 500..) => abi::header(Map::CallResponse, "retry-after"),
+            _ => None,
+        };
+        let later = later.and_then(|field| retry_after(&field, HostClock.wall()));
+        let answer = match (status, later) {
+            (Some(status), Some(later)) => Answer::HttpLater(status, body.as_deref(), later),
+            (Some(status), None) => Answer::Http(status, body.as_deref()),
+            (None, _) => Answer::Reset,
         };
         let answered = {
             let mut engine = self.engine.borrow_mut();
@@ -158,8 +299,7 @@ impl Plugin {
         };
         match answered {
             Answered::Done(completion) => self.complete(completion, true),
-            Answered::Again(key) => {
-                debug!("a token endpoint closed a kept connection: called once more");
+            Answered::Call(key) => {
                 if let Some(completion) = self.call(key) {
                     self.complete(completion, true);
                 }
@@ -173,34 +313,48 @@ impl Plugin {
     /// not even be made.
     pub(super) fn complete(&self, completion: Completion<Waiter>, sent: bool) {
         self.tell_of(&completion, sent);
-        let (exchange, result) = (completion.exchange, Rc::new(completion.result));
+        let (exchange, step) = (completion.exchange, completion.step);
+        let result = Rc::new(completion.result);
         self.turns
             .add(completion.waiting.into_iter().map(|waiter| Turn {
                 waiter,
                 exchange,
+                step,
                 result: Rc::clone(&result),
             }));
     }
 
     /// The call that the request of `stream` has just caused could not even be made. Nobody but this
     /// request can wait for it.
-    fn failed_at_once(&self, stream: &OnStream<'_>, completion: Completion<Waiter>) {
+    fn failed_at_once(&self, stream: &OnStream<'_>, completion: Completion<Waiter>) -> bool {
         self.tell_of(&completion, false);
-        for waiter in &completion.waiting {
-            self.serve(stream, waiter, completion.exchange, &completion.result);
+        let Completion {
+            exchange,
+            step,
+            waiting,
+            result,
+            ..
+        } = completion;
+        let mut goes_on = false;
+        for waiter in waiting {
+            goes_on = self.serve(stream, waiter, (exchange, step), &result);
         }
+        goes_on
     }
 
     fn tell_of(&self, completion: &Completion<Waiter>, sent: bool) {
         let result = sts_result(completion);
-        self.count(completion.on_behalf_of, Counter::Sts(result));
+        self.count_call(completion.exchange, completion.on_behalf_of, result);
         let millis = u64::try_from(completion.elapsed.as_millis()).unwrap_or(u64::MAX);
         if sent {
-            let backend = self.stat_name(completion.on_behalf_of);
-            metrics::record(
-                &format!("upstream_inject.sts.{backend}.duration_ms"),
-                millis,
-            );
+            let name = match self.purpose(completion.exchange) {
+                Purpose::Identity { .. } => "upstream_inject.identity.duration_ms".to_owned(),
+                Purpose::Backend => {
+                    let backend = self.stat_name(completion.on_behalf_of);
+                    format!("upstream_inject.sts.{backend}.duration_ms")
+                }
+            };
+            metrics::record(&name, millis);
         }
         debug!(
             "token exchange: {} after {millis} ms, {} waiting",
@@ -209,38 +363,80 @@ impl Plugin {
         );
     }
 
-    /// Puts the token on the request that has waited; true if it is to go on. Or refuses it.
+    /// The request that has waited goes on with what it has waited for, or to what comes next; true
+    /// if it is to go on to the backend.
     pub(super) fn serve(
         &self,
         stream: &OnStream<'_>,
-        waiter: &Waiter,
-        exchange: ExchangeId,
+        waiter: Waiter,
+        (exchange, step): (ExchangeId, Step),
         result: &Result<Obtained, Failed>,
     ) -> bool {
-        match result {
-            Ok(obtained) => {
-                let part = obtained.used.clone().map_or(Part::None, Part::Used);
-                streams::set_part(waiter.context, part);
-                let credential = Credential::BearerIn(&waiter.header, obtained.value.clone());
-                let outcome = Outcome::Exchanged;
-                self.forward(
-                    stream,
-                    &waiter.backend,
-                    credential,
-                    outcome,
-                    waiter.has_more,
-                )
-            }
+        streams::set_part(waiter.context, Part::None);
+        let obtained = match result {
+            Ok(obtained) => obtained,
             Err(failed) => {
-                streams::set_part(waiter.context, Part::None);
                 let sts = AtSts {
                     exchange,
-                    error: failed.failure.error,
-                    kind: Some(failed.failure.kind),
+                    step,
+                    failure: Some(failed.failure.clone()),
                 };
-                self.refuse(stream, &waiter.backend, failed.refusal, Some(sts))
+                let purpose = self.purpose(exchange);
+                let refusal = failed.refusal.clone();
+                let provider = purpose.provider();
+                return self.refuse(stream, &waiter.backend, refusal, provider, Some(sts));
             }
-        }
+        };
+        let mut used = waiter.used;
+        used.extend(obtained.used.clone());
+        let in_hand = |value: &BearerValue| Source::InHand(value.to_token());
+        let (subject, actor, exchange) = match waiter.then {
+            Then::Forward => {
+                streams::set_part(waiter.context, Part::of(used));
+                let credential = Credential::BearerIn(&waiter.header, obtained.value.clone());
+                let (backend, outcome) = (&waiter.backend, waiter.outcome);
+                return self.forward(stream, backend, credential, outcome, waiter.has_more);
+            }
+            Then::Subject(actor, exchange) => (in_hand(&obtained.value), actor, exchange),
+            Then::Actor(subject, exchange) => {
+                let actor = Some(in_hand(&obtained.value));
+                (Source::InHand(subject), actor, exchange)
+            }
+        };
+        self.pursue(
+            stream,
+            Pursuit {
+                backend: &waiter.backend,
+                obtain: Obtain {
+                    subject,
+                    actor,
+                    exchange,
+                    header: &waiter.header,
+                    outcome: waiter.outcome,
+                },
+                used,
+                has_more: waiter.has_more,
+            },
+        )
+    }
+
+    fn purpose(&self, exchange: ExchangeId) -> Purpose {
+        let engine = self.engine.borrow();
+        let exchange = engine.exchange(exchange);
+        exchange.map_or(Purpose::Backend, |exchange| exchange.purpose.clone())
+    }
+
+    fn count_call(&self, exchange: ExchangeId, backend: u32, result: StsResult) {
+        let is_identity = {
+            let engine = self.engine.borrow();
+            let exchange = engine.exchange(exchange);
+            exchange.is_some_and(|exchange| exchange.purpose != Purpose::Backend)
+        };
+        let counter = match is_identity {
+            true => Counter::Identity(result),
+            false => Counter::Sts(result),
+        };
+        self.count(backend, counter);
     }
 }
 
@@ -251,10 +447,14 @@ fn sts_result<W>(completion: &Completion<W>) -> StsResult {
         Err(failed) => match failed.failure.kind {
             FailureKind::Rejected => StsResult::Rejected,
             FailureKind::Forbidden => StsResult::Forbidden,
+            FailureKind::StepUp(_) => StsResult::StepUp,
             FailureKind::Misconfigured => StsResult::Misconfigured,
-            FailureKind::Unavailable | FailureKind::UnknownCluster => StsResult::Unavailable,
+            FailureKind::Unavailable
+            | FailureKind::UnknownCluster
+            | FailureKind::UnavailableForUser => StsResult::Unavailable,
             FailureKind::Timeout => StsResult::Timeout,
             FailureKind::InvalidResponse => StsResult::InvalidResponse,
+            FailureKind::NotFound => StsResult::NotFound,
         },
     }
 }

@@ -133,6 +133,10 @@ pub const IMPORTS: &[(&str, &str)] = &[
     ("env.proxy_increment_metric", "counters and the gauge"),
     ("env.proxy_record_metric", "the histogram"),
     (
+        "env.proxy_call_foreign_function",
+        "signs for clients that authenticate by key: no cryptography is in here",
+    ),
+    (
         "wasi_snapshot_preview1.environ_get",
         "secrets in environment variables",
     ),
@@ -143,7 +147,7 @@ pub const IMPORTS: &[(&str, &str)] = &[
     ),
     (
         "wasi_snapshot_preview1.random_get",
-        "the seed of hashes that clients must not foresee",
+        "the seed of hashes that clients must not foresee, the names of signed assertions",
     ),
     (
         "wasi_snapshot_preview1.fd_write",

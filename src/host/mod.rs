@@ -13,5 +13,6 @@ mod plugin;
 mod plugins;
 mod reply;
 mod root;
+mod sign;
 mod streams;
 mod turns;

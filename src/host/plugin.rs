@@ -1,7 +1,7 @@
 //! One plugin configuration in one worker, and what it does with requests.
 
 use super::abi::{HostAttributes, HostClock, Map};
-use super::calls::Waiter;
+use super::calls::{Pursuit, Waiter};
 use super::credential::CredentialHeaders;
 use super::effective::{OnPlugin, OnStream};
 use super::metrics;
@@ -88,18 +88,28 @@ impl Plugin {
             // If even that fails, the request waits for Envoy's own timeout.
             Destination::Envoy => return self.headers.clear(stream),
         };
-        let request = Request::new(&self.identity, stream);
-        match backend.decide(&request) {
+        match backend.decide(&self.request_on(stream)) {
             Decision::Forward(credential, outcome) => {
                 self.forward(stream, &backend, credential, outcome, has_more)
             }
-            Decision::Exchange {
-                exchange,
-                subject,
-                header,
-            } => self.exchange(stream, &backend, exchange, subject, header, has_more),
-            Decision::Refuse(refusal) => self.refuse(stream, &backend, refusal, None),
+            Decision::Obtain(obtain) => self.pursue(
+                stream,
+                Pursuit {
+                    backend: &backend,
+                    obtain,
+                    used: Vec::new(),
+                    has_more,
+                },
+            ),
+            Decision::Refuse(refusal, provider) => {
+                self.refuse(stream, &backend, refusal, provider, None)
+            }
         }
+    }
+
+    /// What strategies may ask of the request of `stream`.
+    pub(super) fn request_on<'a>(&'a self, stream: &'a OnStream<'_>) -> Request<'a> {
+        Request::new(&self.identity, stream)
     }
 
     /// Sets the request's one credential; true lets it go on.
@@ -114,7 +124,7 @@ impl Plugin {
         let users_credential = credential.is_the_users();
         if !self.headers.set(stream, credential, has_more) {
             // The credential that is there must not go on, so the request must not either.
-            return self.refuse(stream, backend, Refusal::IdentityUnreadable, None);
+            return self.refuse(stream, backend, Refusal::IdentityUnreadable, None, None);
         }
         debug!(
             "{}: backend {}",
@@ -177,13 +187,13 @@ impl Plugin {
         upstream
     }
 
-    /// The token that the request went on with, if it was an exchanged one, is not used again: an
-    /// attempt that follows obtains a fresh one.
+    /// The tokens that were obtained for the request are not used again: an attempt that follows
+    /// obtains fresh ones.
     fn backend_said_401(&self, context: u32) {
-        if let Some(used) = streams::used(context)
-            && self.engine.borrow_mut().unauthorized(&used, &HostClock)
-        {
-            debug!("a backend answered 401: the exchanged token is forgotten");
+        for used in streams::used(context) {
+            if self.engine.borrow_mut().unauthorized(&used, &HostClock) {
+                debug!("a backend answered 401: the token obtained for it is forgotten");
+            }
         }
     }
 

@@ -4,8 +4,8 @@ use super::abi::{HostClock, Map};
 use super::effective::OnStream;
 use super::plugin::Plugin;
 use crate::backend::Backend;
-use crate::exchange::ExchangeId;
-use crate::exchange::answer::{FailureKind, StsError};
+use crate::exchange::answer::{Detail, Failure, FailureKind};
+use crate::exchange::{ExchangeId, Purpose, Step};
 use crate::observe::counters::{Counter, Outcome};
 use crate::observe::limiter::Line;
 use crate::quote::json_string;
@@ -14,14 +14,13 @@ use crate::time::Clock;
 use log::warn;
 
 /// What a refusal has to do with an STS, for the log line.
-#[derive(Clone, Copy)]
 pub(super) struct AtSts {
     /// Which exchange it was.
     pub exchange: ExchangeId,
-    /// What the STS said, where it is one of the known words.
-    pub error: Option<StsError>,
-    /// How the call failed, if one was made for this request.
-    pub kind: Option<FailureKind>,
+    /// At which of its calls.
+    pub step: Step,
+    /// How it failed, if it was asked for.
+    pub failure: Option<Failure>,
 }
 
 impl Plugin {
@@ -31,20 +30,18 @@ impl Plugin {
         stream: &OnStream<'_>,
         backend: &Backend,
         refusal: Refusal,
+        provider: Option<&str>,
         sts: Option<AtSts>,
     ) -> bool {
         let about = About {
             backend: Some(&*backend.name).filter(|name| !name.is_empty()),
-            provider: backend
-                .strategy
-                .as_ref()
-                .and_then(|strategy| strategy.provider()),
+            provider: provider.or_else(|| backend.strategy.as_ref()?.provider()),
             grpc: is_grpc(stream),
         };
         let reply = refusal.reply(&about, self.challenges.of(&backend.name));
         let code = reply.code.as_str();
         self.count(backend.id, Counter::Backend(Outcome::Refused(reply.code)));
-        self.warn_of(backend, &about, refusal, sts);
+        self.warn_of(backend, &about, &refusal, sts);
         let details = format!("upstream_inject:{code}");
         // Whether the access log can say why does not change the answer.
         let _ = stream.set_property("upstream_inject.outcome", code.as_bytes());
@@ -56,7 +53,7 @@ impl Plugin {
         false
     }
 
-    fn warn_of(&self, backend: &Backend, about: &About<'_>, refusal: Refusal, sts: Option<AtSts>) {
+    fn warn_of(&self, backend: &Backend, about: &About<'_>, refusal: &Refusal, sts: Option<AtSts>) {
         let code = refusal.code();
         let admitted = self
             .limiter
@@ -70,7 +67,7 @@ impl Plugin {
             line.push_str(&format!(", provider {}", json_string(provider)));
         }
         if let Some(sts) = sts {
-            line.push_str(&self.described(sts));
+            line.push_str(&self.described(&sts));
         }
         line.push_str(": ");
         line.push_str(refusal.hint());
@@ -80,15 +77,33 @@ impl Plugin {
         warn!("{line}");
     }
 
-    fn described(&self, sts: AtSts) -> String {
+    /// Which endpoint it was and what it answered, in words that no endpoint can choose freely.
+    fn described(&self, sts: &AtSts) -> String {
         let mut text = String::new();
-        if let Some(exchange) = self.engine.borrow().exchange(sts.exchange) {
-            text.push_str(&format!(", STS cluster {}", json_string(&exchange.cluster)));
+        if let Some(exchange) = self.engine.borrow().exchange(sts.exchange)
+            && let Some(call) = exchange.call(sts.step)
+        {
+            let whose = match exchange.purpose {
+                Purpose::Backend => "STS",
+                Purpose::Identity { .. } => "identity service",
+            };
+            text.push_str(&format!(", {whose} cluster {}", json_string(&call.cluster)));
+            if !call.name.is_empty() {
+                text.push_str(&format!(" ({})", call.name));
+            }
         }
-        if sts.kind == Some(FailureKind::UnknownCluster) {
+        let Some(failure) = &sts.failure else {
+            return text;
+        };
+        if failure.kind == FailureKind::UnknownCluster {
             text.push_str(" (Envoy has no cluster of that name)");
         }
-        if let Some(error) = sts.error {
+        match failure.detail {
+            Detail::Status(status) => text.push_str(&format!(", status {status}")),
+            Detail::Check(check) => text.push_str(&format!(", what is wrong: {check}")),
+            Detail::None => {}
+        }
+        if let Some(error) = failure.error {
             text.push_str(&format!(", the STS said {}", error.as_str()));
         }
         text

@@ -4,8 +4,10 @@ use super::abi;
 use super::effective::OnPlugin;
 use super::plugin::Plugin;
 use super::plugins;
+use super::sign;
 use super::turns::TICK;
 use crate::config::{self, Environment};
+use crate::exchange::client::key::SigningKey;
 use log::{LevelFilter, error, info, warn};
 use proxy_wasm::types::LogLevel;
 use std::time::Duration;
@@ -83,5 +85,9 @@ struct VmEnvironment;
 impl Environment for VmEnvironment {
     fn var(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
+    }
+
+    fn can_sign(&self, key: &SigningKey) -> Result<(), String> {
+        sign::can_sign(key).map_err(|cannot| cannot.to_string())
     }
 }

@@ -42,8 +42,18 @@ pub enum Part {
     None,
     /// It waits for this answer.
     Waiting(Key),
-    /// It went on with this token.
-    Used(Used),
+    /// It went on with these tokens, one made of the other.
+    Used(Vec<Used>),
+}
+
+impl Part {
+    /// The part of a stream that went on with what was made of these tokens.
+    pub fn of(used: Vec<Used>) -> Self {
+        match used.is_empty() {
+            true => Part::None,
+            false => Part::Used(used),
+        }
+    }
 }
 
 thread_local! {
@@ -135,12 +145,14 @@ pub fn went_on(context: u32) -> Option<(u32, WentOn)> {
     })
 }
 
-/// The token that the stream's request went on with, if it was an exchanged one.
-pub fn used(context: u32) -> Option<Used> {
-    STREAMS.with_borrow(|streams| match &streams.get(&context)?.part {
-        Part::Used(used) => Some(used.clone()),
-        Part::None | Part::Waiting(_) => None,
-    })
+/// The tokens that the stream's request went on with, if they were obtained for it.
+pub fn used(context: u32) -> Vec<Used> {
+    STREAMS.with_borrow(
+        |streams| match streams.get(&context).map(|stream| &stream.part) {
+            Some(Part::Used(used)) => used.clone(),
+            Some(Part::None | Part::Waiting(_)) | None => Vec::new(),
+        },
+    )
 }
 
 /// Whether the stream has not ended.

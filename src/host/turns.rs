@@ -15,8 +15,8 @@ use super::calls::Waiter;
 use super::effective::{OnPlugin, OnStream};
 use super::plugin::Plugin;
 use crate::attributes::{Attribute, AttributePath, Attributes};
-use crate::exchange::ExchangeId;
 use crate::exchange::results::{Failed, Obtained};
+use crate::exchange::{ExchangeId, Step};
 use log::debug;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -44,6 +44,7 @@ pub(super) struct Turns {
 pub(super) struct Turn {
     pub waiter: Waiter,
     pub exchange: ExchangeId,
+    pub step: Step,
     pub result: Rc<Result<Obtained, Failed>>,
 }
 
@@ -126,11 +127,12 @@ impl Plugin {
         for Turn {
             waiter,
             exchange,
+            step,
             result,
         } in turns
         {
             if let Some(stream) = on.turn_to(waiter.context)
-                && self.serve(&stream, &waiter, exchange, &result)
+                && self.serve(&stream, waiter, (exchange, step), &result)
                 && stream.resume().is_err()
             {
                 debug!("a waiting request could not be resumed: its stream has ended");

@@ -23,6 +23,8 @@ pub struct IdentitySettings {
     pub metadata_namespace: String,
     /// The key of the map from provider to upstream token.
     pub upstream_tokens_key: String,
+    /// The key of the map from provider to ID token.
+    pub upstream_id_tokens_key: String,
     /// The key of the map from provider to `true`, or the list, of those that could not be asked.
     pub upstream_unavailable_key: String,
     /// The key whose boolean `true` marks a health check.
@@ -52,6 +54,7 @@ impl Default for IdentitySettings {
         Self {
             metadata_namespace: "envoy.filters.http.ext_authz".to_owned(),
             upstream_tokens_key: "upstream_tokens".to_owned(),
+            upstream_id_tokens_key: "upstream_id_tokens".to_owned(),
             upstream_unavailable_key: "upstream_unavailable".to_owned(),
             health_check_key: "health_check".to_owned(),
             payload_key: "th_jwt".to_owned(),
@@ -62,20 +65,40 @@ impl Default for IdentitySettings {
     }
 }
 
+/// Which of a provider's tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenKind {
+    /// The access token.
+    Access,
+    /// The ID token (OpenID Connect Core §2).
+    Id,
+}
+
+impl IdentitySettings {
+    /// The key of the map from provider to tokens of that kind.
+    fn tokens_key(&self, kind: TokenKind) -> &str {
+        match kind {
+            TokenKind::Access => &self.upstream_tokens_key,
+            TokenKind::Id => &self.upstream_id_tokens_key,
+        }
+    }
+}
+
 /// A provider whose token a strategy asks for: its name, and what is computed from it once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provider {
     name: String,
+    kind: TokenKind,
     /// `None`: a name that Envoy would not take for one key.
     path: Option<AttributePath>,
 }
 
 impl Provider {
     /// The provider `name`, a member of `authServer.runConfig.upstreams`.
-    pub fn new(settings: &IdentitySettings, name: &str) -> Self {
+    pub fn new(settings: &IdentitySettings, name: &str, kind: TokenKind) -> Self {
         let path = in_metadata(&[
             &settings.metadata_namespace,
-            &settings.upstream_tokens_key,
+            settings.tokens_key(kind),
             name,
         ]);
         // Envoy takes a number for an index, should the tokens be a list.
@@ -84,6 +107,7 @@ impl Provider {
         let is_index = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         Self {
             name: name.to_owned(),
+            kind,
             path: path.filter(|_| !is_index),
         }
     }
@@ -201,7 +225,7 @@ impl Identity {
         let Some(identity) = metadata::namespace(metadata, &settings.metadata_namespace)? else {
             return Ok(UpstreamToken::Missing(Missing::NoTokensAtAll));
         };
-        let tokens = identity.map(&settings.upstream_tokens_key)?;
+        let tokens = identity.map(settings.tokens_key(provider.kind))?;
         let value = match tokens {
             Some(tokens) => tokens.get(&provider.name)?,
             None => None,

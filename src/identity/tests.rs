@@ -64,7 +64,7 @@ fn token_is(kind: Kind) -> Attribute {
 
 fn identity() -> (Identity, Provider) {
     let keys = IdentitySettings::default();
-    let provider = Provider::new(&keys, "github");
+    let provider = Provider::new(&keys, "github", TokenKind::Access);
     (Identity::new(keys), provider)
 }
 
@@ -145,7 +145,7 @@ fn a_provider_that_envoy_would_take_for_an_index_is_looked_up() {
         ("a.b/c d", false),
     ] {
         assert_eq!(
-            Provider::new(&keys, name).path.is_none(),
+            Provider::new(&keys, name, TokenKind::Access).path.is_none(),
             looked_up,
             "{name:?}"
         );
@@ -159,7 +159,7 @@ fn a_provider_that_envoy_would_take_for_an_index_is_looked_up() {
         metadata(map([("upstream_tokens", value(list))])),
     )]);
     let identity = Identity::new(keys.clone());
-    let provider = Provider::new(&keys, "0");
+    let provider = Provider::new(&keys, "0", TokenKind::Access);
     assert_eq!(identity.upstream_token(&provider, &attributes), NO_TOKENS);
 }
 

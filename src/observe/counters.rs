@@ -61,6 +61,10 @@ pub enum StsResult {
     NegativeHit,
     /// A request was refused because the breaker is open.
     BreakerOpen,
+    /// A call was answered with what the user must do more than to log in.
+    StepUp,
+    /// The identity service knows no token of this provider.
+    NotFound,
 }
 
 impl StsResult {
@@ -79,6 +83,8 @@ impl StsResult {
             StsResult::InvalidResponse => "invalid_response",
             StsResult::NegativeHit => "negative_hit",
             StsResult::BreakerOpen => "breaker_open",
+            StsResult::StepUp => "step_up",
+            StsResult::NotFound => "not_found",
         }
     }
 }
@@ -90,6 +96,8 @@ pub enum Counter {
     Backend(Outcome),
     /// `upstream_inject.sts.<backend>.<result>`
     Sts(StsResult),
+    /// `upstream_inject.identity.<result>`, whatever the backend.
+    Identity(StsResult),
 }
 
 impl Counter {
@@ -100,6 +108,7 @@ impl Counter {
                 format!("upstream_inject.backend.{backend}.{}", outcome.as_str())
             }
             Counter::Sts(result) => format!("upstream_inject.sts.{backend}.{}", result.as_str()),
+            Counter::Identity(result) => format!("upstream_inject.identity.{}", result.as_str()),
         }
     }
 }

@@ -22,7 +22,7 @@ pub struct HeaderInjection {
 impl Strategy for HeaderInjection {
     fn decide<'a>(&'a self, request: &Request<'_>) -> Decision<'a> {
         if let Err(refusal) = request.require_identity() {
-            return Decision::Refuse(refusal);
+            return Decision::Refuse(refusal, None);
         }
         let credential = Credential::Header(&self.header, &self.value);
         Decision::Forward(credential, Outcome::HeaderInjected)

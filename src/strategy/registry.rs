@@ -1,6 +1,6 @@
 //! The list of strategies, and what the configuration needs to know of each.
 
-use super::{header_injection, token_exchange, unauthenticated, upstream_inject};
+use super::{header_injection, obo, token_exchange, unauthenticated, upstream_inject, xaa};
 use crate::config::draft::Draft;
 use crate::config::path::Place;
 use crate::config::problem::Reported;
@@ -11,6 +11,8 @@ use crate::decision::Strategy;
 pub(crate) static REGISTRY: &[StrategyType] = &[
     upstream_inject::TYPE,
     token_exchange::TYPE,
+    obo::TYPE,
+    xaa::TYPE,
     header_injection::TYPE,
     unauthenticated::TYPE,
 ];

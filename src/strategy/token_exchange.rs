@@ -1,19 +1,25 @@
-//! `token_exchange`: the subject token is exchanged at the backend's STS (RFC 8693).
+//! `token_exchange`: the subject token is exchanged at the backend's STS (RFC 8693), or by a grant of
+//! a like form.
 
 use super::StrategyType;
+use super::subject::{Subject, provider, subject};
 use crate::config::draft::Draft;
+use crate::config::endpoint::{
+    ASSUMED_LIFETIME, Called, DEFAULT_TIMEOUT, ENDPOINT, Method, REFRESH_AHEAD, STS_ERRORS,
+    TIMEOUT, owned, sts_errors, terms,
+};
 use crate::config::format::{
-    AbsoluteUri, Boolean, Choice, DurationIn, Endpoint, HeaderName, ListOf, MetadataKeyOrNone,
-    OneOrMany, RequestedTokenType, ScopeToken, Text, TokenType, TokenUrl, VariableName,
+    AbsoluteUri, GrantKind, GrantType, HeaderName, ListOf, MetadataKeyOrNone, OneOrMany,
+    RequestedTokenType, ScopeToken, Text, TokenType,
 };
 use crate::config::path::Place;
-use crate::config::problem::{Reported, Rule, Wrong, quoted};
-use crate::config::shape::{Nested, Object, Optional, Required, Section};
-use crate::decision::{Decision, Request, Strategy};
-use crate::exchange::ExchangeId;
-use crate::exchange::{ClientAuth, Exchange};
-use crate::identity::Provider;
-use std::time::Duration;
+use crate::config::problem::{Reported, Wrong};
+use crate::config::shape::{Nested, Object, Optional, Section};
+use crate::decision::{Decision, Obtain, ProviderToken, Request, Strategy};
+use crate::exchange::grant::{self, Grant};
+use crate::exchange::{Exchange, ExchangeId, Purpose};
+use crate::identity::TokenKind;
+use crate::observe::counters::Outcome;
 
 /// `tokenExchange`.
 #[derive(Debug)]
@@ -22,33 +28,32 @@ pub struct TokenExchange {
     pub exchange: ExchangeId,
     /// Whose token is exchanged.
     pub subject: Subject,
+    /// Whose token goes along as the actor's (RFC 8693 §2.1).
+    pub actor: Option<ProviderToken>,
     /// The header that carries `Bearer <exchanged token>`, in lower case.
     pub header: String,
 }
 
-/// The subject token of an exchange.
-#[derive(Debug)]
-pub enum Subject {
-    /// The request's own bearer token, the TH-JWT.
-    Identity,
-    /// `subjectProviderName`: that provider's upstream token.
-    Provider(Provider),
-}
-
 impl Strategy for TokenExchange {
     fn decide<'a>(&'a self, request: &Request<'_>) -> Decision<'a> {
-        let subject = match &self.subject {
-            Subject::Identity => request.identity_token(),
-            Subject::Provider(provider) => request.upstream_token(provider),
+        let subject = match self.subject.source(request) {
+            Ok(subject) => subject,
+            Err(refusal) => return Decision::Refuse(refusal, None),
         };
-        match subject {
-            Ok(subject) => Decision::Exchange {
-                exchange: self.exchange,
-                subject,
-                header: &self.header,
+        let actor = match &self.actor {
+            None => None,
+            Some(wanted) => match request.provider_token(wanted) {
+                Ok(actor) => Some(actor),
+                Err(refusal) => return Decision::Refuse(refusal, Some(wanted.name())),
             },
-            Err(refusal) => Decision::Refuse(refusal),
-        }
+        };
+        Decision::Obtain(Obtain {
+            subject,
+            actor,
+            exchange: Some(self.exchange),
+            header: &self.header,
+            outcome: Outcome::Exchanged,
+        })
     }
 
     fn header(&self) -> Option<&str> {
@@ -56,10 +61,7 @@ impl Strategy for TokenExchange {
     }
 
     fn provider(&self) -> Option<&str> {
-        match &self.subject {
-            Subject::Identity => None,
-            Subject::Provider(provider) => Some(provider.name()),
-        }
+        self.subject.provider()
     }
 }
 
@@ -79,65 +81,41 @@ const BLOCK: Optional<Nested> = Optional {
 
 static KEYS: Object = Object {
     keys: &[
-        &TOKEN_URL,
-        &CLUSTER,
-        &CLIENT_ID,
-        &CLIENT_SECRET,
-        &CLIENT_SECRET_ENV,
-        &CLIENT_AUTH_METHOD,
+        &ENDPOINT.token_url,
+        &ENDPOINT.cluster,
+        &ENDPOINT.client_id,
+        &ENDPOINT.client_secret,
+        &ENDPOINT.client_secret_env,
+        &ENDPOINT.auth_method,
+        &ENDPOINT.key_env,
+        &ENDPOINT.key_id,
+        &ENDPOINT.certificate_env,
+        &ENDPOINT.assertion_audience,
+        &GRANT_TYPE,
         &AUDIENCE,
         &RESOURCE,
         &SCOPES,
         &SUBJECT_TOKEN_TYPE,
         &REQUESTED_TOKEN_TYPE,
         &SUBJECT_PROVIDER_NAME,
+        &ACTOR_PROVIDER_NAME,
+        &ACTOR_TOKEN_TYPE,
+        &ENDPOINT.parameters,
         &EXTERNAL_TOKEN_HEADER_NAME,
         &TIMEOUT,
-        &INSECURE_TOKEN_URL,
+        &STS_ERRORS,
+        &ASSUMED_LIFETIME,
+        &REFRESH_AHEAD,
+        &ENDPOINT.insecure,
     ],
     open: false,
 };
 
-const TOKEN_URL: Required<TokenUrl> = Required {
-    name: "tokenUrl",
-    format: TokenUrl,
-    meaning: "The STS's token endpoint: authority and path of the call.",
-    rule: None,
-};
-
-const CLUSTER: Optional<Text> = Optional {
-    name: "cluster",
-    format: Text,
-    meaning: "The Envoy cluster that reaches the STS, by default named as the URL's host[:port].",
-};
-
-const CLIENT_ID: Optional<Text> = Optional {
-    name: "clientId",
-    format: Text,
-    meaning: "The client's id at the STS.",
-};
-
-const CLIENT_SECRET: Optional<Text> = Optional {
-    name: "clientSecret",
-    format: Text,
-    meaning: "The client's secret; rather use clientSecretEnv.",
-};
-
-const CLIENT_SECRET_ENV: Optional<VariableName> = Optional {
-    name: "clientSecretEnv",
-    format: VariableName,
-    meaning: "The environment variable that holds the client's secret.",
-};
-
-const CLIENT_AUTH_METHOD: Optional<Choice<Method>> = Optional {
-    name: "clientAuthMethod",
-    format: Choice(&[
-        ("client_secret_basic", Method::Basic),
-        ("client_secret_post", Method::Post),
-        ("none", Method::None),
-    ]),
-    meaning: "How the client authenticates: client_secret_basic by default with a secret, none \
-              without.",
+const GRANT_TYPE: Optional<GrantType> = Optional {
+    name: "grantType",
+    format: GrantType,
+    meaning: "token_exchange (the default, RFC 8693), jwt_bearer (RFC 7523, the subject as \
+              assertion), or a URI: the form of RFC 8693 under that grant type.",
 };
 
 const AUDIENCE: Optional<OneOrMany<Text>> = Optional {
@@ -186,30 +164,17 @@ const EXTERNAL_TOKEN_HEADER_NAME: Optional<HeaderName> = Optional {
     meaning: "The header that carries the token to the backend, Authorization by default.",
 };
 
-const TIMEOUT: Optional<DurationIn> = Optional {
-    name: "timeout",
-    format: DurationIn {
-        least: Duration::from_millis(1),
-        most: Duration::from_secs(60),
-        bounds: "from 1ms to 60s",
-    },
-    meaning: "How long to wait for the STS, 5s by default.",
+const ACTOR_PROVIDER_NAME: Optional<MetadataKeyOrNone> = Optional {
+    name: "actorProviderName",
+    format: MetadataKeyOrNone,
+    meaning: "The provider whose upstream token goes along as actor_token.",
 };
 
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
-
-const INSECURE_TOKEN_URL: Optional<Boolean> = Optional {
-    name: "insecureTokenUrl",
-    format: Boolean,
-    meaning: "Whether tokenUrl may be plain http to another machine.",
+const ACTOR_TOKEN_TYPE: Optional<TokenType> = Optional {
+    name: "actorTokenType",
+    format: TokenType,
+    meaning: "What the actor token is: access_token (the default), id_token, jwt, or a URI.",
 };
-
-#[derive(Clone, Copy)]
-enum Method {
-    Basic,
-    Post,
-    None,
-}
 
 fn build(
     block: &Section<'_>,
@@ -217,127 +182,104 @@ fn build(
     draft: &mut Draft<'_>,
 ) -> Result<Box<dyn Strategy>, Reported> {
     let at_block = place.key(BLOCK.name);
-    let endpoint = endpoint(block, &at_block, draft);
-    let client = client(block, &at_block, draft);
-    let subject = subject(block, place, draft);
-    let endpoint = endpoint?;
-    let exchange = Exchange {
-        cluster: match block.get(&CLUSTER)? {
-            Some(cluster) => cluster.to_owned(),
-            None => endpoint.authority.clone(),
-        },
-        token_url: endpoint.url,
-        authority: endpoint.authority,
-        path: endpoint.path,
-        client: client?,
-        audience: owned(block.get(&AUDIENCE)?),
-        resource: owned(block.get(&RESOURCE)?),
-        scopes: owned(block.get(&SCOPES)?),
-        subject_token_type: block
-            .get(&SUBJECT_TOKEN_TYPE)?
-            .unwrap_or(TokenType::ACCESS_TOKEN)
-            .to_owned(),
-        requested_token_type: block
-            .get(&REQUESTED_TOKEN_TYPE)?
-            .unwrap_or(Some(TokenType::ACCESS_TOKEN))
-            .map(str::to_owned),
+    let kind = |uri: Option<&str>| match uri {
+        Some(TokenType::ID_TOKEN) => TokenKind::Id,
+        _ => TokenKind::Access,
+    };
+    let subject_kind = kind(block.get(&SUBJECT_TOKEN_TYPE).ok().flatten());
+    let (name, at) = (&SUBJECT_PROVIDER_NAME, &at_block);
+    let subject = subject(block, place, at, name, subject_kind, draft);
+    let actor = match block.get(&ACTOR_PROVIDER_NAME).map(Option::flatten) {
+        Ok(Some(name)) => {
+            let kind = kind(block.get(&ACTOR_TOKEN_TYPE).ok().flatten());
+            provider(
+                ACTOR_PROVIDER_NAME.name,
+                name,
+                place,
+                &at_block,
+                kind,
+                draft,
+            )
+            .map(Some)
+        }
+        Ok(None) => Ok(None),
+        Err(reported) => Err(reported),
+    };
+    let grant = grant(block, &at_block, draft);
+    let called = Called {
+        block,
+        at_block: &at_block,
+        keys: &ENDPOINT,
+        usual: Method::Basic,
+        name: "",
+        sts_errors: sts_errors(block.get(&STS_ERRORS)?),
         timeout: block.get(&TIMEOUT)?.unwrap_or(DEFAULT_TIMEOUT),
     };
+    // Its own problems are reported whatever is wrong with the grant.
+    let placeholder = || grant::jwt_bearer(&[], &[], "");
+    let call = called.with(grant.clone().unwrap_or_else(|_| placeholder()), draft);
+    let (actor, call) = (actor?, call?);
+    grant?;
     Ok(Box::new(TokenExchange {
         subject: subject?,
         header: block
             .get(&EXTERNAL_TOKEN_HEADER_NAME)?
             .unwrap_or_else(|| "authorization".to_owned()),
-        exchange: draft.exchange(exchange),
+        exchange: draft.exchange(Exchange {
+            purpose: Purpose::Backend,
+            first: call,
+            second: None,
+            has_actor: actor.is_some(),
+            terms: terms(block)?,
+        }),
+        actor,
     }))
 }
 
-fn owned(texts: Option<Vec<&str>>) -> Vec<String> {
-    texts
-        .unwrap_or_default()
-        .into_iter()
-        .map(str::to_owned)
-        .collect()
-}
-
-/// Tokens and client secrets go to `tokenUrl`: in clear only if the operator says so.
-fn endpoint(
+fn grant(
     block: &Section<'_>,
     at_block: &Place<'_>,
     draft: &mut Draft<'_>,
-) -> Result<Endpoint, Reported> {
-    let insecure = block.get(&INSECURE_TOKEN_URL);
-    let endpoint = block.get(&TOKEN_URL)?;
-    if endpoint.secure || endpoint.loopback || insecure?.unwrap_or(false) {
-        return Ok(endpoint);
-    }
-    let text = "must be an https URL: http is allowed to the local host only, or with \
-                insecureTokenUrl: true";
-    Err(draft.error(&at_block.key(TOKEN_URL.name), Wrong::new(text)))
-}
-
-fn client(
-    block: &Section<'_>,
-    at_block: &Place<'_>,
-    draft: &mut Draft<'_>,
-) -> Result<ClientAuth, Reported> {
-    let id = block.get(&CLIENT_ID);
-    let secret = draft.secret(block, at_block, &CLIENT_SECRET, &CLIENT_SECRET_ENV);
-    let method = block.get(&CLIENT_AUTH_METHOD);
-    // A secret that is there but wrong has been reported for what is wrong with it.
-    let has_secret = block.has(&CLIENT_SECRET) || block.has(&CLIENT_SECRET_ENV);
-    if has_secret && !block.has(&CLIENT_ID) {
-        let text = "missing; a client secret needs it";
-        draft.error(&at_block.key(CLIENT_ID.name), Wrong::new(text));
-    }
-    let misfit = match method {
-        Ok(Some(Method::Basic | Method::Post)) if !has_secret => {
-            Some("needs clientSecret or clientSecretEnv")
+) -> Result<Grant, Reported> {
+    let kind = block.get(&GRANT_TYPE)?.unwrap_or(GrantKind::TokenExchange);
+    let audience = owned(block.get(&AUDIENCE)?);
+    let resource = owned(block.get(&RESOURCE)?);
+    let scope = block.get(&SCOPES)?.unwrap_or_default().join(" ");
+    if kind == GrantKind::JwtBearer {
+        let foreign = [
+            (SUBJECT_TOKEN_TYPE.name, block.has(&SUBJECT_TOKEN_TYPE)),
+            (REQUESTED_TOKEN_TYPE.name, block.has(&REQUESTED_TOKEN_TYPE)),
+            (ACTOR_PROVIDER_NAME.name, block.has(&ACTOR_PROVIDER_NAME)),
+            (ACTOR_TOKEN_TYPE.name, block.has(&ACTOR_TOKEN_TYPE)),
+        ];
+        let mut reported = None;
+        for (name, _) in foreign.into_iter().filter(|(_, there)| *there) {
+            let text = "is not sent with grantType jwt_bearer";
+            reported = Some(draft.error(&at_block.key(name), Wrong::new(text)));
         }
-        Ok(Some(Method::None)) if has_secret => {
-            Some("must not be none with clientSecret or clientSecretEnv")
-        }
-        _ => None,
-    };
-    if let Some(text) = misfit {
-        return Err(draft.error(&at_block.key(CLIENT_AUTH_METHOD.name), Wrong::new(text)));
+        return match reported {
+            Some(reported) => Err(reported),
+            None => Ok(grant::jwt_bearer(&audience, &resource, &scope)),
+        };
     }
-    let client_id = id?.map(str::to_owned);
-    Ok(match (client_id, secret?, method?) {
-        (Some(client_id), Some(client_secret), Some(Method::Post)) => ClientAuth::Post {
-            client_id,
-            client_secret,
+    let actor = block.get(&ACTOR_PROVIDER_NAME)?.flatten();
+    let actor_token_type = block
+        .get(&ACTOR_TOKEN_TYPE)?
+        .unwrap_or(TokenType::ACCESS_TOKEN);
+    Ok(grant::token_exchange(&grant::TokenExchange {
+        grant_type: match kind {
+            GrantKind::Other(uri) => Some(uri),
+            GrantKind::TokenExchange | GrantKind::JwtBearer => None,
         },
-        (Some(client_id), Some(client_secret), _) => ClientAuth::Basic {
-            client_id,
-            client_secret,
-        },
-        (client_id, _, _) => ClientAuth::None { client_id },
-    })
-}
-
-/// Whose token is exchanged (V-01, V-02, V-03).
-fn subject(
-    block: &Section<'_>,
-    place: &Place<'_>,
-    draft: &mut Draft<'_>,
-) -> Result<Subject, Reported> {
-    let at_block = place.key(BLOCK.name);
-    let at_name = at_block.key(SUBJECT_PROVIDER_NAME.name);
-    match block.get(&SUBJECT_PROVIDER_NAME)?.flatten() {
-        None => {
-            if draft.has_auth_server() {
-                let text = "missing, so that the STS must trust the tokens of the embedded auth \
-                            server; name a provider to exchange its token";
-                draft.warn(&at_name, Wrong::rule(Rule::V03, text));
-            }
-            Ok(Subject::Identity)
-        }
-        Some(name) => {
-            let what = format!("subjectProviderName {}", quoted(name));
-            let upstreams = draft.upstreams(place, &what)?;
-            let provider = draft.provider(upstreams, &at_name, name)?;
-            Ok(Subject::Provider(provider))
-        }
-    }
+        subject_token_type: block
+            .get(&SUBJECT_TOKEN_TYPE)?
+            .unwrap_or(TokenType::ACCESS_TOKEN),
+        requested_token_type: block
+            .get(&REQUESTED_TOKEN_TYPE)?
+            .map(Option::unwrap_or_default),
+        audience: &audience,
+        resource: &resource,
+        scope: &scope,
+        actor_token_type: actor.map(|_| actor_token_type),
+    }))
 }

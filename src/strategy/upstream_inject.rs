@@ -6,33 +6,44 @@ use crate::config::format::MetadataKey;
 use crate::config::path::Place;
 use crate::config::problem::{Reported, Rule, quoted};
 use crate::config::shape::{Nested, Object, Optional, Required, Section};
-use crate::decision::{Credential, Decision, Request, Strategy};
-use crate::identity::Provider;
+use crate::decision::{Credential, Decision, Obtain, ProviderToken, Request, Source, Strategy};
+use crate::identity::TokenKind;
 use crate::observe::counters::Outcome;
 
 /// `upstreamInject`.
 #[derive(Debug)]
 pub struct UpstreamInject {
     /// Whose token.
-    pub provider: Provider,
+    pub provider: ProviderToken,
 }
 
 impl Strategy for UpstreamInject {
     fn decide<'a>(&'a self, request: &Request<'_>) -> Decision<'a> {
-        match request.upstream_token(&self.provider) {
-            Ok(token) => Decision::Forward(Credential::Bearer(token), Outcome::Injected),
-            Err(refusal) => Decision::Refuse(refusal),
+        match request.provider_token(&self.provider) {
+            Ok(Source::InHand(token)) => {
+                Decision::Forward(Credential::Bearer(token), Outcome::Injected)
+            }
+            Ok(subject) => Decision::Obtain(Obtain {
+                subject,
+                actor: None,
+                exchange: None,
+                header: AUTHORIZATION,
+                outcome: Outcome::Injected,
+            }),
+            Err(refusal) => Decision::Refuse(refusal, None),
         }
     }
 
     fn header(&self) -> Option<&str> {
-        Some("authorization")
+        Some(AUTHORIZATION)
     }
 
     fn provider(&self) -> Option<&str> {
         Some(self.provider.name())
     }
 }
+
+const AUTHORIZATION: &str = "authorization";
 
 /// `upstream_inject` in a configuration.
 pub(super) const TYPE: StrategyType = StrategyType {
@@ -76,6 +87,11 @@ fn build(
         },
     );
     let at_block = place.key(BLOCK.name);
-    let provider = draft.provider(upstreams?, &at_block.key(PROVIDER_NAME.name), name?)?;
+    let provider = draft.provider(
+        upstreams?,
+        &at_block.key(PROVIDER_NAME.name),
+        name?,
+        TokenKind::Access,
+    )?;
     Ok(Box::new(UpstreamInject { provider }))
 }

@@ -9,7 +9,10 @@ mod uri;
 pub use bytes::Bytes;
 pub use duration::DurationIn;
 pub use header::{ChallengeText, HeaderName, HeaderValue};
-pub use oauth::{RequestedTokenType, ScopeToken, Scopes, TokenType};
+pub use oauth::{
+    ErrorWord, FormParameter, GrantKind, GrantType, IdTokenType, RequestedTokenType, ScopeToken,
+    Scopes, TokenType,
+};
 pub use uri::{AbsoluteUri, Endpoint, HttpUrl, HttpsUrl, TokenUrl};
 
 use super::path::Place;
@@ -338,14 +341,14 @@ impl<F: Format> Format for ListOf<F> {
 
 /// A map from names that are the operator's to values of one format.
 #[derive(Debug)]
-pub struct MapOf<F> {
+pub struct MapOf<F, N> {
     /// What each value is.
     pub item: F,
-    /// What a key names.
-    pub what: &'static str,
+    /// What each key is.
+    pub name: N,
 }
 
-impl<F: Format> Format for MapOf<F> {
+impl<F: Format, N: TextFormat> Format for MapOf<F, N> {
     type Value<'n> = Vec<(&'n str, F::Value<'n>)>;
 
     fn allowed(&self) -> Cow<'static, str> {
@@ -371,9 +374,8 @@ impl<F: Format> Format for MapOf<F> {
         let mut names: HashSet<&str, FixedState> = HashSet::default();
         for (name, node) in entries {
             let place = place.key(name);
-            if name.is_empty() {
-                let text = format!("a {}'s name must not be empty", self.what);
-                problems.report(&place, Wrong::new(text));
+            if let Err(wrong) = self.name.parse(name) {
+                problems.report(&place, wrong);
             }
             if !names.insert(name) {
                 problems.report(&place, Wrong::new("given twice"));
@@ -388,9 +390,26 @@ impl<F: Format> Format for MapOf<F> {
     fn json_schema(&self) -> serde_json::Value {
         serde_json::json!({
             "type": "object",
-            "propertyNames": {"minLength": 1},
+            "propertyNames": self.name.json_schema(),
             "additionalProperties": super::json_schema::or_null(self.item.json_schema()),
         })
+    }
+}
+
+/// The name of a backend, as a key.
+#[derive(Clone, Copy, Debug)]
+pub struct BackendName;
+
+impl TextFormat for BackendName {
+    type Value<'n> = ();
+    const ALLOWED: &'static str = "a backend's name";
+    const PATTERN: &'static str = "^[\\s\\S]";
+
+    fn parse(&self, text: &str) -> Result<(), Wrong> {
+        match text.is_empty() {
+            true => Err(Wrong::new("a backend's name must not be empty")),
+            false => Ok(()),
+        }
     }
 }
 

@@ -64,6 +64,8 @@ const SHORT_NAMES: [(&str, &str); 3] = [
 impl TokenType {
     /// `urn:ietf:params:oauth:token-type:access_token`: the default everywhere.
     pub const ACCESS_TOKEN: &'static str = SHORT_NAMES[0].1;
+    /// `urn:ietf:params:oauth:token-type:id_token`.
+    pub const ID_TOKEN: &'static str = SHORT_NAMES[1].1;
 }
 
 impl TextFormat for TokenType {
@@ -76,6 +78,119 @@ impl TextFormat for TokenType {
         match SHORT_NAMES.iter().find(|(name, _)| *name == text) {
             Some((_, uri)) => Ok(uri),
             None => AbsoluteUri.parse(text).map_err(|_| must_be(self)),
+        }
+    }
+}
+
+/// The type of an ID token, and nothing else.
+#[derive(Clone, Copy, Debug)]
+pub struct IdTokenType;
+
+impl TextFormat for IdTokenType {
+    type Value<'n> = ();
+    const ALLOWED: &'static str = "urn:ietf:params:oauth:token-type:id_token, the only value";
+    const PATTERN: &'static str = "^(id_token|urn:ietf:params:oauth:token-type:id_token)$";
+
+    fn parse(&self, text: &str) -> Result<(), Wrong> {
+        match TokenType.parse(text) {
+            Ok(uri) if uri == TokenType::ID_TOKEN => Ok(()),
+            _ => Err(must_be(self)),
+        }
+    }
+}
+
+/// `grantType`.
+#[derive(Clone, Copy, Debug)]
+pub struct GrantType;
+
+/// What a [`GrantType`] becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantKind<'n> {
+    /// `token_exchange` (RFC 8693).
+    TokenExchange,
+    /// `jwt_bearer` (RFC 7523 §2.1).
+    JwtBearer,
+    /// The form of RFC 8693 under this grant type.
+    Other(&'n str),
+}
+
+impl TextFormat for GrantType {
+    type Value<'n> = GrantKind<'n>;
+    const ALLOWED: &'static str =
+        "token_exchange, jwt_bearer or an absolute URI without fragment, the grant type itself";
+    const PATTERN: &'static str =
+        "^(token_exchange|jwt_bearer|[A-Za-z][A-Za-z0-9+.-]*:[!$-;=?-Z_a-z~\\[\\]]*)$";
+
+    fn parse<'n>(&self, text: &'n str) -> Result<GrantKind<'n>, Wrong> {
+        match text {
+            "token_exchange" => Ok(GrantKind::TokenExchange),
+            "jwt_bearer" => Ok(GrantKind::JwtBearer),
+            text => match AbsoluteUri.parse(text) {
+                Ok(uri) => Ok(GrantKind::Other(uri)),
+                Err(_) => Err(must_be(self)),
+            },
+        }
+    }
+}
+
+/// The name of a form field that an operator may add: none that the filter sets itself, whether it is
+/// set in this configuration or not.
+#[derive(Clone, Copy, Debug)]
+pub struct FormParameter {
+    /// One that may be added all the same.
+    pub but: &'static str,
+}
+
+/// What the filter sets itself.
+const OWN_PARAMETERS: [&str; 16] = [
+    "grant_type",
+    "subject_token",
+    "subject_token_type",
+    "actor_token",
+    "actor_token_type",
+    "requested_token_type",
+    "requested_token_use",
+    "assertion",
+    "audience",
+    "resource",
+    "scope",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "rejected_token_hash",
+];
+
+impl TextFormat for FormParameter {
+    type Value<'n> = ();
+    const ALLOWED: &'static str = "a parameter that the filter does not set itself";
+    const PATTERN: &'static str = "^[\\s\\S]";
+
+    fn parse(&self, text: &str) -> Result<(), Wrong> {
+        if text.is_empty() {
+            return Err(Wrong::new("a parameter's name must not be empty"));
+        }
+        match OWN_PARAMETERS.contains(&text) && text != self.but {
+            true => Err(Wrong::new(format!("{text} is set by the filter itself"))),
+            false => Ok(()),
+        }
+    }
+}
+
+/// An error word of a token endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorWord;
+
+impl TextFormat for ErrorWord {
+    type Value<'n> = ();
+    const ALLOWED: &'static str = "an error word: 1 to 64 of a-z, 0-9, _, . and -";
+    const PATTERN: &'static str = "^[a-z0-9_.-]{1,64}$";
+
+    fn parse(&self, text: &str) -> Result<(), Wrong> {
+        let fits = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-');
+        match (1..=64).contains(&text.len()) && text.bytes().all(fits) {
+            true => Ok(()),
+            false => Err(must_be(self)),
         }
     }
 }

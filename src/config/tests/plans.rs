@@ -4,7 +4,7 @@ use super::{lines, outcome};
 use crate::backend::BackendFrom;
 use crate::challenge::{Challenge, FromBackends};
 use crate::exchange::CachePolicy;
-use crate::exchange::{ClientAuth, Exchange};
+use crate::exchange::{ClientAuth, Exchange, Meaning, Purpose, Terms, TokenCall, grant};
 use crate::identity::{IdentitySettings, TokenFrom};
 use crate::plan::Plan;
 use crate::secret::Secret;
@@ -56,8 +56,8 @@ fn the_rfcs_example_is_a_plan_without_warnings() {
     assert_eq!(plan.token_cache, CachePolicy::default());
     assert_eq!(plan.challenge.default, Challenge::default());
     let exchange = &plan.exchanges[0];
-    assert_eq!(exchange.cluster, "corp-sts.example.com");
-    assert_eq!(exchange.timeout, Duration::from_secs(5));
+    assert_eq!(exchange.first.cluster, "corp-sts.example.com");
+    assert_eq!(exchange.first.timeout, Duration::from_secs(5));
 }
 
 fn planned(document: &str) -> Plan {
@@ -80,17 +80,25 @@ fn what_is_absent_has_the_documented_default() {
     assert_eq!(
         exchange(""),
         Exchange {
-            token_url: "https://sts.example.com:8443/token?x=1".to_owned(),
-            cluster: "sts.example.com:8443".to_owned(),
-            authority: "sts.example.com:8443".to_owned(),
-            path: "/token?x=1".to_owned(),
-            client: ClientAuth::None { client_id: None },
-            audience: vec![],
-            resource: vec![],
-            scopes: vec![],
-            subject_token_type: "urn:ietf:params:oauth:token-type:access_token".to_owned(),
-            requested_token_type: Some("urn:ietf:params:oauth:token-type:access_token".to_owned()),
-            timeout: Duration::from_secs(5),
+            purpose: Purpose::Backend,
+            first: TokenCall {
+                name: "",
+                token_url: "https://sts.example.com:8443/token?x=1".to_owned(),
+                cluster: "sts.example.com:8443".to_owned(),
+                authority: "sts.example.com:8443".to_owned(),
+                path: "/token?x=1".to_owned(),
+                client: ClientAuth::None { client_id: None },
+                grant: grant::token_exchange(&grant::TokenExchange {
+                    subject_token_type: "urn:ietf:params:oauth:token-type:access_token",
+                    ..grant::TokenExchange::default()
+                }),
+                parameters: vec![],
+                sts_errors: vec![],
+                timeout: Duration::from_secs(5),
+            },
+            second: None,
+            has_actor: false,
+            terms: Terms::default(),
         }
     );
     let plan = planned(r#"{"outgoingAuth":{"default":{"type":"unauthenticated"}}}"#);
@@ -108,23 +116,44 @@ fn every_parameter_of_an_exchange_takes_effect() {
             r#","cluster":"corp-sts","clientId":"id","clientSecretEnv":"SECRET_WITH_LINE_END",
                "clientAuthMethod":"client_secret_post","audience":["a","b"],"resource":"urn:r",
                "scopes":["read","write"],"subjectTokenType":"jwt","requestedTokenType":"",
-               "timeout":"1.5s""#
+               "timeout":"1.5s","parameters":{"p":["x","y"],"q":"z","none":null},
+               "stsErrors":{"not_linked":"step_up"},"assumedLifetime":"5m","refreshAhead":false,
+               "grantType":"urn:vault""#
         ),
         Exchange {
-            token_url: "https://sts.example.com:8443/token?x=1".to_owned(),
-            cluster: "corp-sts".to_owned(),
-            authority: "sts.example.com:8443".to_owned(),
-            path: "/token?x=1".to_owned(),
-            client: ClientAuth::Post {
-                client_id: "id".to_owned(),
-                client_secret: Secret::new("CANARY-s3cr3t".to_owned()),
+            purpose: Purpose::Backend,
+            first: TokenCall {
+                name: "",
+                token_url: "https://sts.example.com:8443/token?x=1".to_owned(),
+                cluster: "corp-sts".to_owned(),
+                authority: "sts.example.com:8443".to_owned(),
+                path: "/token?x=1".to_owned(),
+                client: ClientAuth::Post {
+                    client_id: "id".to_owned(),
+                    client_secret: Secret::new("CANARY-s3cr3t".to_owned()),
+                },
+                grant: grant::token_exchange(&grant::TokenExchange {
+                    grant_type: Some("urn:vault"),
+                    subject_token_type: "urn:ietf:params:oauth:token-type:jwt",
+                    requested_token_type: Some(""),
+                    audience: &["a".to_owned(), "b".to_owned()],
+                    resource: &["urn:r".to_owned()],
+                    scope: "read write",
+                    actor_token_type: None,
+                }),
+                parameters: [("p", "x"), ("p", "y"), ("q", "z")]
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .to_vec(),
+                sts_errors: vec![("not_linked".to_owned(), Meaning::StepUp)],
+                timeout: Duration::from_millis(1500),
             },
-            audience: vec!["a".to_owned(), "b".to_owned()],
-            resource: vec!["urn:r".to_owned()],
-            scopes: vec!["read".to_owned(), "write".to_owned()],
-            subject_token_type: "urn:ietf:params:oauth:token-type:jwt".to_owned(),
-            requested_token_type: None,
-            timeout: Duration::from_millis(1500),
+            second: None,
+            has_actor: false,
+            terms: Terms {
+                assumed_lifetime: Some(Duration::from_secs(300)),
+                refresh_ahead: Some(false),
+                ..Terms::default()
+            },
         }
     );
 }
@@ -158,7 +187,7 @@ fn client_authentication_follows_from_what_is_there() {
             },
         ),
     ] {
-        assert_eq!(exchange(fields).client, client, "{fields}");
+        assert_eq!(exchange(fields).first.client, client, "{fields}");
     }
 }
 
@@ -180,6 +209,7 @@ fn every_setting_around_the_strategies_takes_effect() {
         IdentitySettings {
             metadata_namespace: "ns".to_owned(),
             upstream_tokens_key: "tokens".to_owned(),
+            upstream_id_tokens_key: "upstream_id_tokens".to_owned(),
             upstream_unavailable_key: "down".to_owned(),
             health_check_key: "hc".to_owned(),
             payload_key: "payload".to_owned(),

@@ -50,7 +50,7 @@ fn shapes() -> Vec<Case> {
             &[
                 "outgoingAuth.backends.b.tokenExchange.cluster: must not be empty",
                 "outgoingAuth.backends.b.tokenExchange.insecureTokenUrl: must be true or false, not a string",
-                "outgoingAuth.backends.b.tokenExchange.scope: unknown key; did you mean scopes? (allowed here: tokenUrl, cluster, clientId, clientSecret, clientSecretEnv, clientAuthMethod, audience, resource, scopes, subjectTokenType, requestedTokenType, subjectProviderName, externalTokenHeaderName, timeout, insecureTokenUrl)",
+                "outgoingAuth.backends.b.tokenExchange.scope: unknown key; did you mean scopes? (allowed here: tokenUrl, cluster, clientId, clientSecret, clientSecretEnv, clientAuthMethod, clientKeyEnv, clientKeyId, clientCertificateEnv, clientAssertionAudience, grantType, audience, resource, scopes, subjectTokenType, requestedTokenType, subjectProviderName, actorProviderName, actorTokenType, parameters, externalTokenHeaderName, timeout, stsErrors, assumedLifetime, refreshAhead, insecureTokenUrl)",
                 "outgoingAuth.backends.b.tokenExchange.tokenUrl: given twice",
             ],
         ),
@@ -147,9 +147,9 @@ fn clients() -> Vec<Case> {
         )
         .beyond_schema(),
         invalid(
-            exchange(r#""clientId":"","clientSecret":"","clientAuthMethod":"private_key_jwt""#),
+            exchange(r#""clientId":"","clientSecret":"","clientAuthMethod":"mtls""#),
             &[
-                r#"outgoingAuth.backends.b.tokenExchange.clientAuthMethod: must be one of client_secret_basic, client_secret_post, none, not "private_key_jwt""#,
+                r#"outgoingAuth.backends.b.tokenExchange.clientAuthMethod: must be one of client_secret_basic, client_secret_post, private_key_jwt, none, not "mtls""#,
                 "outgoingAuth.backends.b.tokenExchange.clientId: must not be empty",
                 "outgoingAuth.backends.b.tokenExchange.clientSecret: must not be empty",
             ],

@@ -18,25 +18,25 @@ fn types_and_blocks() -> Vec<Case> {
         invalid(
             backend("{}"),
             &[
-                "outgoingAuth.backends.b.type: missing; must be one of upstream_inject, token_exchange, header_injection, unauthenticated",
+                "outgoingAuth.backends.b.type: missing; must be one of upstream_inject, token_exchange, obo, xaa, header_injection, unauthenticated",
             ],
         ),
         invalid(
             backend(r#"{"type":"upstreamInject"}"#),
             &[
-                r#"outgoingAuth.backends.b.type: unknown type "upstreamInject"; did you mean upstream_inject? (must be one of upstream_inject, token_exchange, header_injection, unauthenticated)"#,
+                r#"outgoingAuth.backends.b.type: unknown type "upstreamInject"; did you mean upstream_inject? (must be one of upstream_inject, token_exchange, obo, xaa, header_injection, unauthenticated)"#,
             ],
         ),
         invalid(
             backend(r#"{"type":"aws\nsts"}"#),
             &[
-                r#"outgoingAuth.backends.b.type: unknown type "aws\nsts" (must be one of upstream_inject, token_exchange, header_injection, unauthenticated)"#,
+                r#"outgoingAuth.backends.b.type: unknown type "aws\nsts" (must be one of upstream_inject, token_exchange, obo, xaa, header_injection, unauthenticated)"#,
             ],
         ),
         invalid(
             backend(r#"{"type":["unauthenticated"]}"#),
             &[
-                "outgoingAuth.backends.b.type: must be one of upstream_inject, token_exchange, header_injection, unauthenticated, not a list",
+                "outgoingAuth.backends.b.type: must be one of upstream_inject, token_exchange, obo, xaa, header_injection, unauthenticated, not a list",
             ],
         ),
         // Without a known type nothing is missing or foreign, but what is there is checked.
@@ -45,7 +45,7 @@ fn types_and_blocks() -> Vec<Case> {
             &[
                 "outgoingAuth.backends.b.headerInjection.headerName: missing; must be the name of an HTTP header",
                 "outgoingAuth.backends.b.headerInjection.name: unknown key (allowed here: headerName, headerValue, headerValueEnv)",
-                r#"outgoingAuth.backends.b.type: unknown type "x" (must be one of upstream_inject, token_exchange, header_injection, unauthenticated)"#,
+                r#"outgoingAuth.backends.b.type: unknown type "x" (must be one of upstream_inject, token_exchange, obo, xaa, header_injection, unauthenticated)"#,
             ],
         ),
         invalid(
@@ -77,7 +77,7 @@ fn types_and_blocks() -> Vec<Case> {
             backend(r#"{"type":"unauthenticated","headerInjection":{},"unauthenticated":{}}"#),
             &[
                 "outgoingAuth.backends.b.headerInjection: belongs to type header_injection, but the type here is unauthenticated",
-                "outgoingAuth.backends.b.unauthenticated: unknown key (allowed here: type, upstreamInject, tokenExchange, headerInjection)",
+                "outgoingAuth.backends.b.unauthenticated: unknown key (allowed here: type, upstreamInject, tokenExchange, obo, xaa, headerInjection)",
             ],
         ),
         invalid(
