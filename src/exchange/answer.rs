@@ -219,6 +219,7 @@ pub fn judge(
             Ok(issued) => Ok(issued),
             Err(check) => fail(FailureKind::InvalidResponse, Detail::Check(check)),
         },
+        ..=199 => fail(FailureKind::Unavailable, Detail::Status(status)),
         201..=299 => fail(FailureKind::InvalidResponse, Detail::Status(status)),
         300..=399 => fail(FailureKind::Misconfigured, Detail::Status(status)),
         _ => Err(refused(status, body, later, call)),

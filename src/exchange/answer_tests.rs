@@ -180,8 +180,8 @@ fn a_4xx_is_judged_by_its_error_word_and_without_one_by_its_status() {
         (204, "", InvalidResponse),
         (301, "", Misconfigured),
         (307, &answer(""), Misconfigured),
-        (100, "", Misconfigured),
-        (0, "", Misconfigured),
+        (100, "", Unavailable),
+        (0, "", Unavailable),
     ] {
         let failure = judged(Answer::Http(status, Some(body.as_bytes())), Duration::ZERO);
         assert_eq!(failure.unwrap_err().kind, kind, "{status} {body}");

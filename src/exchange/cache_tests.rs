@@ -268,7 +268,10 @@ fn what_moves_keeps_its_age_under_the_new_bounds() {
         assert!(matches!(new.get(&moved(n), &clocks(110)), Lookup::Held(_)));
         let due = new.get(&moved(n), &clocks(until - 1));
         assert!(matches!(due, Lookup::HeldRenew(_)));
-        assert!(matches!(new.get(&moved(n), &clocks(until + 1)), Lookup::Nothing));
+        assert!(matches!(
+            new.get(&moved(n), &clocks(until + 1)),
+            Lookup::Nothing
+        ));
     }
     assert!(
         matches!(new.get(&moved(3), &clocks(110)), Lookup::Nothing),

@@ -23,8 +23,6 @@ impl Status {
     /// The host does not know what is named.
     pub const BAD_ARGUMENT: Self = Self(2);
     const SERIALIZATION_FAILURE: Self = Self(3);
-    /// The host could not do it.
-    pub const INTERNAL_FAILURE: Self = Self(10);
 
     fn ok(raw: u32) -> Result<(), Self> {
         match Self(raw) {

@@ -104,8 +104,9 @@ fn the_request_at_the_sts_byte_for_byte() {
     configuration["outgoingAuth"]["backends"]["api"] = strategy(&settings);
     worker(|envoy| {
         let plugin = envoy.plugin(&configuration);
-        let request = of("a/b+c=").field("cookie", "the client's own");
-        let stream = plugin.request(&request);
+        let id_tokens = json!({"upstream_id_tokens": {"corp": "CANARY-a/b+c="}});
+        let request = of("alice").field("cookie", "the client's own");
+        let stream = plugin.request(&request.identity(id_tokens));
         let sent = envoy.call().sent;
         assert_eq!(sent.cluster, "corp-sts");
         assert_eq!(sent.timeout_ms, 1500);
@@ -115,6 +116,10 @@ fn the_request_at_the_sts_byte_for_byte() {
             (":authority", "sts.example.com:8443"),
             ("content-type", "application/x-www-form-urlencoded"),
             ("accept", "application/json"),
+            (
+                "user-agent",
+                concat!("upstream-inject/", env!("CARGO_PKG_VERSION")),
+            ),
             // envoy:CANARY%20s3cr3t%3A%2B
             (
                 "authorization",

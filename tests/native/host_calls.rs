@@ -272,10 +272,9 @@ fn what_an_exchange_costs() {
         let bare = [STRIP, STRIP_KEY];
         let leads = [
             &read[..],
-            &[STEADY],
             &which_request,
-            &[WALL],
             &bare,
+            &[STEADY, WALL],
             &["http_call corp-sts"],
         ];
         assert_eq!(envoy.host_calls(), leads.concat());

@@ -108,8 +108,11 @@ fn the_new_bounds_hold_for_what_is_taken_over() {
         (json!({}), 100, true),
         (json!({"maxTtl": "2m"}), 100, true),
         (json!({"maxTtl": "2m"}), 105, false),
-        (json!({"expirySkew": "190s"}), 100, true),
-        (json!({"expirySkew": "200s"}), 100, false),
+        (json!({"expirySkew": "40s"}), 258, true),
+        (json!({"expirySkew": "40s"}), 262, false),
+        // Never more than a fifth of the life.
+        (json!({"expirySkew": "200s"}), 238, true),
+        (json!({"expirySkew": "200s"}), 242, false),
         (json!({"maxEntries": 0}), 1, false),
         (json!({"maxEntries": 1}), 1, true),
     ] {

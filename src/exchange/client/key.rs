@@ -107,7 +107,9 @@ impl SigningKey {
             "PRIVATE KEY" => from_pkcs8,
             "RSA PRIVATE KEY" => from_pkcs1,
             "EC PRIVATE KEY" => from_sec1,
-            "OPENSSH PRIVATE KEY" => return Err(KeyProblem::Other("a key in OpenSSH's own format")),
+            "OPENSSH PRIVATE KEY" => {
+                return Err(KeyProblem::Other("a key in OpenSSH's own format"));
+            }
             "DSA PRIVATE KEY" => return Err(KeyProblem::Other("a DSA key")),
             _ => return Err(KeyProblem::Other("a private key of an unknown kind")),
         };

@@ -128,7 +128,10 @@ mod tests {
     fn blocks_are_found_with_their_bytes() {
         let one = vec![("A KEY", b"hello".to_vec())];
         for (text, expected) in [
-            ("-----BEGIN A KEY-----\naGVsbG8=\n-----END A KEY-----\n", &one),
+            (
+                "-----BEGIN A KEY-----\naGVsbG8=\n-----END A KEY-----\n",
+                &one,
+            ),
             ("-----BEGIN A KEY-----\naGVsbG8=\n-----END A KEY-----", &one),
             (
                 "-----BEGIN A KEY-----\r\naGVs\r\nbG8=\r\n-----END A KEY-----\r\n",
@@ -162,7 +165,10 @@ mod tests {
             ("", Problem::NoBlock),
             ("/etc/keys/client.pem", Problem::NoBlock),
             ("LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0t", Problem::NoBlock),
-            ("---- BEGIN A KEY ----\naGk=\n---- END A KEY ----", Problem::NoBlock),
+            (
+                "---- BEGIN A KEY ----\naGk=\n---- END A KEY ----",
+                Problem::NoBlock,
+            ),
             (
                 "-----BEGIN A KEY----- aGk= -----END A KEY-----",
                 Problem::NoLineBreaks,
@@ -174,17 +180,35 @@ mod tests {
             ("-----BEGIN A KEY-----\naGk=", Problem::Unfinished),
             ("-----BEGIN A KEY", Problem::Unfinished),
             ("-----BEGIN A KEY-----", Problem::Unfinished),
-            ("-----BEGIN A KEY-----\naGk=\n-----END A KE", Problem::Unfinished),
-            ("-----BEGIN A KEY-----\naGk=\n-----END A KEY----", Problem::Unfinished),
-            ("-----BEGIN A KEY-----\naGk=\n-----END B KEY-----", Problem::Unfinished),
+            (
+                "-----BEGIN A KEY-----\naGk=\n-----END A KE",
+                Problem::Unfinished,
+            ),
+            (
+                "-----BEGIN A KEY-----\naGk=\n-----END A KEY----",
+                Problem::Unfinished,
+            ),
+            (
+                "-----BEGIN A KEY-----\naGk=\n-----END B KEY-----",
+                Problem::Unfinished,
+            ),
             (
                 "-----BEGIN A-----\naGk=\n-----BEGIN A-----\naGk=\n-----END A-----",
                 Problem::Unfinished,
             ),
             ("aGk=\n-----END A KEY-----", Problem::Unfinished),
-            ("-----BEGIN A-----\na*k=\n-----END A-----", Problem::NotBase64),
-            ("-----BEGIN A-----\naGk\n-----END A-----", Problem::NotBase64),
-            ("-----BEGIN A-----\naGk=aGk=\n-----END A-----", Problem::NotBase64),
+            (
+                "-----BEGIN A-----\na*k=\n-----END A-----",
+                Problem::NotBase64,
+            ),
+            (
+                "-----BEGIN A-----\naGk\n-----END A-----",
+                Problem::NotBase64,
+            ),
+            (
+                "-----BEGIN A-----\naGk=aGk=\n-----END A-----",
+                Problem::NotBase64,
+            ),
         ] {
             assert_eq!(read(text), Err(problem), "{text}");
         }

@@ -42,7 +42,9 @@ fn a_token_serves_to_the_skew_before_its_end_and_no_longer() {
     for (expires_in, token, subject, usable) in [
         (json!(300), opaque.clone(), None, 285),
         (json!("300"), opaque.clone(), None, 285),
-        (json!(16), opaque.clone(), None, 1),
+        // The skew is at most a fifth of a life.
+        (json!(50), opaque.clone(), None, 40),
+        (json!(10), opaque.clone(), None, 8),
         (json!(7200), opaque.clone(), None, 3585),
         (json!(300), opaque.clone(), Some(now + 100), 85),
         (json!(300), opaque.clone(), Some(now + 1000), 285),
@@ -51,7 +53,7 @@ fn a_token_serves_to_the_skew_before_its_end_and_no_longer() {
         // Past already: clocks differ, and what the answer says counts.
         (json!(300), jwt("t", now - 100), None, 285),
         (Value::Null, jwt("t", now + 100), None, 85),
-        (Value::Null, jwt("t", now + 100), Some(now + 50), 35),
+        (Value::Null, jwt("t", now + 100), Some(now + 50), 40),
         (Value::Null, jwt("t", now + 100_000), None, 3585),
     ] {
         worker(|envoy| {
@@ -78,15 +80,13 @@ fn a_token_serves_to_the_skew_before_its_end_and_no_longer() {
 }
 
 #[test]
-fn a_token_whose_life_is_not_known_or_too_short_serves_one_request() {
+fn a_token_whose_life_is_not_known_serves_one_request() {
     let now = worker(|envoy| envoy.now());
     for (expires_in, token) in [
         (Value::Null, "CANARY-opaque".to_owned()),
-        (Value::Null, jwt("t", now + 15)),
         (Value::Null, jwt("t", now - 100)),
         (json!(0), "CANARY-opaque".to_owned()),
         (json!(-5), "CANARY-opaque".to_owned()),
-        (json!(15), "CANARY-opaque".to_owned()),
         (json!("soon"), "CANARY-opaque".to_owned()),
         // Nonsense is not the same as nothing: the token's own end does not count then.
         (json!("soon"), jwt("t", now + 1000)),

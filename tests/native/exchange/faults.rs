@@ -106,7 +106,7 @@ fn each_answer_of_the_sts_has_its_refusal() {
             "invalid_response",
         ),
         (
-            token("token-type:access_token", "token-type:jwt"),
+            token("token-type:access_token", "token-type:id_token"),
             SOON,
             invalid,
             "invalid_response",
@@ -244,7 +244,7 @@ fn an_answer_whose_fields_or_body_cannot_be_read_is_no_answer() {
             let calls = envoy.calls();
             calls
                 .iter()
-                .for_each(|call| call.answer(&Answer::token("CANARY-b", 1)));
+                .for_each(|call| call.answer(&Answer::token("CANARY-b", 0)));
             assert_eq!(good.outcome(), Outcome::WentOn);
         }
         let mut without = Answer::token("CANARY-exchanged", 300);

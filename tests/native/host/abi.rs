@@ -97,6 +97,41 @@ extern "C" fn clock_time_get(clock: u32, _precision: u64, time: *mut u64) -> u32
     }))
 }
 
+/// WASI's: bytes that are different each time.
+#[unsafe(no_mangle)]
+extern "C" fn random_get(bytes: *mut u8, size: usize) -> u32 {
+    let given = host(|host| {
+        host.random += 1;
+        host.random.to_le_bytes()
+    });
+    for (place, byte) in given.iter().cycle().take(size).enumerate() {
+        unsafe { *bytes.add(place) = *byte };
+    }
+    status::OK
+}
+
+/// What this host offers beyond the ABI: `sign`, if it is an Envoy that can.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn proxy_call_foreign_function(
+    name: *const u8,
+    name_size: usize,
+    _arguments: *const u8,
+    _arguments_size: usize,
+    results: *mut *mut u8,
+    results_size: *mut usize,
+) -> u32 {
+    let name = unsafe { text(name, name_size) };
+    let signed = host(|host| {
+        host.enter("call_foreign_function", &name)?;
+        let signature = host.signature.clone().ok_or(status::NOT_FOUND)?;
+        // A number that says yes, and the signature.
+        let length = u8::try_from(signature.len()).unwrap();
+        Ok([&[8, 1, 18, length][..], &signature].concat())
+    });
+    answer(signed.map(|signed| unsafe { give(&signed, results, results_size) }))
+}
+
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn proxy_set_tick_period_milliseconds(period: u32) -> u32 {
@@ -423,7 +458,6 @@ out_of_bounds! {
     proxy_grpc_cancel
     proxy_grpc_close
     proxy_get_status
-    proxy_call_foreign_function
     proxy_done
     proxy_get_metric
 }

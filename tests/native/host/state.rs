@@ -108,6 +108,10 @@ pub struct Host {
     pub now: u64,
     /// Nanoseconds on the clock that only goes forward.
     pub steady: u64,
+    /// How often random bytes were asked for.
+    pub random: u64,
+    /// What this host signs everything with; `None`: an Envoy that cannot.
+    pub signature: Option<Vec<u8>>,
     /// Whether plugins stand in the connection manager's chain, and not upstream.
     pub downstream: bool,
     pub log_level: u32,
