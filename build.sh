@@ -11,7 +11,8 @@ usage() {
     cat <<'USAGE'
 usage: ./build.sh [VERB]
 
-  build (or nothing)  dist/upstream_inject.wasm, its .sha256, and the tool dist/upstream-inject
+  build (or nothing)  dist/upstream_inject.wasm, its .sha256, the tool dist/upstream-inject
+                      and the identity service dist/upstream-inject-identity
   demo [ARGS]         build, then show the filter at work in Envoy (--stay: keep running)
   test                every check and test there is
   bench [ARGS]        measure what the filter costs
@@ -90,9 +91,10 @@ finish_filter() {
 
 build_tools() {
     UPSTREAM_INJECT_COMMIT="$COMMIT" cargo build --quiet --locked --profile tools \
-        --package upstream-inject-artifact --package upstream-inject-cli
+        --package upstream-inject-artifact --package upstream-inject-cli \
+        --package upstream-inject-identity
     mkdir -p dist
-    install -m 755 "$TOOLS/upstream-inject" dist/upstream-inject
+    install -m 755 "$TOOLS/upstream-inject" "$TOOLS/upstream-inject-identity" dist/
 }
 
 # Sets what the artifact says of its origin: COMMIT, marked if the work tree differs from it, and
@@ -142,6 +144,7 @@ run_tests() {
     cargo clippy --quiet --locked --target "$WASM_TARGET" --lib -- --deny warnings
     step "native tests"
     need_valgrind
+    need_redis
     cargo test --locked --workspace --all-features \
         --exclude upstream-inject-testbed --exclude upstream-inject-bench
     step "instructions per request"
@@ -199,15 +202,27 @@ need_component() {
 
 # The tests that count instructions run under valgrind, and say so themselves if they cannot.
 need_valgrind() {
-    command -v valgrind >/dev/null && return
-    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-        say "installing valgrind with apt-get"
-        export DEBIAN_FRONTEND=noninteractive
-        apt-get install -y -qq valgrind >/dev/null 2>&1 ||
-            { apt-get update -qq && apt-get install -y -qq valgrind; } >/dev/null 2>&1 || true
-    fi
-    command -v valgrind >/dev/null ||
+    need_package valgrind valgrind ||
         warn "valgrind is missing: THE INSTRUCTION COUNTS ARE NOT CHECKED (Debian: apt-get install valgrind)"
+}
+
+# The identity service is tested against real servers, which the tests start and end themselves.
+need_redis() {
+    need_package redis-server redis-server ||
+        die "redis-server is missing, against which the identity service is tested" \
+            "Debian: apt-get install redis-server"
+}
+
+# need_package COMMAND PACKAGE: installs PACKAGE where COMMAND is missing and that can be done.
+need_package() {
+    ! command -v "$1" >/dev/null || return 0
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+        say "installing $2 with apt-get"
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get install -y -qq "$2" >/dev/null 2>&1 ||
+            { apt-get update -qq && apt-get install -y -qq "$2"; } >/dev/null 2>&1 || true
+    fi
+    command -v "$1" >/dev/null
 }
 
 # ---- demo, bench, package ------------------------------------------------------------------------

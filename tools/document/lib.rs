@@ -14,6 +14,7 @@
     )
 )]
 
+pub mod auth_server;
 mod json;
 mod located;
 mod resolve;

@@ -1,0 +1,221 @@
+//! The `ext_authz` door: Envoy tells whose request it is, and learns which tokens are theirs.
+
+pub mod answer;
+pub mod bearer;
+pub mod request;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Buf as _, BufMut as _, Bytes};
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::{Code, Status};
+
+use self::request::{Check, as_text, struct_field};
+use crate::challenge::Challenge;
+use crate::core::{Core, DeadEnd, Found, Token};
+use crate::metrics::Metrics;
+use crate::session::SessionId;
+use crate::session::store::StoreError;
+
+/// The method that is served.
+pub const METHOD: &str = "/envoy.service.auth.v3.Authorization/Check";
+
+/// How requests are judged.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where in `jwt_authn`'s namespace the payload is.
+    pub payload_key: String,
+    /// The auth server's issuer: a payload of another one is none.
+    pub issuer: Option<String>,
+    /// Paths of requests that are health checks.
+    pub health_check_paths: Vec<String>,
+    /// What a client is told when it must log in.
+    pub challenge: Challenge,
+}
+
+/// The door.
+#[derive(Clone)]
+pub struct Door {
+    core: Arc<Core>,
+    settings: Arc<Settings>,
+    metrics: Arc<Metrics>,
+}
+
+impl Door {
+    /// A door to this core.
+    #[must_use]
+    pub fn new(core: Arc<Core>, settings: Settings, metrics: Arc<Metrics>) -> Self {
+        Self {
+            core,
+            settings: Arc::new(settings),
+            metrics,
+        }
+    }
+
+    /// Answers a serialized `CheckRequest` with a serialized `CheckResponse`.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` if the store cannot say, `INVALID_ARGUMENT` for what is no request.
+    pub async fn check(&self, message: &[u8]) -> Result<Bytes, Status> {
+        let began = Instant::now();
+        let (outcome, answer) = self.answer(message).await;
+        self.metrics.answered("check", outcome, began.elapsed());
+        answer
+    }
+
+    async fn answer(&self, message: &[u8]) -> (&'static str, Result<Bytes, Status>) {
+        let Ok(check) = request::read(message, &self.settings.payload_key) else {
+            let status = Status::new(Code::InvalidArgument, "not a CheckRequest");
+            return ("invalid", Err(status));
+        };
+        let health = self.is_health_check(&check);
+        let Some(payload) = check.payload.filter(|payload| self.is_ours(payload)) else {
+            return if health {
+                ("health_check", Ok(answer::allowed(&[], true)))
+            } else {
+                ("denied", Ok(answer::denied(&self.settings.challenge)))
+            };
+        };
+        let session = struct_field(payload, b"tsid")
+            .ok()
+            .flatten()
+            .and_then(as_text)
+            .and_then(SessionId::parse);
+        let Some(session) = session else {
+            return ("no_session", Ok(answer::allowed(&[], health)));
+        };
+        let named: Option<Vec<String>> = check.providers.map(|names| {
+            names
+                .split(',')
+                .map(|name| name.trim().to_owned())
+                .filter(|name| !name.is_empty())
+                .collect()
+        });
+        if named.as_ref().is_some_and(Vec::is_empty) {
+            return ("ok", Ok(answer::allowed(&[], health)));
+        }
+        match self.core.tokens(&session, named.as_deref(), None).await {
+            Ok(found) => {
+                if let Some(named) = &named {
+                    self.end_dead_ends(&session, named, &found, payload, &check)
+                        .await;
+                }
+                let outcome = if found.is_empty() {
+                    "unknown_session"
+                } else {
+                    "ok"
+                };
+                (outcome, Ok(answer::allowed(&found, health)))
+            }
+            Err(error) => {
+                let outcome = match error {
+                    StoreError::UnknownForm(_) => "unknown_form",
+                    _ => "unavailable",
+                };
+                let text = "the session store cannot say";
+                (outcome, Err(Status::new(Code::Unavailable, text)))
+            }
+        }
+    }
+
+    fn is_health_check(&self, check: &Check<'_>) -> bool {
+        let path = check.path.split('?').next().unwrap_or_default();
+        self.settings
+            .health_check_paths
+            .iter()
+            .any(|known| known == path)
+    }
+
+    fn is_ours(&self, payload: &[u8]) -> bool {
+        let issuer = struct_field(payload, b"iss").ok().flatten();
+        match (&self.settings.issuer, issuer) {
+            (Some(ours), Some(theirs)) => as_text(theirs) == Some(ours),
+            _ => true,
+        }
+    }
+
+    async fn end_dead_ends(
+        &self,
+        session: &SessionId,
+        named: &[String],
+        found: &[Found],
+        payload: &[u8],
+        check: &Check<'_>,
+    ) {
+        let is_missing = |name: &String| {
+            self.core.knows(name)
+                && found
+                    .iter()
+                    .find(|found| found.provider == *name)
+                    .is_none_or(|found| found.access == Token::Missing)
+        };
+        if !named.iter().any(is_missing) {
+            return;
+        }
+        let Some(signature) = bearer::signature_of_checked(&check.authorization, payload) else {
+            return;
+        };
+        #[allow(clippy::cast_possible_truncation)] // saturates, as wanted
+        let login = bearer::number(payload, "iat").map(|iat| iat as i64);
+        self.core
+            .end(DeadEnd {
+                session,
+                signature,
+                login,
+            })
+            .await;
+    }
+}
+
+impl tonic::server::UnaryService<Bytes> for Door {
+    type Response = Bytes;
+    type Future =
+        std::pin::Pin<Box<dyn Future<Output = Result<tonic::Response<Bytes>, Status>> + Send>>;
+
+    fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
+        let door = self.clone();
+        Box::pin(async move {
+            let message = request.into_inner();
+            door.check(&message).await.map(tonic::Response::new)
+        })
+    }
+}
+
+/// Messages as they are: the door reads and writes them itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AsBytes;
+
+impl Codec for AsBytes {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for AsBytes {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, message: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        out.put(message);
+        Ok(())
+    }
+}
+
+impl Decoder for AsBytes {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}

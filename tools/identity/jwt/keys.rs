@@ -1,0 +1,270 @@
+//! The auth server's keys: fetched when they are wanted, kept as long as it says, asked for again
+//! when a token names one that is not there.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::http::Client;
+use crate::log;
+use crate::metrics::Metrics;
+
+/// A key that is not there makes us ask at most so often.
+const UNKNOWN_KEY: Duration = Duration::from_secs(10);
+/// After a fetch that failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// How long keys are kept if nobody says.
+const USUAL_LIFE: Duration = Duration::from_secs(300);
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// There is no key set to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoKeys;
+
+/// A key set at a URL.
+#[derive(Clone, Debug)]
+pub struct KeySet {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    url: String,
+    http: Client,
+    metrics: Arc<Metrics>,
+    held: Mutex<Held>,
+    fetching: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    keys: Vec<Key>,
+    /// From when to when they count.
+    life: Option<(Instant, Duration)>,
+    /// The last attempt to fetch, and whether it worked.
+    tried: Option<(Instant, bool)>,
+}
+
+struct Key {
+    id: Option<String>,
+    algorithm: Algorithm,
+    key: Arc<DecodingKey>,
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Key")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Deserialize)]
+struct Document {
+    keys: Vec<Value>,
+}
+
+impl Held {
+    fn are_good(&self) -> bool {
+        self.life
+            .is_some_and(|(since, life)| since.elapsed() < life)
+    }
+
+    fn are_old(&self) -> bool {
+        self.life
+            .is_some_and(|(since, life)| since.elapsed() > life / 5 * 4)
+    }
+
+    fn may_try(&self, pause: Duration) -> bool {
+        self.tried.is_none_or(|(at, _)| at.elapsed() >= pause)
+    }
+
+    /// A token that names no key may be of any, and a key that has no name may be anybody's.
+    fn candidates(&self, id: Option<&str>, algorithm: Algorithm) -> Vec<Arc<DecodingKey>> {
+        self.keys
+            .iter()
+            .filter(|key| key.algorithm == algorithm)
+            .filter(|key| match (id, &key.id) {
+                (Some(wanted), Some(id)) => id == wanted,
+                _ => true,
+            })
+            .map(|key| Arc::clone(&key.key))
+            .collect()
+    }
+}
+
+impl KeySet {
+    /// The keys at `url`.
+    #[must_use]
+    pub fn new(url: String, http: Client, metrics: Arc<Metrics>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                url,
+                http,
+                metrics,
+                held: Mutex::default(),
+                fetching: tokio::sync::Mutex::default(),
+            }),
+        }
+    }
+
+    /// The keys that may have signed a token with this `kid` and algorithm.
+    ///
+    /// # Errors
+    /// If there are none at all, because they cannot be fetched.
+    pub async fn candidates(
+        &self,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<Vec<Arc<DecodingKey>>, NoKeys> {
+        let (good, found) = {
+            let held = self.shared.held();
+            if held.are_good() && held.are_old() && held.may_try(UNKNOWN_KEY) {
+                let shared = Arc::clone(&self.shared);
+                tokio::spawn(async move { shared.fetch(UNKNOWN_KEY).await });
+            }
+            (held.are_good(), held.candidates(id, algorithm))
+        };
+        if good && !found.is_empty() {
+            return Ok(found);
+        }
+        let pause = if good { UNKNOWN_KEY } else { AFTER_FAILURE };
+        self.shared.fetch(pause).await;
+        let held = self.shared.held();
+        if !held.are_good() {
+            return Err(NoKeys);
+        }
+        Ok(held.candidates(id, algorithm))
+    }
+}
+
+impl Shared {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fetches the keys, unless somebody tried within `pause`. Whoever comes while a fetch is under
+    /// way waits for it.
+    async fn fetch(&self, pause: Duration) {
+        let _turn = self.fetching.lock().await;
+        {
+            let mut held = self.held();
+            if !held.may_try(pause) {
+                return;
+            }
+            held.tried = Some((Instant::now(), false));
+        }
+        let began = Instant::now();
+        let fetched = self.ask().await;
+        let mut held = self.held();
+        match fetched {
+            Ok((keys, life)) => {
+                held.keys = keys;
+                held.life = Some((began, life));
+                held.tried = Some((began, true));
+                self.metrics.fetched_keys("ok");
+            }
+            Err(why) => {
+                held.tried = Some((Instant::now(), false));
+                if !held.are_good() {
+                    held.keys.clear();
+                }
+                self.metrics.fetched_keys("failed");
+                log::limited(
+                    log::Level::Warn,
+                    "jwks",
+                    "the auth server's keys cannot be fetched",
+                    &[("url", &self.url), ("reason", &why)],
+                );
+            }
+        }
+    }
+
+    async fn ask(&self) -> Result<(Vec<Key>, Duration), &'static str> {
+        let (answer, headers) = self
+            .http
+            .get_with_headers(&self.url)
+            .await
+            .map_err(|no_answer| no_answer.word())?;
+        if answer.status != 200 {
+            return Err("another status than 200");
+        }
+        let document: Document =
+            serde_json::from_slice(&answer.body).map_err(|_| "not a key set")?;
+        let keys: Vec<Key> = document.keys.into_iter().filter_map(key).collect();
+        if keys.is_empty() {
+            return Err("no key for ES256 or RS256");
+        }
+        let life = headers
+            .get("cache-control")
+            .and_then(|value| value.to_str().ok())
+            .map_or(USUAL_LIFE, life);
+        Ok((keys, life))
+    }
+}
+
+fn life(cache_control: &str) -> Duration {
+    let directive = |name: &str| {
+        cache_control.split(',').find_map(|part| {
+            let (key, value) = part.trim().split_once('=').unwrap_or((part.trim(), ""));
+            key.eq_ignore_ascii_case(name)
+                .then_some(value.trim_matches('"'))
+        })
+    };
+    if directive("no-store").is_some() || directive("no-cache").is_some() {
+        return Duration::from_secs(1);
+    }
+    directive("max-age")
+        .and_then(|age| age.parse().ok())
+        .map_or(USUAL_LIFE, Duration::from_secs)
+        .clamp(Duration::from_secs(1), LONGEST_LIFE)
+}
+
+/// A key of the set that can verify, its algorithm told by its type. Others are of no use here, and
+/// spoil nothing.
+fn key(value: Value) -> Option<Key> {
+    let stated = value.get("alg").and_then(Value::as_str).map(str::to_owned);
+    let jwk: Jwk = serde_json::from_value(value).ok()?;
+    if matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)) {
+        return None;
+    }
+    let (algorithm, name) = match &jwk.algorithm {
+        AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P256 => {
+            (Algorithm::ES256, "ES256")
+        }
+        AlgorithmParameters::RSA(_) => (Algorithm::RS256, "RS256"),
+        _ => return None,
+    };
+    if stated.is_some_and(|stated| stated != name) {
+        return None;
+    }
+    Some(Key {
+        id: jwk.common.key_id.clone(),
+        algorithm,
+        key: Arc::new(DecodingKey::from_jwk(&jwk).ok()?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_live_as_long_as_the_auth_server_says() {
+        for (header, seconds) in [
+            ("public, max-age=3600", 3600),
+            ("Max-Age=\"60\"", 60),
+            ("max-age=0", 1),
+            ("no-store, max-age=60", 1),
+            ("private", 300),
+            ("max-age=soon", 300),
+            ("max-age=99999999", 86_400),
+        ] {
+            assert_eq!(life(header), Duration::from_secs(seconds), "{header}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! upstream-inject-identity: answers Envoy, and the filter, from the session store of a ToolHive
+//! auth server. `docs/IDENTITY-SERVICE.md` has the picture; the rooms here are the ones it names.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::indexing_slicing,
+        clippy::string_slice
+    )
+)]
+
+pub mod admin;
+pub mod challenge;
+pub mod core;
+pub mod door;
+pub mod http;
+pub mod jwt;
+pub mod log;
+pub mod metrics;
+pub mod options;
+pub mod refresh;
+pub mod run;
+pub mod serve;
+pub mod session;
+pub mod setup;
+pub mod time;
+
+/// The commit that this was built from.
+pub const COMMIT: &str = match option_env!("UPSTREAM_INJECT_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};

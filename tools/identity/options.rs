@@ -1,0 +1,189 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+use crate::serve::Address;
+
+/// Answers Envoy from the session store of a ToolHive auth server: whose request it is, and which
+/// upstream tokens are theirs.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "upstream-inject-identity", version)]
+pub struct Options {
+    /// A configuration with the auth server: ours, a vMCP file with authserver-config.yaml beside
+    /// it, that file itself, or the operator's ConfigMap.
+    #[arg(long, value_name = "FILE", required_unless_present = "sessions")]
+    pub config: Option<PathBuf>,
+
+    /// The auth server's file, if it is not beside the configuration.
+    #[arg(long, value_name = "FILE", requires = "config")]
+    pub auth_server: Option<PathBuf>,
+
+    /// Sessions from a file instead of a store, for trials.
+    #[arg(long, value_name = "FILE")]
+    pub sessions: Option<PathBuf>,
+
+    /// Where POST /token (RFC 8693) is served: HOST:PORT, unix:PATH, or off.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9193", value_parser = listen)]
+    pub exchange_listen: Listen,
+
+    /// Where ext_authz (gRPC) is served: HOST:PORT, unix:PATH, or off, as it is unless named.
+    #[arg(long, value_name = "ADDRESS", default_value = "off", value_parser = listen)]
+    pub listen: Listen,
+
+    /// Where /metrics, /healthz and /readyz are served: HOST:PORT, unix:PATH, or off.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9192", value_parser = listen)]
+    pub admin: Listen,
+
+    /// The client that may ask for tokens.
+    #[arg(long, value_name = "ID", requires = "client_secret_env")]
+    pub client_id: Option<String>,
+
+    /// The environment variable with that client's secret.
+    #[arg(long, value_name = "NAME", requires = "client_id")]
+    pub client_secret_env: Option<String>,
+
+    /// A certificate chain, PEM: TLS at --listen and --exchange-listen. Read again when it changes.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Its private key, PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Who signs clients' certificates, PEM: only clients that have one may connect.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_client_ca: Option<PathBuf>,
+
+    /// The auth server's keys [default: <issuer>/.well-known/jwks.json]
+    #[arg(long, value_name = "URL")]
+    pub jwks_url: Option<String>,
+
+    /// Where jwt_authn leaves the payload that it has checked, in its namespace.
+    #[arg(long, value_name = "KEY", default_value = "th_jwt")]
+    pub payload_key: String,
+
+    /// realm of the challenge at the ext_authz door, instead of the configuration's.
+    #[arg(long)]
+    pub realm: Option<String>,
+
+    /// resource_metadata of that challenge.
+    #[arg(long, value_name = "URL")]
+    pub resource_metadata: Option<String>,
+
+    /// scope of that challenge.
+    #[arg(long)]
+    pub scope: Option<String>,
+
+    /// A path whose requests are health checks (ext_authz); may be repeated.
+    #[arg(long, value_name = "PATH")]
+    pub health_check_path: Vec<String>,
+
+    /// How long the store may take to answer.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
+    pub store_timeout: Duration,
+
+    /// How long before its end a token is refreshed.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time_or_none)]
+    pub refresh_ahead: Duration,
+
+    /// How long a request waits for a refresh.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time_or_none)]
+    pub refresh_wait: Duration,
+
+    /// How long a provider may take to refresh.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
+    pub refresh_timeout: Duration,
+
+    /// Whether a client is made to log in when only that brings a token back.
+    #[arg(long, value_name = "WHEN", default_value = "missing")]
+    pub end_dead_sessions: EndDeadSessions,
+
+    /// Not within this time after its last login.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time_or_none)]
+    pub end_dead_after: Duration,
+
+    /// How log lines look.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// A place to listen, or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// Nowhere.
+    Off,
+    /// There.
+    At(Address),
+}
+
+impl Listen {
+    /// The place, if there is one.
+    #[must_use]
+    pub fn address(&self) -> Option<&Address> {
+        match self {
+            Self::Off => None,
+            Self::At(address) => Some(address),
+        }
+    }
+}
+
+/// When clients are made to log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EndDeadSessions {
+    /// If the provider that is asked for is missing.
+    Missing,
+    /// Never.
+    Off,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+fn listen(text: &str) -> Result<Listen, String> {
+    if text == "off" {
+        return Ok(Listen::Off);
+    }
+    Address::parse(text).map(Listen::At)
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    time_or_none(text).and_then(|time| {
+        if time.is_zero() {
+            Err("must be more than nothing".to_owned())
+        } else {
+            Ok(time)
+        }
+    })
+}
+
+fn time_or_none(text: &str) -> Result<Duration, String> {
+    const WRONG: &str = "must be a number and ms, s, m or h, such as 250ms, 30s or 5m";
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let end = text
+        .find(|character: char| !character.is_ascii_digit() && character != '.')
+        .ok_or(WRONG)?;
+    let (number, unit) = text.split_at_checked(end).ok_or(WRONG)?;
+    let number: f64 = number.parse().map_err(|_| WRONG)?;
+    let seconds = match unit {
+        "ms" => number / 1000.0,
+        "s" => number,
+        "m" => number * 60.0,
+        "h" => number * 3600.0,
+        _ => return Err(WRONG.to_owned()),
+    };
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(time) if time <= Duration::from_secs(7 * 24 * 3600) => Ok(time),
+        _ => Err("must be at most a week".to_owned()),
+    }
+}

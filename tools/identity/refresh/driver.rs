@@ -1,0 +1,438 @@
+//! Carries refreshes out: one flight for each refresh token, which goes on when nobody waits any
+//! more, and is finished before the process ends.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::breaker::Breaker;
+use super::due::Need;
+use super::machine::{Answer, Event, Machine, Outcome, Pace, Step};
+use super::memory::{DEAD, Memory, REDEEMED};
+use super::provider::Provider;
+use crate::http::Client;
+use crate::log;
+use crate::metrics::Metrics;
+use crate::session::store::{Lock, Owner, Store, Wanted};
+use crate::session::{Digest, Row, RowKey, RowState};
+use crate::time::now_ms;
+
+/// How refreshes are done.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long before its end a token is renewed.
+    pub ahead: Duration,
+    /// How long a request waits.
+    pub wait: Duration,
+    /// How long a call may take.
+    pub timeout: Duration,
+}
+
+/// Everything that refreshes need.
+pub struct Refresher {
+    store: Arc<dyn Store>,
+    http: Client,
+    settings: Settings,
+    pace: Pace,
+    providers: HashMap<String, Member>,
+    flights: Mutex<HashMap<Digest, Flight>>,
+    memory: Mutex<Memory>,
+    metrics: Arc<Metrics>,
+    under_way: watch::Sender<usize>,
+}
+
+struct Member {
+    provider: Provider,
+    breaker: Mutex<Breaker>,
+}
+
+#[derive(Clone)]
+struct Flight {
+    key: RowKey,
+    began: Instant,
+    landed: watch::Receiver<Option<Landed>>,
+}
+
+/// What a flight came to.
+#[derive(Clone)]
+struct Landed {
+    outcome: Outcome,
+    /// Whether it called the provider itself.
+    called: bool,
+}
+
+impl Refresher {
+    /// Refreshes at these providers.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        http: Client,
+        settings: Settings,
+        providers: Vec<Provider>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let providers = providers
+            .into_iter()
+            .map(|provider| {
+                let member = Member {
+                    provider,
+                    breaker: Mutex::default(),
+                };
+                (member.provider.name().to_owned(), member)
+            })
+            .collect();
+        Self {
+            store,
+            http,
+            settings,
+            pace: Pace::for_calls_of(settings.timeout),
+            providers,
+            flights: Mutex::default(),
+            memory: Mutex::default(),
+            metrics,
+            under_way: watch::Sender::new(0),
+        }
+    }
+
+    /// Whether there is an upstream of this name.
+    #[must_use]
+    pub fn knows(&self, provider: &str) -> bool {
+        self.providers.contains_key(provider)
+    }
+
+    /// Whether logins at this upstream bring an ID token.
+    #[must_use]
+    pub fn is_oidc(&self, provider: &str) -> bool {
+        self.providers
+            .get(provider)
+            .is_some_and(|member| member.provider.is_oidc())
+    }
+
+    /// What makes this row due.
+    #[must_use]
+    pub fn need(&self, provider: &str, row: &Row, rejected: Option<super::due::Rejected>) -> Need {
+        // A token that lives shorter than twice the lead would be due as soon as it is there.
+        let life = self
+            .providers
+            .get(provider)
+            .and_then(|member| member.provider.life_ms());
+        let ahead_ms = i64::try_from(self.settings.ahead.as_millis()).unwrap_or(i64::MAX);
+        let kept = (!row.id_token.is_empty())
+            .then(|| Digest::of(&row.id_token))
+            .filter(|id_token| self.memory().is_kept(*id_token));
+        Need {
+            ahead_ms: life.map_or(ahead_ms, |life| ahead_ms.min(life / 2)),
+            rejected,
+            kept,
+        }
+    }
+
+    /// Whether this ID token is one that a refresh did not renew.
+    #[must_use]
+    pub fn is_kept(&self, id_token: &str) -> bool {
+        self.memory().is_kept(Digest::of(id_token))
+    }
+
+    /// Refreshes the row at `key`, or waits for whoever does, but no longer than requests wait.
+    /// `None`: it goes on without this request.
+    pub async fn refresh(self: &Arc<Self>, key: &RowKey, row: &Row, need: Need) -> Option<Outcome> {
+        let deadline = Instant::now() + self.settings.wait;
+        let mut row = row.clone();
+        for _ in 0..3 {
+            if let Some(outcome) = self.known(key, &row).await {
+                return Some(outcome);
+            }
+            let flight = match self.fly(key, &row, need) {
+                Ok(flight) => flight,
+                Err(outcome) => return Some(outcome),
+            };
+            // Whoever comes late to a flight that takes its time does not wait as long again.
+            let until = deadline.min(flight.began + self.settings.wait);
+            let left = until.saturating_duration_since(Instant::now());
+            let mut landing = flight.landed.clone();
+            let landed = timeout(left, landing.wait_for(Option::is_some))
+                .await
+                .ok()?;
+            let landed = landed.ok()?.clone()?;
+            let next = match landed.outcome {
+                Outcome::Held(next) if flight.key == *key => next,
+                outcome if flight.key == *key => return Some(outcome),
+                // Another session's row: ours has been written along with it, or shall be looked
+                // at by itself.
+                outcome => match self.read_again(key).await {
+                    Ok(RowState::Read(next)) if next.refresh_token != row.refresh_token => next,
+                    Ok(RowState::Read(next)) if !need.is_due(&next, now_ms()) => next,
+                    Ok(RowState::Read(next)) => match outcome {
+                        Outcome::Held(_) => next,
+                        failed => return Some(failed),
+                    },
+                    Ok(RowState::Gone) => return Some(Outcome::Missing(Outcome::GONE)),
+                    Ok(RowState::Unreadable) => return Some(Outcome::Unavailable("unreadable")),
+                    Err(()) => return Some(Outcome::Unavailable("store")),
+                },
+            };
+            if landed.called && flight.key == *key || !need.is_due(&next, now_ms()) {
+                return Some(Outcome::Held(next));
+            }
+            row = *next;
+        }
+        Some(Outcome::Held(Box::new(row)))
+    }
+
+    /// Waits until no refresh is under way.
+    pub async fn finish(&self) {
+        let mut under_way = self.under_way.subscribe();
+        // The sender lives as long as self.
+        let _ = under_way.wait_for(|count| *count == 0).await;
+    }
+
+    /// What is known without asking: the token is dead, has brought nothing just now, or is nobody's.
+    async fn known(&self, key: &RowKey, row: &Row) -> Option<Outcome> {
+        if !row.provider_id.is_empty() && row.provider_id != key.provider {
+            return Some(Outcome::Unavailable("a row of another provider"));
+        }
+        let Some(_) = self.providers.get(&key.provider) else {
+            return Some(Outcome::Unavailable("no such upstream"));
+        };
+        let token = Digest::of(&row.refresh_token);
+        let now = now_ms();
+        let dead = self.memory().dead(token, now);
+        if let Some(why) = dead {
+            // The row may be older than what buried its token.
+            return Some(match self.read_again(key).await {
+                Ok(RowState::Read(row)) if Digest::of(&row.refresh_token) != token => {
+                    Outcome::Held(row)
+                }
+                Ok(RowState::Unreadable) => Outcome::Unavailable("unreadable"),
+                Ok(_) => Outcome::Missing(why),
+                Err(()) => Outcome::Unavailable("store"),
+            });
+        }
+        self.memory().paused(token, now).map(Outcome::Unavailable)
+    }
+
+    async fn read_again(&self, key: &RowKey) -> Result<RowState, ()> {
+        let names = [key.provider.clone()];
+        let rows = self
+            .store
+            .read(&key.session, Wanted::Named(&names))
+            .await
+            .map_err(|_| ())?;
+        Ok(rows
+            .into_iter()
+            .next()
+            .map_or(RowState::Gone, |(_, row)| row))
+    }
+
+    /// The flight for this token: the one that is in the air, or a new one.
+    fn fly(self: &Arc<Self>, key: &RowKey, row: &Row, need: Need) -> Result<Flight, Outcome> {
+        let token = Digest::of(&row.refresh_token);
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flight) = flights.get(&token) {
+            return Ok(flight.clone());
+        }
+        let member = self
+            .providers
+            .get(&key.provider)
+            .ok_or(Outcome::Unavailable("no such upstream"))?;
+        let may_call = lock(&member.breaker).may_call(now_ms());
+        self.tell_breaker(member);
+        if !may_call {
+            return Err(Outcome::Unavailable("breaker open"));
+        }
+        let (sender, landed) = watch::channel(None);
+        let flight = Flight {
+            key: key.clone(),
+            began: Instant::now(),
+            landed,
+        };
+        flights.insert(token, flight.clone());
+        let (machine, step) = Machine::new(key.clone(), row, need, self.pace, now_ms());
+        let refresher = Arc::clone(self);
+        self.under_way.send_modify(|count| *count += 1);
+        let key = key.clone();
+        let id_token = row.id_token.clone();
+        tokio::spawn(async move {
+            let landed = refresher.carry_out(&key, machine, step, token).await;
+            if let (true, Outcome::Held(row)) = (landed.called, &landed.outcome) {
+                refresher.note_kept(&id_token, row);
+            }
+            refresher
+                .flights
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&token);
+            sender.send_replace(Some(landed));
+            refresher.under_way.send_modify(|count| *count -= 1);
+        });
+        Ok(flight)
+    }
+
+    async fn carry_out(
+        &self,
+        key: &RowKey,
+        mut machine: Machine,
+        mut step: Step,
+        token: Digest,
+    ) -> Landed {
+        let began = Instant::now();
+        let lock = Lock {
+            token,
+            owner: Owner::new(),
+        };
+        let mut called = false;
+        loop {
+            let event = match step {
+                Step::Claim => Event::Claimed(self.store.claim(&lock, self.pace.lock, key).await),
+                Step::Wait(time) => {
+                    sleep(time).await;
+                    Event::Waited
+                }
+                Step::Call { subject } => {
+                    called = true;
+                    let answer = self
+                        .call(key, machine.refresh_token(), &subject, token)
+                        .await;
+                    Event::Answered(answer)
+                }
+                Step::Gather { user } => Event::Gathered(
+                    self.store
+                        .rows_with(&user, &key.provider, machine.refresh_token())
+                        .await,
+                ),
+                Step::Write { rows, redeemed } => {
+                    if machine.has_redeemed() {
+                        self.memory()
+                            .bury(token, "redeemed before", REDEEMED, now_ms());
+                    }
+                    let written = self
+                        .store
+                        .write(&lock, machine.refresh_token(), &rows, redeemed)
+                        .await;
+                    if let Err(error) = &written {
+                        log::warn(
+                            "refreshed tokens could not be written",
+                            &[("provider", &key.provider), ("error", error)],
+                        );
+                    }
+                    Event::Wrote(written)
+                }
+                Step::Delete(rows) => {
+                    self.memory()
+                        .bury(token, "redeemed before", REDEEMED, now_ms());
+                    Event::Wrote(
+                        self.store
+                            .delete(&lock, machine.refresh_token(), &rows)
+                            .await,
+                    )
+                }
+                Step::Release => {
+                    // It ends by itself if this fails.
+                    let _ = self.store.release(&lock).await;
+                    Event::Released
+                }
+                Step::Done(outcome) => {
+                    if let (false, Some(member)) = (called, self.providers.get(&key.provider)) {
+                        self::lock(&member.breaker).not_called();
+                    }
+                    self.account(key, &outcome, called, began.elapsed());
+                    return Landed { outcome, called };
+                }
+            };
+            step = machine.step(event, now_ms());
+        }
+    }
+
+    /// Redeems the token, and remembers what that taught.
+    async fn call(
+        &self,
+        key: &RowKey,
+        refresh_token: &str,
+        subject: &str,
+        token: Digest,
+    ) -> Answer {
+        let Some(member) = self.providers.get(&key.provider) else {
+            return Answer::NoUse("no such upstream");
+        };
+        let redeemed = timeout(
+            self.settings.timeout,
+            member
+                .provider
+                .redeem(&self.http, &*self.store, refresh_token, subject),
+        )
+        .await;
+        let (answer, retry_after) = match redeemed {
+            Ok(redeemed) => (redeemed.answer, redeemed.retry_after),
+            Err(_) => (Answer::NoAnswer("timeout"), None),
+        };
+        let now = now_ms();
+        let mut breaker = lock(&member.breaker);
+        match &answer {
+            Answer::NoAnswer(_) => breaker.failed(token, retry_after, now),
+            _ => breaker.answered(),
+        }
+        drop(breaker);
+        self.tell_breaker(member);
+        let mut memory = self.memory();
+        match &answer {
+            Answer::Tokens(_) => memory.forgive(token),
+            Answer::Dead(why) => memory.bury(token, why, DEAD, now),
+            Answer::OtherSubject(_) => memory.pause(token, Outcome::FOREIGN, now),
+            Answer::NoUse(why) | Answer::NoAnswer(why) => memory.pause(token, why, now),
+        }
+        answer
+    }
+
+    /// Remembers an ID token that a refresh did not renew, or renewed with one that has ended.
+    fn note_kept(&self, before: &str, after: &Row) {
+        let useless = after.id_token == before || !super::due::id_is_good(after, now_ms());
+        if !after.id_token.is_empty() && useless {
+            self.memory().keep(Digest::of(&after.id_token));
+        }
+    }
+
+    fn account(&self, key: &RowKey, outcome: &Outcome, called: bool, took: Duration) {
+        let (word, why) = match outcome {
+            Outcome::Held(_) if called => ("refreshed", ""),
+            Outcome::Held(_) => ("by_another", ""),
+            Outcome::Missing(why) => ("missing", *why),
+            Outcome::Unavailable(why) => ("unavailable", *why),
+        };
+        let provider = if self.knows(&key.provider) {
+            key.provider.as_str()
+        } else {
+            "other"
+        };
+        self.metrics
+            .refreshed(provider, word, called.then_some(took));
+        if !why.is_empty() {
+            log::limited(
+                log::Level::Warn,
+                &format!("refresh {provider} {word} {why}"),
+                "a token could not be refreshed",
+                &[
+                    ("provider", &provider),
+                    ("outcome", &word),
+                    ("reason", &why),
+                ],
+            );
+        }
+    }
+
+    fn tell_breaker(&self, member: &Member) {
+        let open = lock(&member.breaker).is_open(now_ms());
+        self.metrics.breaker(member.provider.name(), open);
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        lock(&self.memory)
+    }
+}
+
+/// A lock that nobody can poison, since nothing panics while it is held.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,180 @@
+//! The service while it runs: doors, health, and the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Response;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tonic::codegen::Service as _;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::core::Core;
+use crate::door::check::{AsBytes, Door as CheckDoor, METHOD};
+use crate::log;
+use crate::serve::{Address, Listener, serve};
+use crate::setup::Service;
+use crate::{COMMIT, admin};
+
+/// How often the store is asked whether it is there.
+const LOOK: Duration = Duration::from_secs(2);
+/// How long connections may take to end.
+const CONNECTIONS: Duration = Duration::from_secs(10);
+const HEALTH_SERVICE: &str = "/grpc.health.v1.Health/";
+const AUTHORIZATION: &str = "envoy.service.auth.v3.Authorization";
+
+/// Serves until a signal, then drains.
+///
+/// # Errors
+/// If an address cannot be listened at.
+pub async fn run(service: Service) -> Result<(), String> {
+    let (stop, stopped) = watch::channel(false);
+    let mut doors = Vec::new();
+
+    if let Some(address) = &service.admin {
+        let listener = listen(address).await?;
+        let door = admin::Door::new(
+            Arc::clone(&service.core),
+            Arc::clone(&service.metrics),
+            stopped.clone(),
+        );
+        doors.push(tokio::spawn(serve(
+            listener,
+            None,
+            move |request| {
+                let door = door.clone();
+                async move { door.answer(request).await }
+            },
+            stopped.clone(),
+            CONNECTIONS,
+        )));
+    }
+    if let Some((address, door)) = &service.token {
+        let listener = listen(address).await?;
+        let door = door.clone();
+        doors.push(tokio::spawn(serve(
+            listener,
+            service.tls.clone(),
+            move |request| {
+                let door = door.clone();
+                async move { door.answer(request).await }
+            },
+            stopped.clone(),
+            CONNECTIONS,
+        )));
+    }
+    let (reporter, health) = tonic_health::server::health_reporter();
+    if let Some((address, door)) = &service.check {
+        let listener = listen(address).await?;
+        let door = door.clone();
+        doors.push(tokio::spawn(serve(
+            listener,
+            service.tls.clone(),
+            move |request| grpc(door.clone(), health.clone(), request),
+            stopped.clone(),
+            CONNECTIONS,
+        )));
+    }
+    if let Some(tls) = service.tls.clone() {
+        tokio::spawn(async move { tls.follow().await });
+    }
+    tokio::spawn(report(Arc::clone(&service.core), reporter, stopped));
+    say_that_it_runs(&service);
+
+    wait_for_signal().await?;
+    log::info("draining", &[]);
+    stop.send_replace(true);
+    for door in doors {
+        // Each is bounded, and has nothing to say.
+        let _ = door.await;
+    }
+    if timeout(service.drain, service.core.finish()).await.is_err() {
+        log::warn("a refresh was still under way", &[]);
+    }
+    log::info("ended", &[]);
+    Ok(())
+}
+
+async fn listen(address: &Address) -> Result<Listener, String> {
+    address
+        .listen()
+        .await
+        .map_err(|error| format!("cannot listen at {address}: {error}"))
+}
+
+async fn wait_for_signal() -> Result<(), String> {
+    let install = |kind| signal(kind).map_err(|error| format!("no signals: {error}"));
+    let mut terminate = install(SignalKind::terminate())?;
+    let mut interrupt = install(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// A gRPC request goes to the method that it names.
+async fn grpc<H>(
+    door: CheckDoor,
+    mut health: tonic_health::pb::health_server::HealthServer<H>,
+    request: http::Request<hyper::body::Incoming>,
+) -> Response<tonic::body::Body>
+where
+    H: tonic_health::pb::health_server::Health,
+{
+    let path = request.uri().path();
+    if path == METHOD {
+        return tonic::server::Grpc::new(AsBytes).unary(door, request).await;
+    }
+    if path.starts_with(HEALTH_SERVICE) {
+        return match health.call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+    }
+    tonic::Status::unimplemented("only envoy.service.auth.v3.Authorization/Check is here")
+        .into_http()
+}
+
+/// Tells gRPC health what `/readyz` says.
+async fn report(core: Arc<Core>, reporter: HealthReporter, mut stop: watch::Receiver<bool>) {
+    loop {
+        let status = if *stop.borrow() {
+            ServingStatus::NotServing
+        } else if core.ping().await.is_ok() {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
+        for name in ["", AUTHORIZATION] {
+            reporter.set_service_status(name, status).await;
+        }
+        if *stop.borrow() {
+            return;
+        }
+        tokio::select! {
+            () = sleep(LOOK) => {}
+            _ = stop.changed() => {}
+        }
+    }
+}
+
+fn say_that_it_runs(service: &Service) {
+    let off = "off".to_owned();
+    let at = |address: Option<&Address>| address.map_or_else(|| off.clone(), Address::to_string);
+    let token = at(service.token.as_ref().map(|(address, _)| address));
+    let check = at(service.check.as_ref().map(|(address, _)| address));
+    let admin = at(service.admin.as_ref());
+    log::info(
+        "serving",
+        &[
+            ("version", &env!("CARGO_PKG_VERSION")),
+            ("commit", &COMMIT),
+            ("token", &token),
+            ("ext_authz", &check),
+            ("admin", &admin),
+        ],
+    );
+}

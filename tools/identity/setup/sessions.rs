@@ -1,0 +1,163 @@
+//! Sessions from a file: `sessions`, a map from session to provider to token. A token is a text, or
+//! a map with the members of a row.
+
+use std::path::Path as FilePath;
+
+use document::{Document, entries, get, get_text};
+use upstream_inject::config::{Node, Path};
+
+use super::Problems;
+use crate::refresh::provider::{Kind, Upstream};
+use crate::session::store::file::FileStore;
+use crate::session::{Row, RowKey, SessionId};
+
+/// What the file has.
+pub(super) struct Sessions {
+    rows: Vec<(RowKey, Row)>,
+    /// What tokens have in `iss`, if the file says so.
+    pub(super) issuer: Option<String>,
+}
+
+impl Sessions {
+    pub(super) fn store(&self) -> FileStore {
+        FileStore::new(self.rows.iter().cloned())
+    }
+
+    /// The providers that occur, for want of a configuration. They cannot be asked to refresh.
+    pub(super) fn upstreams(&self) -> Vec<Upstream> {
+        let mut names: Vec<&String> = self.rows.iter().map(|(key, _)| &key.provider).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+            .into_iter()
+            .map(|name| Upstream {
+                name: name.clone(),
+                kind: Kind::Registered { id: String::new() },
+                scopes: Vec::new(),
+                mapping: None,
+            })
+            .collect()
+    }
+}
+
+pub(super) fn read(file: &FilePath, problems: &mut Problems) -> Option<Sessions> {
+    let name = file.display();
+    let bytes = std::fs::read(file)
+        .map_err(|error| problems.add(format!("(root): cannot be read: {} ({name})", error.kind())))
+        .ok()?;
+    let document = match document::parse(&bytes) {
+        Ok(documents) => documents.into_iter().next()?,
+        Err(error) => {
+            let place = error
+                .at
+                .map_or_else(String::new, |at| format!(":{}:{}", at.line, at.column));
+            problems.add(format!("(root): {} ({name}{place})", error.text));
+            return None;
+        }
+    };
+    let mut reader = Reader {
+        document: &document,
+        name: name.to_string(),
+        problems,
+    };
+    let rows = reader.rows();
+    Some(Sessions {
+        rows,
+        issuer: get_text(&document.root, "issuer").map(str::to_owned),
+    })
+}
+
+struct Reader<'a> {
+    document: &'a Document,
+    name: String,
+    problems: &'a mut Problems,
+}
+
+impl Reader<'_> {
+    fn problem(&mut self, path: &Path, text: &str) {
+        let place = self.document.position(path);
+        self.problems.add(format!(
+            "{path}: {text} ({}:{}:{})",
+            self.name, place.line, place.column
+        ));
+    }
+
+    fn rows(&mut self) -> Vec<(RowKey, Row)> {
+        let root = &self.document.root;
+        let at = Path::root().key("sessions");
+        let Some(sessions @ Node::Map(_)) = get(root, "sessions") else {
+            self.problem(&at, "must be a map from session to provider to token");
+            return Vec::new();
+        };
+        let mut rows = Vec::new();
+        for (number, (session, providers)) in entries(sessions).iter().enumerate() {
+            // A session's id is a credential, and no name for a line that is logged.
+            let path = at.index(number);
+            let Some(session) = SessionId::parse(session) else {
+                self.problem(&path, "a session's id must be 1 to 128 of A-Z a-z 0-9 _ -");
+                continue;
+            };
+            for (provider, token) in entries(providers) {
+                let row = self.row(provider, token, &path.key(provider));
+                let key = RowKey {
+                    session: session.clone(),
+                    provider: provider.clone(),
+                };
+                rows.push((key, row));
+            }
+        }
+        rows
+    }
+
+    fn row(&mut self, provider: &str, token: &Node, at: &Path) -> Row {
+        let mut row = Row {
+            provider_id: provider.to_owned(),
+            ..Row::default()
+        };
+        match token {
+            Node::String(token) => row.access_token.clone_from(token),
+            Node::Map(members) => {
+                for (name, value) in members {
+                    self.member(&mut row, name, value, &at.key(name));
+                }
+            }
+            _ => self.problem(at, "must be a token, or a map with the members of a row"),
+        }
+        row
+    }
+
+    fn member(&mut self, row: &mut Row, name: &str, value: &Node, at: &Path) {
+        let text = match name {
+            "access_token" => &mut row.access_token,
+            "refresh_token" => &mut row.refresh_token,
+            "id_token" => &mut row.id_token,
+            "user_id" => &mut row.user_id,
+            "upstream_subject" => &mut row.upstream_subject,
+            "client_id" => &mut row.client_id,
+            "expires_at" => {
+                match value {
+                    // Seconds since 1970 fit a double exactly.
+                    #[allow(clippy::cast_possible_truncation)]
+                    Node::Number(seconds) if seconds.fract() == 0.0 => {
+                        row.expires_at = *seconds as i64;
+                    }
+                    _ => self.problem(at, "must be seconds since 1970"),
+                }
+                return;
+            }
+            _ => {
+                self.problem(
+                    at,
+                    "unknown key (allowed here: access_token, refresh_token, id_token, \
+                     expires_at, user_id, upstream_subject, client_id)",
+                );
+                return;
+            }
+        };
+        match value {
+            Node::String(value) => text.clone_from(value),
+            Node::Null => {}
+            _ => self.problem(at, "must be a text"),
+        }
+    }
+}

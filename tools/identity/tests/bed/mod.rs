@@ -1,0 +1,8 @@
+//! What the tests of the service stand on: a real Redis, scripted providers, the service itself.
+
+pub mod check;
+pub mod provider;
+pub mod redis;
+pub mod service;
+pub mod session;
+pub mod signer;

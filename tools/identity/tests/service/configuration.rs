@@ -1,0 +1,249 @@
+//! The files it takes, and what it says of those that it does not.
+
+use serde_json::{Value, json};
+
+use crate::bed::service::{Bed, Directory, Service, command, run_config, standalone};
+use crate::bed::session::{put, row};
+
+fn lines(directory: &Directory, file: &str, more: &[&str]) -> (Option<i32>, String) {
+    let config = directory.path().join(file).display().to_string();
+    let mut all = vec!["--config", &config, "--admin", "off"];
+    all.extend(more);
+    let output = command(&all).output().expect("it runs");
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+#[tokio::test]
+async fn every_form_of_the_configuration_is_taken() {
+    let bed = Bed::new().await;
+    put(
+        &mut bed.redis.connect().await,
+        "S",
+        "github",
+        &row("github", |_| {}),
+    )
+    .await;
+    let config = run_config(&bed.provider, &standalone(&bed.redis));
+    let vmcp = json!({
+        "name": "tools", "groupRef": "tools",
+        "incomingAuth": {"type": "oidc", "oidc": {"issuer": "x", "clientId": "", "audience": "y"}},
+        "outgoingAuth": {"source": "inline", "backends": {
+            "b": {"type": "token_exchange", "tokenExchange": {
+                "tokenUrl": "https://sts.example", "clientId": "c", "clientSecretEnv": "NOT_SET_HERE",
+            }},
+        }},
+    });
+    let ours = json!({
+        "authServer": {"runConfig": config},
+        "outgoingAuth": {"default": {"type": "unauthenticated"}},
+        "challenge": {"realm": "ours"},
+    });
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "vmcp"},
+        "data": {"config.yaml": vmcp.to_string(), "authserver-config.yaml": config.to_string()},
+    });
+    let directories: Vec<Directory> = (0..5).map(|_| Directory::new()).collect();
+    directories[0].write("plugin.yaml", &ours.to_string());
+    directories[1].write("config.yaml", &vmcp.to_string());
+    directories[1].write("authserver-config.yaml", &config.to_string());
+    directories[2].write("config.yaml", &vmcp.to_string());
+    let elsewhere = directories[2].write("elsewhere.yaml", &config.to_string());
+    directories[3].write("bare.yaml", &config.to_string());
+    directories[4].write("map.yaml", &format!("# comment\n{map}"));
+    let elsewhere = elsewhere.display().to_string();
+    for (directory, file, more) in [
+        (&directories[0], "plugin.yaml", vec![]),
+        (&directories[1], "config.yaml", vec![]),
+        (
+            &directories[2],
+            "config.yaml",
+            vec!["--auth-server", &elsewhere],
+        ),
+        (&directories[3], "bare.yaml", vec![]),
+        (&directories[4], "map.yaml", vec![]),
+    ] {
+        let file = directory.path().join(file).display().to_string();
+        let jwks = bed.provider.url("/jwks.json");
+        let mut all = vec!["--config", &file, "--jwks-url", &jwks];
+        all.extend(more);
+        let service = Service::start(&all).await;
+        let answer = service.ask(&bed.token("S"), "github", &[]).await;
+        assert_eq!(answer.token(), "github-at", "{file}");
+    }
+}
+
+/// What is made of a good configuration.
+type Change<'a> = &'a dyn Fn(&mut Value);
+
+#[tokio::test]
+async fn every_problem_is_told_in_a_line_with_its_place() {
+    let bed = Bed::new().await;
+    let good = run_config(&bed.provider, &standalone(&bed.redis));
+    let directory = Directory::new();
+    let judge = |change: Change<'_>| {
+        let mut config = good.clone();
+        change(&mut config);
+        directory.write("authserver-config.yaml", &config.to_string());
+        lines(&directory, "authserver-config.yaml", &[])
+    };
+    let cases: Vec<(Change<'_>, &str)> = vec![
+        (&|c| c["issuer"] = json!(null), "issuer: missing"),
+        (
+            &|c| c["issuer"] = json!("mcp.example.com"),
+            "issuer: must be an absolute",
+        ),
+        (&|c| c["upstreams"] = json!([]), "upstreams: V-05"),
+        (
+            &|c| c["upstreams"][1]["name"] = json!("corp"),
+            "upstreams[1].name: V-05",
+        ),
+        (
+            &|c| c["upstreams"][0]["type"] = json!("saml"),
+            "upstreams[0].type: unknown type",
+        ),
+        (
+            &|c| c["upstreams"][0]["oidc_config"]["issuer_url"] = json!("http://idp.example.com"),
+            "upstreams[0].oidc_config.issuer_url: http to another machine",
+        ),
+        (
+            &|c| c["upstreams"][0]["oidc_config"]["client_id"] = json!(null),
+            "upstreams[0].oidc_config.client_id: missing",
+        ),
+        (
+            &|c| c["upstreams"][0]["oidc_config"]["client_secret_env_var"] = json!("NOT_SET"),
+            "upstreams[0].oidc_config.client_secret_env_var: environment variable NOT_SET is not set",
+        ),
+        (
+            &|c| c["upstreams"][1]["oauth2_config"]["client_secret_file"] = json!("/nowhere"),
+            "upstreams[1].oauth2_config.client_secret_file: /nowhere cannot be read",
+        ),
+        (
+            &|c| {
+                c["upstreams"][1]["oauth2_config"]["dcr_config"] =
+                    json!({"discovery_url": "https://x"})
+            },
+            "upstreams[1].oauth2_config.client_id: given beside dcr_config",
+        ),
+        (
+            &|c| c["storage"] = json!(null),
+            "storage.type: memory lives inside",
+        ),
+        (
+            &|c| c["storage"]["type"] = json!("etcd"),
+            "storage.type: unknown type",
+        ),
+        (
+            &|c| c["storage"]["redis_config"]["addr"] = json!("localhost"),
+            "storage.redis_config.addr: must be HOST:PORT",
+        ),
+        (
+            &|c| {
+                c["storage"]["redis_config"]["sentinel_config"] =
+                    json!({"master_name": "m", "sentinel_addrs": ["a:1"]})
+            },
+            "storage.redis_config.addr: given beside sentinel_config",
+        ),
+        (
+            &|c| c["storage"]["redis_config"]["dial_timeout"] = json!("5 seconds"),
+            "storage.redis_config.dial_timeout: must be a duration",
+        ),
+        (
+            &|c| {
+                c["storage"]["redis_config"]["acl_user_config"]["password_env_var"] =
+                    json!("NOT_SET")
+            },
+            "storage.redis_config.acl_user_config.password_env_var: environment variable NOT_SET",
+        ),
+        (
+            &|c| c["storage"]["redis_config"]["tls"] = json!({"ca_cert_file": "/nowhere.pem"}),
+            "storage.redis_config.tls.ca_cert_file: /nowhere.pem cannot be read",
+        ),
+        (
+            &|c| c["allowed_audiences"] = json!("x"),
+            "allowed_audiences: must be a list",
+        ),
+    ];
+    for (change, line) in cases {
+        let (code, log) = judge(change);
+        assert_eq!(code, Some(2), "{line}: {log}");
+        assert!(
+            log.contains(&format!("ERROR config: {line}")),
+            "wanted {line} in {log}"
+        );
+    }
+    let (code, log) = judge(&|c| {
+        c["issuer"] = json!(5);
+        c["storage"]["type"] = json!("x");
+    });
+    assert_eq!(
+        (code, log.matches("ERROR config: ").count()),
+        (Some(2), 2),
+        "all at once: {log}"
+    );
+}
+
+#[tokio::test]
+async fn files_that_are_none_are_told() {
+    let bed = Bed::new().await;
+    let directory = Directory::new();
+    let config = run_config(&bed.provider, &standalone(&bed.redis));
+    directory.write("broken.yaml", "issuer: [\n");
+    directory.write("empty.yaml", "");
+    directory.write("vmcp.yaml", "outgoingAuth: {}\n");
+    directory.write(
+        "both.yaml",
+        &json!({"authServer": {"runConfig": config}}).to_string(),
+    );
+    let other = directory
+        .write("other.yaml", &config.to_string())
+        .display()
+        .to_string();
+    for (file, more, text) in [
+        ("missing.yaml", vec![], "cannot be read"),
+        ("broken.yaml", vec![], "line "),
+        ("empty.yaml", vec![], "nothing is in it"),
+        ("vmcp.yaml", vec![], "no auth server"),
+        (
+            "both.yaml",
+            vec!["--auth-server", &other],
+            "only one may be given",
+        ),
+    ] {
+        let (code, log) = lines(&directory, file, &more);
+        assert_eq!(code, Some(2), "{file}: {log}");
+        assert!(
+            log.contains("ERROR config: ") && log.contains(text),
+            "{file}: {log}"
+        );
+        assert!(log.contains(file), "{file}: {log}");
+    }
+    for misuse in [&["--config"][..], &[], &["--sessions", "x", "--unknown"]] {
+        assert_eq!(command(misuse).output().unwrap().status.code(), Some(2));
+    }
+}
+
+#[tokio::test]
+async fn what_toolhive_would_drop_without_a_word_is_said() {
+    let bed = Bed::new().await;
+    let mut config = run_config(&bed.provider, &standalone(&bed.redis));
+    config["allowedAudiences"] = json!(["x"]);
+    config["upstreams"][0]["oidc_config"]["client_secret_env"] = json!("X");
+    config["storage"]["redis_config"]["keyprefix"] = json!("X");
+    config["issuer"] = json!("https://mcp.example.com/");
+    let config = bed
+        .directory
+        .write("authserver-config.yaml", &config.to_string());
+    let service = Service::start(&["--config", &config.display().to_string()]).await;
+    let log = service.log();
+    for line in [
+        "WARN config: allowedAudiences: unknown key, which ToolHive drops without a word; did you mean allowed_audiences?",
+        "WARN config: upstreams[0].oidc_config.client_secret_env: unknown key",
+        "WARN config: storage.redis_config.keyprefix: unknown key, which ToolHive drops without a word; did you mean key_prefix?",
+        "WARN config: issuer: a slash at its end",
+    ] {
+        assert!(log.contains(line), "wanted {line} in {log}");
+    }
+}

@@ -1,0 +1,317 @@
+//! Where it listens, with what TLS, and how it ends.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde_json::json;
+
+use crate::bed::provider::Script;
+use crate::bed::service::{Bed, Service, command};
+use crate::bed::session::{expired, get, put, row};
+
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate and its key.
+    fn issue(&self) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let parameters = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let certificate = parameters.signed_by(&key, &self.0).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+}
+
+async fn ask_by_tls(
+    port: u16,
+    ca: &str,
+    client: Option<&(String, String)>,
+    token: &str,
+) -> Result<u16, reqwest::Error> {
+    let mut roots = rustls::RootCertStore::empty();
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    roots
+        .add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap())
+        .unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let tls = match client {
+        None => builder.with_no_client_auth(),
+        Some((cert, key)) => builder
+            .with_client_auth_cert(
+                vec![CertificateDer::from_pem_slice(cert.as_bytes()).unwrap()],
+                PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
+            )
+            .unwrap(),
+    };
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .tls_backend_preconfigured(tls)
+        .build()
+        .unwrap();
+    let body = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs([
+            (
+                "grant_type",
+                "urn:ietf:params:oauth:grant-type:token-exchange",
+            ),
+            ("subject_token", token),
+            (
+                "subject_token_type",
+                "urn:ietf:params:oauth:token-type:access_token",
+            ),
+            ("audience", "github"),
+        ])
+        .finish();
+    let answer = http
+        .post(format!("https://localhost:{port}/token"))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(body)
+        .send()
+        .await?;
+    Ok(answer.status().as_u16())
+}
+
+#[tokio::test]
+async fn only_clients_of_the_authority_get_in_and_new_certificates_are_read() {
+    let bed = Bed::new().await;
+    put(
+        &mut bed.redis.connect().await,
+        "S",
+        "github",
+        &row("github", |_| {}),
+    )
+    .await;
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (cert, key) = authority.issue();
+    let path = |name: &str| bed.directory.path().join(name).display().to_string();
+    bed.directory.write("cert.pem", &cert);
+    bed.directory.write("key.pem", &key);
+    bed.directory.write("ca.pem", &authority.pem());
+    let service = bed
+        .service(&[
+            "--tls-cert",
+            &path("cert.pem"),
+            "--tls-key",
+            &path("key.pem"),
+            "--tls-client-ca",
+            &path("ca.pem"),
+        ])
+        .await;
+    let token = bed.token("S");
+    let port = service.token_port;
+    let client = authority.issue();
+    let ask = async |ca: &str, client| ask_by_tls(port, ca, client, &token).await;
+    assert_eq!(ask(&authority.pem(), Some(&client)).await.unwrap(), 200);
+    assert!(ask(&authority.pem(), None).await.is_err(), "no certificate");
+    let stranger = other.issue();
+    assert!(
+        ask(&authority.pem(), Some(&stranger)).await.is_err(),
+        "of another authority"
+    );
+    assert!(
+        ask(&other.pem(), Some(&client)).await.is_err(),
+        "the server's is checked too"
+    );
+
+    // Half of a pair changes nothing; the pair does.
+    let (cert, key) = other.issue();
+    bed.directory.write("cert.pem", &cert);
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(ask(&authority.pem(), Some(&client)).await.unwrap(), 200);
+    bed.directory.write("key.pem", &key);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while ask(&other.pem(), Some(&client)).await.is_err() {
+        assert!(Instant::now() < deadline, "{}", service.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(service.log().contains("certificates were read again"));
+}
+
+#[tokio::test]
+async fn what_gives_tokens_to_anybody_does_not_start() {
+    let bed = Bed::new().await;
+    let config = bed.config().display().to_string();
+    let authority = Authority::new();
+    let (cert, key) = authority.issue();
+    let cert = bed.directory.write("cert.pem", &cert).display().to_string();
+    let key = bed.directory.write("key.pem", &key).display().to_string();
+    let tls = ["--tls-cert", &cert, "--tls-key", &key];
+    let client = [
+        "--client-id",
+        "envoy",
+        "--client-secret-env",
+        "CLIENT_SECRET",
+    ];
+    for (arguments, flag) in [
+        (vec!["--exchange-listen", "0.0.0.0:0"], "--exchange-listen"),
+        (
+            [&["--exchange-listen", "0.0.0.0:0"][..], &client].concat(),
+            "--exchange-listen",
+        ),
+        (
+            [&["--exchange-listen", "0.0.0.0:0"][..], &tls].concat(),
+            "--exchange-listen",
+        ),
+        (vec!["--listen", "0.0.0.0:0"], "--listen"),
+        (
+            [&["--listen", "[::]:0"][..], &tls, &client].concat(),
+            "--listen",
+        ),
+        (vec!["--exchange-listen", "off"], "--exchange-listen"),
+        (
+            vec!["--client-id", "x", "--client-secret-env", "NOT_SET"],
+            "--client-secret-env",
+        ),
+        (vec!["--tls-cert", &key, "--tls-key", &key], "--tls-cert"),
+    ] {
+        let mut all = vec!["--config", &config, "--admin", "off"];
+        all.extend(&arguments);
+        let output = command(&all).output().unwrap();
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {log}");
+        assert!(
+            log.contains(&format!("ERROR config: {flag}")),
+            "{arguments:?}: {log}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_unix_socket_serves_and_goes() {
+    let bed = Bed::new().await;
+    put(
+        &mut bed.redis.connect().await,
+        "S",
+        "github",
+        &row("github", |_| {}),
+    )
+    .await;
+    let socket = bed.directory.path().join("token.sock");
+    let address = format!("unix:{}", socket.display());
+    // One that a crash left behind.
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let mut service = bed.service(&["--exchange-listen", &address]).await;
+    let form = format!(
+        "grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token={}\
+         &subject_token_type=urn:ietf:params:oauth:token-type:jwt&audience=github",
+        bed.token("S")
+    );
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        let mut curl = Command::new("curl");
+        curl.args(["-s", version, "--unix-socket", socket.to_str().unwrap()])
+            .args(["-d", &form, "http://localhost/token"]);
+        let output = tokio::task::spawn_blocking(move || curl.output().expect("curl"))
+            .await
+            .unwrap();
+        let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            answer.contains("\"access_token\":\"github-at\""),
+            "{version}: {answer}"
+        );
+    }
+    service.signal("-TERM");
+    assert_eq!(service.ended().await.code(), Some(0));
+    assert!(!socket.exists());
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_told() {
+    let bed = Bed::new().await;
+    let service = bed.service(&[]).await;
+    let config = bed.config().display().to_string();
+    let taken = format!("127.0.0.1:{}", service.token_port);
+    let output = command(&[
+        "--config",
+        &config,
+        "--exchange-listen",
+        &taken,
+        "--admin",
+        "off",
+    ])
+    .output()
+    .unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    assert!(log.contains(&taken), "{log}");
+}
+
+#[tokio::test]
+async fn sigterm_finishes_what_is_under_way() {
+    let bed = Bed::new().await;
+    let mut redis = bed.redis.connect().await;
+    put(&mut redis, "S", "github", &expired("github", "rt")).await;
+    bed.provider.script(
+        "rt",
+        [Script::Slow(Duration::from_millis(1500), 3600, true)],
+    );
+    let mut service = bed.service(&["--refresh-wait", "100ms"]).await;
+    let answer = service.ask(&bed.token("S"), "github", &[]).await;
+    assert_eq!(answer.status, 503);
+    service.signal("-TERM");
+    assert_eq!(service.ended().await.code(), Some(0), "{}", service.log());
+    let row = get(&mut redis, "S", "github").await.unwrap();
+    assert_eq!(
+        row["refresh_token"], "issued-rt-1",
+        "the rotated token was kept"
+    );
+}
+
+#[tokio::test]
+async fn log_lines_can_be_json() {
+    let bed = Bed::new().await;
+    let service = bed.service(&["--log-format", "json"]).await;
+    service.ask("garbage", "github", &[]).await;
+    let log = service.log();
+    assert!(log.lines().count() >= 2, "{log}");
+    for line in log.lines() {
+        let record: serde_json::Value = serde_json::from_str(line).expect(line);
+        assert!(
+            record["time"].is_string() && record["level"].is_string(),
+            "{line}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn sessions_from_a_file_need_no_store() {
+    let bed = Bed::new().await;
+    let sessions = json!({
+        "issuer": crate::bed::service::ISSUER,
+        "sessions": {"DEMO": {"github": "gho_demo", "corp": {"access_token": "c", "id_token": "i"}}},
+    });
+    let sessions = bed.directory.write("sessions.yaml", &sessions.to_string());
+    let jwks = bed.provider.url("/jwks.json");
+    let service = Service::start(&[
+        "--sessions",
+        sessions.to_str().unwrap(),
+        "--jwks-url",
+        &jwks,
+    ])
+    .await;
+    assert_eq!(
+        service.ask(&bed.token("DEMO"), "github", &[]).await.token(),
+        "gho_demo"
+    );
+    assert_eq!(
+        service.ask(&bed.token("DEMO"), "corp", &[]).await.token(),
+        "c"
+    );
+    let answer = service.ask(&bed.token("NOBODY"), "corp", &[]).await;
+    assert_eq!(answer.error(), "upstream_token_not_found");
+    assert_eq!(service.admin("/readyz").await.unwrap().0, 200);
+}
