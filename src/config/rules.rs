@@ -52,6 +52,7 @@ fn assemble(root: &Section<'_>, draft: &mut Draft<'_>) -> Result<Plan, Reported>
     let identity_call = identity_call(root, draft);
     let strategies = strategies(root, draft);
     let challenge = challenges(root);
+    warn_of_sharing(root, draft);
     let token_cache = token_cache(root);
     let backend_from = root.get(&keys::BACKEND_FROM);
     let (default, backends) = strategies?;
@@ -292,6 +293,18 @@ fn challenge(section: &Section<'_>, otherwise: &Challenge) -> Result<Challenge, 
             &otherwise.authorization_uri,
         ),
     })
+}
+
+/// Nobody is to believe that workers share, as long as they do not.
+fn warn_of_sharing(root: &Section<'_>, draft: &mut Draft<'_>) {
+    if let Ok(Some(section)) = root.get(&keys::TOKEN_CACHE)
+        && section.get(&keys::SHARE) == Ok(Some(true))
+    {
+        let root = Place::Root;
+        let place = root.key(keys::TOKEN_CACHE.name);
+        let text = "this version shares nothing between workers: each is on its own";
+        draft.warn(&place.key(keys::SHARE.name), Wrong::new(text));
+    }
 }
 
 fn token_cache(root: &Section<'_>) -> Result<CachePolicy, Reported> {

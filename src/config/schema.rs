@@ -386,6 +386,7 @@ static TOKEN_CACHE_KEYS: Object = Object {
     keys: &[
         &MAX_ENTRIES,
         &MAX_BYTES,
+        &SHARE,
         &MAX_TTL,
         &EXPIRY_SKEW,
         &REFRESH_AHEAD,
@@ -406,6 +407,14 @@ pub const MAX_BYTES: Optional<Bytes> = Optional {
     name: "maxBytes",
     format: Bytes,
     meaning: "The most bytes of keys and tokens that each worker keeps, 64MiB by default.",
+};
+
+/// `tokenCache.share`.
+pub const SHARE: Optional<Boolean> = Optional {
+    name: "share",
+    format: Boolean,
+    meaning: "Reserved for one exchange that serves all workers of an Envoy. In this version each \
+              worker is on its own, and true is answered with a warning.",
 };
 
 /// `tokenCache.maxTtl`.
