@@ -9,17 +9,21 @@
 //!
 //!   request headers ──▶ host/callbacks.rs
 //!                         │  backend.rs                which backend, which strategy
-//!                         │  identity/                 health check? whose upstream token?
 //!                         │  strategy/                 one file each: what this backend wants
+//!                         │  identity/                 who is it? whose upstream token?
 //!                         ▼
-//!                       decision.rs ───┬─ Forward ───▶ host/plugin.rs   one header set, one stripped
+//!                       decision.rs ───┬─ Forward ───▶ host/credential.rs   all credentials off, one on
 //!                                      ├─ Refuse ────▶ refusal.rs ──▶ host/reply.rs
-//!                                      └─ Exchange ──▶ exchange/engine.rs
-//!                                                        │ token in hand ──▶ Forward
-//!                                                        │ call under way ─▶ wait for it
-//!                                                        └ none ──▶ host/calls.rs ──▶ STS
-//!   STS answer ───────▶ host/calls.rs ──▶ exchange/answer.rs ──▶ host/turns.rs: who waited
-//!   end of stream ────▶ host/callbacks.rs              the backend said 401: forget its token
+//!                                      └─ Obtain ────▶ host/calls.rs: the subject, the actor, the token
+//!                                                        exchange/engine.rs, for each of them
+//!                                                        │ token in hand ──▶ use it
+//!                                                        │ call under way ─▶ wait for it, bare
+//!                                                        └ none ──▶ token endpoint
+//!   its answer ───────▶ host/calls.rs ──▶ exchange/answer.rs ──▶ the second call, or
+//!                                                        host/turns.rs: who waited, a few at a time
+//!   response headers ─▶ host/plugin.rs                 a backend's challenge goes, ours comes; a 401
+//!                                                      makes its token be forgotten
+//!   end of stream ────▶ host/plugin.rs                 who waited leaves; did it go where it should?
 //!   timer ────────────▶ host/root.rs                   observe/: counters go to Envoy
 //! ```
 //!
