@@ -39,9 +39,36 @@ fn strategies(root: &Node) -> impl Iterator<Item = (Path, &Node)> {
 }
 
 /// Where a secret can stand in plain text, and the key that takes it from the environment.
-pub(crate) const SECRETS: [(&str, &str, &str); 2] = [
+pub(crate) const SECRETS: [(&str, &str, &str); 5] = [
     ("tokenExchange", "clientSecret", "clientSecretEnv"),
+    ("obo", "clientSecret", "clientSecretEnv"),
+    ("xaa", "idpClientSecret", "idpClientSecretEnv"),
+    ("xaa", "targetClientSecret", "targetClientSecretEnv"),
     ("headerInjection", "headerValue", "headerValueEnv"),
+];
+
+/// The keys that name environment variables for other things than secrets.
+pub(crate) const KEY_VARIABLES: [(&str, &str); 6] = [
+    ("tokenExchange", "clientKeyEnv"),
+    ("tokenExchange", "clientCertificateEnv"),
+    ("obo", "clientKeyEnv"),
+    ("obo", "clientCertificateEnv"),
+    ("xaa", "idpClientKeyEnv"),
+    ("xaa", "targetClientKeyEnv"),
+];
+
+/// Where a token endpoint stands: the strategy's block, and its keys for the URL, the cluster, and
+/// whether plain http will do.
+pub(crate) const TOKEN_ENDPOINTS: [(&str, &str, &str, &str); 4] = [
+    ("tokenExchange", "tokenUrl", "cluster", "insecureTokenUrl"),
+    ("obo", "tokenUrl", "cluster", "insecureTokenUrl"),
+    ("xaa", "idpTokenUrl", "idpCluster", "insecureIdpTokenUrl"),
+    (
+        "xaa",
+        "targetTokenUrl",
+        "targetCluster",
+        "insecureTargetTokenUrl",
+    ),
 ];
 
 fn on_secrets(path: &Path, strategy: &Node, advice: &mut Vec<Problem>) {
@@ -54,7 +81,8 @@ fn on_secrets(path: &Path, strategy: &Node, advice: &mut Vec<Problem>) {
 }
 
 fn on_variables(path: &Path, strategy: &Node, advice: &mut Vec<Problem>) {
-    for (block, _, key) in SECRETS {
+    let of_secrets = SECRETS.map(|(block, _, key)| (block, key));
+    for (block, key) in of_secrets.into_iter().chain(KEY_VARIABLES) {
         let name = get(strategy, block).and_then(|block| get_text(block, key));
         if name.is_some_and(|name| !name.is_empty() && !is_variable_name(name)) {
             let text = "no shell and no Kubernetes container can set a variable of this name; use \
@@ -74,20 +102,21 @@ pub(crate) fn is_variable_name(name: &str) -> bool {
 }
 
 fn on_token_url(path: &Path, strategy: &Node, advice: &mut Vec<Problem>) {
-    let Some(exchange) = get(strategy, "tokenExchange") else {
-        return;
-    };
-    if get(exchange, "insecureTokenUrl") == Some(&Node::Bool(true)) {
-        let is_http = get_text(exchange, "tokenUrl")
-            .and_then(|url| url.get(..5))
-            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:"));
-        let text = if is_http {
-            "users' tokens and the client secret travel unencrypted"
-        } else {
-            "allows what tokenUrl does not do; leave it out"
+    for (block, url, _, insecure) in TOKEN_ENDPOINTS {
+        let Some(exchange) = get(strategy, block) else {
+            continue;
         };
-        let path = path.key("tokenExchange").key("insecureTokenUrl");
-        advice.push(warning(path, text));
+        if get(exchange, insecure) == Some(&Node::Bool(true)) {
+            let is_http = get_text(exchange, url)
+                .and_then(|url| url.get(..5))
+                .is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:"));
+            let text = if is_http {
+                "users' tokens and the client secret travel unencrypted".to_owned()
+            } else {
+                format!("allows what {url} does not do; leave it out")
+            };
+            advice.push(warning(path.key(block).key(insecure), text));
+        }
     }
 }
 
@@ -164,6 +193,9 @@ pub(crate) fn providers(strategy: &Node) -> impl Iterator<Item = &str> {
     [
         ("upstreamInject", "providerName"),
         ("tokenExchange", "subjectProviderName"),
+        ("tokenExchange", "actorProviderName"),
+        ("obo", "subjectTokenProviderName"),
+        ("xaa", "subjectProviderName"),
     ]
     .into_iter()
     .filter_map(|(block, key)| get(strategy, block).and_then(|block| get_text(block, key)))

@@ -4,7 +4,7 @@ mod advice;
 mod kind;
 mod vmcp;
 
-pub(crate) use advice::{SECRETS, providers, upstream_name};
+pub(crate) use advice::{KEY_VARIABLES, SECRETS, TOKEN_ENDPOINTS, providers, upstream_name};
 use kind::is_envoy;
 pub(crate) use kind::{Kind, is_kubernetes};
 

@@ -2,6 +2,7 @@
 //! these.
 
 use super::setup::{Setup, TokenEndpoint};
+use crate::check::TOKEN_ENDPOINTS;
 use document::entries;
 use upstream_inject::config::Node;
 
@@ -31,18 +32,21 @@ where
     }
 
     fn in_strategy(&self, setup: &Setup, strategy: &Node) -> Node {
-        at_key(strategy, "tokenExchange", |exchange| {
-            at_key(exchange, "cluster", |cluster| {
-                setup
-                    .token_endpoints
-                    .iter()
-                    .find(|known| *cluster == Node::String(known.cluster.clone()))
-                    .map_or_else(
-                        || cluster.clone(),
-                        |known| Node::String((self.cluster)(known)),
-                    )
+        let renamed = |cluster: &Node| {
+            setup
+                .token_endpoints
+                .iter()
+                .find(|known| *cluster == Node::String(known.cluster.clone()))
+                .map_or_else(
+                    || cluster.clone(),
+                    |known| Node::String((self.cluster)(known)),
+                )
+        };
+        TOKEN_ENDPOINTS
+            .iter()
+            .fold(strategy.clone(), |strategy, (block, _, cluster, _)| {
+                at_key(&strategy, block, |block| at_key(block, cluster, renamed))
             })
-        })
     }
 }
 

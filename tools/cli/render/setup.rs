@@ -1,7 +1,7 @@
 //! What every target needs to know of a configuration.
 
 use super::endpoint::Endpoint;
-use crate::check::{Kind, SECRETS, providers, upstream_name};
+use crate::check::{KEY_VARIABLES, Kind, SECRETS, TOKEN_ENDPOINTS, providers, upstream_name};
 use crate::convert::{auth_server_node, variable_name};
 use document::{entries, get, get_text, items};
 use std::collections::BTreeSet;
@@ -132,13 +132,14 @@ impl Setup {
             .filter(|(_, value)| *value != Node::Null)
             .map(|(key, value)| self.without_secret(backend, block, key, value))
             .collect();
-        if block == "tokenExchange"
-            && let Some(cluster) = self.token_endpoint(backend, settings)?
-        {
-            written.retain(|(key, _)| key != "cluster");
-            let at = written.iter().position(|(key, _)| key == "tokenUrl");
-            let at = at.map_or(0, |index| index.saturating_add(1));
-            written.insert(at, ("cluster".to_owned(), Node::String(cluster)));
+        for (_, url_key, cluster_key, _) in TOKEN_ENDPOINTS.iter().filter(|one| one.0 == block) {
+            let keys = (*url_key, *cluster_key);
+            if let Some(cluster) = self.token_endpoint(backend, settings, keys)? {
+                written.retain(|(key, _)| key != cluster_key);
+                let at = written.iter().position(|(key, _)| key == url_key);
+                let at = at.map_or(0, |index| index.saturating_add(1));
+                written.insert(at, ((*cluster_key).to_owned(), Node::String(cluster)));
+            }
         }
         Ok(Node::Map(written))
     }
@@ -167,15 +168,20 @@ impl Setup {
     }
 
     /// The cluster of an exchange.
-    fn token_endpoint(&mut self, backend: &str, settings: &Node) -> Result<Option<String>, String> {
-        let Some(url) = get_text(settings, "tokenUrl") else {
+    fn token_endpoint(
+        &mut self,
+        backend: &str,
+        settings: &Node,
+        (url_key, cluster_key): (&str, &str),
+    ) -> Result<Option<String>, String> {
+        let Some(url) = get_text(settings, url_key) else {
             return Ok(None);
         };
         let Some(mut endpoint) = Endpoint::parse(url) else {
-            return Err(format!("{backend}: a tokenUrl without a host and a port"));
+            return Err(format!("{backend}: a {url_key} without a host and a port"));
         };
         endpoint.path = String::new();
-        let cluster = get_text(settings, "cluster")
+        let cluster = get_text(settings, cluster_key)
             .map(str::to_owned)
             .unwrap_or_else(|| authority(url));
         match self
@@ -277,9 +283,11 @@ fn variables_in(filter_part: &Node) -> BTreeSet<String> {
         .into_iter()
         .chain(backends.iter().map(|(_, strategy)| strategy))
         .flat_map(|strategy| {
-            SECRETS
-                .iter()
-                .filter_map(move |(block, _, key)| get_text(get(strategy, block)?, key))
+            let of_secrets = SECRETS.map(|(block, _, key)| (block, key));
+            of_secrets
+                .into_iter()
+                .chain(KEY_VARIABLES)
+                .filter_map(move |(block, key)| get_text(get(strategy, block)?, key))
         })
         .filter(|name| !name.is_empty())
         .map(str::to_owned)
