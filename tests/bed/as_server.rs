@@ -273,9 +273,7 @@ async fn serve_grpc(
     let address = listener.local_addr()?;
     let task = runtime::spawn(async move {
         loop {
-            let Ok((stream, _)) = listener.accept().await else {
-                continue;
-            };
+            let stream = runtime::accept(&listener).await;
             let service = TowerToHyperService::new(service.clone());
             runtime::spawn(async move {
                 // How a connection ends is the peer's business.
@@ -297,9 +295,7 @@ async fn serve_http(
     let address = listener.local_addr()?;
     let task = runtime::spawn(async move {
         loop {
-            let Ok((stream, _)) = listener.accept().await else {
-                continue;
-            };
+            let stream = runtime::accept(&listener).await;
             let (jwks, asked) = (jwks.clone(), Arc::clone(&asked));
             let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
                 let body = if request.uri().path().ends_with("/jwks.json") {

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 
 use crate::canary;
 use crate::echo::ECHO_HEADER;
+use crate::waiting::{PATIENCE, within};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Body = UnsyncBoxBody<Bytes, BoxError>;
@@ -60,6 +61,12 @@ impl Request {
         let value = HeaderValue::from_bytes(value.as_ref()).expect("a header value");
         self.headers.append(name, value);
         self
+    }
+
+    /// Path and query.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
     }
 
     /// Adds `authorization: Bearer <token>`.
@@ -183,9 +190,14 @@ impl Client {
     /// Sends a request and reads the whole answer.
     ///
     /// # Errors
-    /// The connection failed or broke.
+    /// The connection failed or broke, or the answer is not whole after [`PATIENCE`].
     pub async fn try_send(&self, request: Request) -> Result<Reply, BoxError> {
-        let (head, body) = self.try_open(request).await?.into_parts();
+        let what = format!("the answer to {}", self.named(&request));
+        within(PATIENCE, what, self.send_patiently(request)).await?
+    }
+
+    async fn send_patiently(&self, request: Request) -> Result<Reply, BoxError> {
+        let (head, body) = self.open_patiently(request).await?.into_parts();
         let collected = body.collect().await?;
         let trailers = collected.trailers().cloned();
         let reply = Reply {
@@ -209,8 +221,17 @@ impl Client {
     /// Sends a request and returns as soon as the headers of the answer are there.
     ///
     /// # Errors
-    /// The connection failed or broke.
+    /// The connection failed or broke, or the headers are not there after [`PATIENCE`].
     pub async fn try_open(&self, request: Request) -> Result<http::Response<Incoming>, BoxError> {
+        let what = format!("the headers of the answer to {}", self.named(&request));
+        within(PATIENCE, what, self.open_patiently(request)).await?
+    }
+
+    fn named(&self, request: &Request) -> String {
+        format!("{} {} at {}", request.method, request.path, self.address)
+    }
+
+    async fn open_patiently(&self, request: Request) -> Result<http::Response<Incoming>, BoxError> {
         let uri = format!("http://{}{}", self.address, request.path);
         let body = Full::new(request.body).map_err(Into::into).boxed_unsync();
         let mut sent = http::Request::builder()
@@ -237,7 +258,7 @@ fn connector() -> HttpConnector {
 }
 
 /// An error with everything that caused it.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -250,22 +271,29 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 /// Sends bytes on a fresh connection and reads until the peer closes or `enough` says so.
 ///
 /// # Errors
-/// The connection cannot be made; that it breaks later ends the answer.
+/// The connection cannot be made, or neither happens within [`PATIENCE`]; that the connection breaks
+/// ends the answer.
 pub async fn raw_exchange(
     address: SocketAddr,
     bytes: &[u8],
     enough: impl Fn(&[u8]) -> bool,
 ) -> std::io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(address).await?;
-    // The peer may answer and close before it has read everything.
-    let _ = stream.write_all(bytes).await;
-    let mut answer = Vec::new();
-    let mut buffer = vec![0; 64 * 1024];
-    while !enough(&answer) {
-        match tokio::time::timeout(crate::runtime::PATIENCE, stream.read(&mut buffer)).await {
-            Ok(Ok(length)) if length > 0 => answer.extend_from_slice(&buffer[..length]),
-            _ => break,
+    let what = format!("the answer to {} bytes at {address}", bytes.len());
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await?;
+        // The peer may answer and close before it has read everything.
+        let _ = stream.write_all(bytes).await;
+        let mut answer = Vec::new();
+        let mut buffer = vec![0; 64 * 1024];
+        while !enough(&answer) {
+            match stream.read(&mut buffer).await {
+                Ok(length) if length > 0 => answer.extend_from_slice(&buffer[..length]),
+                _ => break,
+            }
         }
-    }
-    Ok(answer)
+        Ok(answer)
+    };
+    within(PATIENCE, what, exchange)
+        .await
+        .map_err(std::io::Error::other)?
 }

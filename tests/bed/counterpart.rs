@@ -4,11 +4,17 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 
 use serde_json::Value;
 
-use crate::{Client, Request, canary, paths, repository};
+use crate::client::chain;
+use crate::installation::install;
+use crate::process::{self, Process};
+use crate::waiting::{PATIENCE, Waiting};
+use crate::{Client, Reply, Request, canary, paths, repository};
 
 /// Which program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +65,9 @@ impl Program {
 /// A running server of a third party. It ends when this value is dropped, and when this process
 /// ends in any way: then nobody holds the other end of its standard input.
 pub struct Counterpart {
-    child: Child,
+    process: Arc<Process>,
+    log: PathBuf,
+    /// It ends when this is closed.
     stdin: Option<ChildStdin>,
     ready: Value,
     control: Client,
@@ -69,39 +77,43 @@ impl Counterpart {
     /// Installs the program if need be, starts it with this configuration and waits until it serves.
     ///
     /// # Errors
-    /// It cannot be installed, or ends without having served; what it wrote is in the message.
+    /// It cannot be installed, ends without having served, or takes too long to serve; what it wrote
+    /// is in the message.
     pub fn start(program: Program, configuration: &Value) -> Result<Self, String> {
         let log = paths::scratch(program.part())
             .map_err(|error| error.to_string())?
             .join("stderr");
         let stderr = std::fs::File::create(&log).map_err(|error| error.to_string())?;
-        let mut child = program
-            .command(&install(program.part())?)
+        let mut command = program.command(&installed(program.part())?);
+        command
             .arg(configuration.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(stderr)
-            .spawn()
-            .map_err(|error| format!("{program:?}: {error}"))?;
-        let stdin = child.stdin.take();
-        let Some(ready) = child.stdout.take().and_then(ready_line) else {
-            // Without its standard input it ends.
-            drop(stdin);
-            let status = child.wait().map_err(|error| error.to_string())?;
-            let said = std::fs::read_to_string(&log).unwrap_or_default();
-            return Err(format!("{program:?} did not start ({status}):\n{said}"));
-        };
-        let port = ready["port"]
-            .as_u64()
-            .and_then(|port| u16::try_from(port).ok());
-        let port = port.ok_or_else(|| format!("{program:?} names no port: {ready}"))?;
-        let control = Client::http1(SocketAddr::from(([127, 0, 0, 1], port)));
-        Ok(Self {
-            child,
-            stdin,
-            ready,
-            control,
-        })
+            .stderr(stderr);
+        let (process, pipes) = process::spawn_with_pipes(&format!("{program:?}"), command)?;
+        let ready = pipes.stdout.ok_or_else(|| "no pipe".to_owned());
+        let ready = ready.and_then(|stdout| ready_line(program, stdout));
+        let control = ready.and_then(|ready| {
+            let port = ready["port"].as_u64();
+            let port = port.and_then(|port| u16::try_from(port).ok());
+            let port = port.ok_or_else(|| format!("{program:?} names no port: {ready}"))?;
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            Ok((ready, Client::http1(address)))
+        });
+        match control {
+            Ok((ready, control)) => Ok(Self {
+                process,
+                log,
+                stdin: pipes.stdin,
+                ready,
+                control,
+            }),
+            Err(error) => {
+                process.kill();
+                let said = std::fs::read_to_string(&log).unwrap_or_default();
+                Err(format!("{error}; it said:\n{said}"))
+            }
+        }
     }
 
     /// Where it listens.
@@ -132,21 +144,37 @@ impl Counterpart {
 
     /// Calls a control endpoint with a JSON body.
     pub async fn ask(&self, path: &str, body: &Value) -> Value {
-        self.control
-            .send(Request::post(path, body.to_string()))
+        self.send(Request::post(path, body.to_string()))
             .await
             .json()
     }
 
     /// The key set that checks what this STS issues.
     pub async fn jwks(&self) -> Value {
-        self.control.send(Request::get("/jwks")).await.json()
+        self.send(Request::get("/jwks")).await.json()
     }
 
     /// What the STS noted of each token request so far.
     pub async fn token_requests(&self) -> Vec<Value> {
-        let stats = self.control.send(Request::get("/test/stats")).await.json();
+        let stats = self.send(Request::get("/test/stats")).await.json();
         stats["requests"].as_array().cloned().unwrap_or_default()
+    }
+
+    async fn send(&self, request: Request) -> Reply {
+        let asked = request.path().to_owned();
+        let answer = self.control.try_send(request).await;
+        answer.unwrap_or_else(|error| {
+            let error = chain(&*error);
+            let state = self.process.mishap();
+            let state = state.unwrap_or_else(|| format!("{} runs", self.process));
+            let said = std::fs::read_to_string(&self.log).unwrap_or_default();
+            panic!("{asked}: {error}; {state}, and said:\n{said}")
+        })
+    }
+
+    /// Kills it, as a crash would.
+    pub fn kill(&self) {
+        self.process.kill();
     }
 }
 
@@ -154,8 +182,7 @@ impl Drop for Counterpart {
     fn drop(&mut self) {
         drop(self.stdin.take());
         // Nothing that it still does can matter to a test that is over.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.kill();
     }
 }
 
@@ -163,14 +190,14 @@ impl Drop for Counterpart {
 /// of `tests/counterparts/mcp/client.py`.
 ///
 /// # Errors
-/// The client cannot be installed, or breaks for another reason than the server's answers.
+/// The client cannot be installed, or breaks for another reason than the server's answers, or takes
+/// too long.
 pub fn mcp_client(configuration: &Value) -> Result<Value, String> {
-    let output = Command::new(install("mcp")?.join("mcp/bin/python"))
+    let mut command = Command::new(installed("mcp")?.join("mcp/bin/python"));
+    command
         .arg(sources().join("mcp/client.py"))
-        .arg(configuration.to_string())
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("MCP client: {error}"))?;
+        .arg(configuration.to_string());
+    let output = process::output("the MCP client", PATIENCE, command)?;
     serde_json::from_slice(&output.stdout)
         .map_err(|_| format!("MCP client:\n{}", String::from_utf8_lossy(&output.stderr)))
 }
@@ -179,15 +206,14 @@ pub fn mcp_client(configuration: &Value) -> Result<Value, String> {
 /// publish; the answer is what `tests/counterparts/kubernetes/validate.mjs` prints.
 ///
 /// # Errors
-/// The schemas cannot be installed, or a resource does not fit them.
+/// The schemas cannot be installed, a resource does not fit them, or the verdict takes too long.
 pub fn kubernetes_verdict(file: &Path) -> Result<String, String> {
-    let installed = install("kubernetes")?;
-    let output = Command::new(installed.join("bin/node"))
+    let installed = installed("kubernetes")?;
+    let mut command = Command::new(installed.join("bin/node"));
+    command
         .arg(installed.join("kubernetes/validate.mjs"))
-        .arg(file)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("validate.mjs: {error}"))?;
+        .arg(file);
+    let output = process::output("validate.mjs", PATIENCE, command)?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(said);
@@ -195,31 +221,33 @@ pub fn kubernetes_verdict(file: &Path) -> Result<String, String> {
     Err(said + &String::from_utf8_lossy(&output.stderr))
 }
 
-/// Reads up to the ready line; what comes after it is read and dropped as long as the child runs.
-fn ready_line(stdout: ChildStdout) -> Option<Value> {
-    let mut lines = BufReader::new(stdout);
-    let mut line = String::new();
-    while lines.read_line(&mut line).ok()? > 0 {
-        if let Ok(ready @ Value::Object(_)) = serde_json::from_str(&line) {
-            std::thread::spawn(move || std::io::copy(&mut lines.by_ref(), &mut std::io::sink()));
-            return Some(ready);
+/// Waits for the ready line; what comes after it is read and dropped as long as the child runs.
+fn ready_line(program: Program, stdout: ChildStdout) -> Result<Value, String> {
+    let _waiting = Waiting::new(format!("{program:?} to serve"));
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(stdout);
+        let mut line = String::new();
+        while lines.read_line(&mut line).is_ok_and(|length| length > 0) {
+            if let Ok(ready @ Value::Object(_)) = serde_json::from_str(&line) {
+                // Nobody may be waiting any more.
+                let _ = sender.send(ready);
+                let _ = std::io::copy(&mut lines.by_ref(), &mut std::io::sink());
+                return;
+            }
+            line.clear();
         }
-        line.clear();
-    }
-    None
+    });
+    receiver
+        .recv_timeout(PATIENCE)
+        .map_err(|error| match error {
+            RecvTimeoutError::Timeout => format!("{program:?} does not serve after {PATIENCE:?}"),
+            RecvTimeoutError::Disconnected => format!("{program:?} has ended before it served"),
+        })
 }
 
-fn install(part: &str) -> Result<PathBuf, String> {
-    let output = Command::new("bash")
-        .arg(sources().join("install.sh"))
-        .arg(part)
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| format!("install.sh: {error}"))?;
-    match String::from_utf8_lossy(&output.stdout).lines().last() {
-        Some(directory) if output.status.success() => Ok(PathBuf::from(directory)),
-        _ => Err(format!("install.sh could not install {part}")),
-    }
+fn installed(part: &'static str) -> Result<PathBuf, String> {
+    install("counterparts/install.sh", part)
 }
 
 fn sources() -> PathBuf {

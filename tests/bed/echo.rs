@@ -25,7 +25,7 @@ use tonic::codegen::Service;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
-use crate::{canary, runtime};
+use crate::{canary, eventually, runtime};
 
 /// The response header that shows that an answer comes from a backend and not from the filter.
 pub const ECHO_HEADER: &str = "x-echo-backend";
@@ -127,9 +127,7 @@ impl Echo {
         let accepting = Arc::clone(&state);
         let task = runtime::spawn(async move {
             loop {
-                let Ok((stream, _)) = listener.accept().await else {
-                    continue;
-                };
+                let stream = runtime::accept(&listener).await;
                 // Small events must leave at once.
                 let _ = stream.set_nodelay(true);
                 runtime::spawn(serve(stream, Arc::clone(&accepting)));
@@ -188,7 +186,7 @@ impl Echo {
 
     /// The next event stream that a client opened; waits for it.
     pub async fn next_stream(&self) -> EventStream {
-        runtime::eventually("a client to open an event stream", || async {
+        eventually("a client to open an event stream", || async {
             self.state
                 .streams
                 .lock()

@@ -2,10 +2,16 @@
 //! test's own thread drives the test.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::LazyLock;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
+
+use crate::installation;
+use crate::waiting::waits_of;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     Builder::new_multi_thread()
@@ -16,13 +22,76 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         .expect("a tokio runtime")
 });
 
-/// How long a condition may take that always comes true on an idle machine in well under a second:
-/// long enough for a machine that is busy with something else.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How much longer than its limit a test may block its thread, before the whole run is ended.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// Runs a future to its end on this thread, with the bed's servers running beside it.
 pub fn run<F: Future>(future: F) -> F::Output {
     RUNTIME.block_on(future)
+}
+
+/// [`run`] for at most `limit`, in which installations do not count. If the
+/// future blocks its thread, so that it cannot be stopped, this process ends.
+///
+/// # Errors
+/// It took longer; the message says what it was waiting for.
+pub fn run_within<F: Future>(limit: Duration, name: &str, future: F) -> Result<F::Output, String> {
+    let thread = std::thread::current().id();
+    let told = move || match waits_of(thread) {
+        waits if waits.is_empty() => "nothing that has a name".to_owned(),
+        waits => waits.join(", "),
+    };
+    let clock = Clock::start(limit);
+    let (ended, end) = channel::<()>();
+    let message = format!("error: {name} blocks its thread, so the run ends here");
+    std::thread::spawn(move || {
+        loop {
+            match end.recv_timeout(clock.left() + GRACE) {
+                Err(RecvTimeoutError::Timeout) if clock.left().is_zero() => break,
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+        eprintln!("{message}; it was waiting for: {}", told());
+        std::process::exit(101);
+    });
+    let outcome = run(async {
+        let mut future = pin!(future);
+        loop {
+            match tokio::time::timeout(clock.left(), &mut future).await {
+                Ok(output) => return Ok(output),
+                Err(_) if clock.left().is_zero() => {
+                    return Err(format!("not done after {limit:?}; waiting for: {}", told()));
+                }
+                Err(_) => {}
+            }
+        }
+    });
+    drop(ended);
+    outcome
+}
+
+/// A limit that is longer by the time that installations take meanwhile.
+#[derive(Clone, Copy)]
+struct Clock {
+    start: Instant,
+    limit: Duration,
+    installing: Duration,
+}
+
+impl Clock {
+    fn start(limit: Duration) -> Self {
+        Self {
+            start: Instant::now(),
+            limit,
+            installing: installation::time_spent(),
+        }
+    }
+
+    fn left(&self) -> Duration {
+        let excused = installation::time_spent().saturating_sub(self.installing);
+        (self.limit + excused).saturating_sub(self.start.elapsed())
+    }
 }
 
 /// Spawns a server task that lives as long as the program or until it is aborted.
@@ -34,38 +103,15 @@ where
     RUNTIME.spawn(future)
 }
 
-/// Asks `probe` again and again until it answers `Some`, for at most [`PATIENCE`].
-///
-/// # Errors
-/// A sentence with `what` was waited for.
-pub async fn wait_for<T, F, Fut>(what: &str, mut probe: F) -> Result<T, String>
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = Option<T>>,
-{
-    let start = Instant::now();
-    let mut pause = Duration::from_millis(2);
+/// The next connection. If there can be none at the moment (no file descriptors are left), it is
+/// waited for, rather than asked for in a loop that keeps a core busy.
+pub(crate) async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
-        if let Some(found) = probe().await {
-            return Ok(found);
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
-        if start.elapsed() > PATIENCE {
-            return Err(format!("waited {PATIENCE:?} in vain for {what}"));
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_millis(50));
     }
-}
-
-/// [`wait_for`] for tests: panics when the condition does not come true.
-pub async fn eventually<T, F, Fut>(what: &str, probe: F) -> T
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = Option<T>>,
-{
-    wait_for(what, probe)
-        .await
-        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Lets the current thread make tokio sockets, outside of a task too.

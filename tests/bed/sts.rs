@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 
-use crate::runtime;
+use crate::{eventually, runtime, wait_for};
 pub use answer::Answer;
 pub use wire::StsRequest;
 
@@ -81,7 +81,7 @@ impl Sts {
 
     /// Waits until this many requests have arrived since the start.
     pub async fn reached(&self, calls: usize) {
-        runtime::eventually(&format!("{calls} calls at the STS"), || async {
+        eventually(&format!("{calls} calls at the STS"), || async {
             (self.calls() >= calls).then_some(())
         })
         .await;
@@ -132,7 +132,7 @@ impl Sts {
         }
         self.state.shut.send_modify(|count| *count += 1);
         // The listening socket is closed by the task that it belongs to, when that has its turn.
-        let socket = runtime::wait_for("the STS's port to be free", || async {
+        let socket = wait_for("the STS's port to be free", || async {
             bind(self.address).ok()
         })
         .await?;
@@ -162,8 +162,7 @@ impl Sts {
             loop {
                 tokio::select! {
                     _ = shut.changed() => return,
-                    accepted = listener.accept() => {
-                        let Ok((stream, _)) = accepted else { continue };
+                    stream = runtime::accept(&listener) => {
                         runtime::spawn(serve(stream, Arc::clone(&state)));
                     }
                 }

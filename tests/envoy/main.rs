@@ -25,6 +25,7 @@ mod exchange_stampede;
 mod exchange_timeline;
 mod features;
 mod health_checks;
+mod mishaps;
 mod placement;
 mod real_mcp;
 mod real_sts;
@@ -37,13 +38,19 @@ mod traffic;
 mod updates;
 mod wrong_backend;
 
-use bed::{envoy, run};
+use std::time::Duration;
+
+use bed::{envoy, run_within};
 use libtest_mimic::{Arguments, Failed, Trial};
+
+/// How long the search for canaries may take.
+const SEARCH_LIMIT: Duration = Duration::from_secs(110);
 
 fn main() {
     let arguments = Arguments::from_args();
     let topics = [
         bare::trials(),
+        mishaps::trials(),
         strategies::trials(),
         refusals::trials(),
         health_checks::trials(),
@@ -89,7 +96,8 @@ fn main() {
 /// Searches the logs and stats of every Envoy that was started. After a run of `all` tests there
 /// must have been something to search; some tests alone start no Envoy that serves.
 fn no_canary(all: bool) -> Result<(), Failed> {
-    let (searched, findings) = run(envoy::search_canaries());
+    let search = envoy::search_canaries(|_| true);
+    let (searched, findings) = run_within(SEARCH_LIMIT, "the search", search)?;
     if !findings.is_empty() {
         return Err(findings.join("\n").into());
     }

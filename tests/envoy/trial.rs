@@ -4,13 +4,14 @@ use std::cell::Cell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::time::Duration;
 
-use bed::{Bed, run};
+use bed::{Bed, run_within};
 use libtest_mimic::{Failed, Trial};
 use tokio::sync::OnceCell;
 
 /// A test's body: runs on the thread that the test runs on.
-type Body = Pin<Box<dyn Future<Output = ()>>>;
+pub type Body = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Makes a list of named tests from async functions: a function that is written but not listed is
 /// reported as dead code.
@@ -24,24 +25,42 @@ macro_rules! trials {
 }
 pub(crate) use trials;
 
+/// How long one test may take; the longest takes half a minute on an idle machine.
+const LIMIT: Duration = Duration::from_secs(110);
+
 /// One named test.
 pub fn trial(topic: &str, name: &str, body: impl FnOnce() -> Body + Send + 'static) -> Trial {
-    Trial::test(format!("{topic}::{name}"), move || {
-        USED.set(None);
-        let outcome = catch_unwind(AssertUnwindSafe(|| run(body())));
-        outcome.map_err(|panic| {
-            let message = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("a panic without a message");
-            let log = USED
-                .get()
-                .map(|bed| bed.envoy.log_tail(40))
-                .unwrap_or_default();
-            Failed::from(format!("{message}\n{log}"))
-        })
-    })
+    let name = format!("{topic}::{name}");
+    Trial::test(name.clone(), move || outcome_within(LIMIT, &name, body))
+}
+
+/// Runs a test's body; a failure says what broke around it, and shows the end of Envoy's log.
+pub fn outcome_within(
+    limit: Duration,
+    name: &str,
+    body: impl FnOnce() -> Body,
+) -> Result<(), Failed> {
+    USED.set(None);
+    let outcome = catch_unwind(AssertUnwindSafe(|| run_within(limit, name, body())));
+    let message = match outcome {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(late)) => late,
+        Err(panic) => panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("a panic without a message")
+            .to_owned(),
+    };
+    let mishaps = bed::mishaps();
+    let log = USED
+        .get()
+        .map(|bed| bed.envoy.log_tail(40))
+        .unwrap_or_default();
+    Err([vec![message], mishaps, vec![log]]
+        .concat()
+        .join("\n")
+        .into())
 }
 
 thread_local! {

@@ -2,11 +2,16 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use crate::waiting::{Waiting, within};
+
+/// How long an answer may take, from the connection to its last byte.
+const LIMIT: Duration = Duration::from_secs(30);
 
 pub(super) struct AdminReply {
     pub(super) status: u16,
@@ -14,17 +19,30 @@ pub(super) struct AdminReply {
 }
 
 /// One `GET` on a connection of its own.
-pub(super) async fn get(admin: SocketAddr, path: &str) -> std::io::Result<AdminReply> {
+///
+/// # Errors
+/// Nothing answers in time, or something else than Envoy does.
+pub(super) async fn get(admin: SocketAddr, path: &str) -> Result<AdminReply, String> {
+    let what = format!("the admin interface's answer to {path}");
+    let answer = within(LIMIT, what, exchange(admin, path)).await?;
+    answer.map_err(|error| format!("admin {path}: {error}"))
+}
+
+async fn exchange(admin: SocketAddr, path: &str) -> std::io::Result<AdminReply> {
     let mut stream = TcpStream::connect(admin).await?;
     stream.write_all(request(path).as_bytes()).await?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await?;
-    let invalid = || std::io::Error::new(std::io::ErrorKind::InvalidData, "not an HTTP answer");
+    let invalid = || std::io::Error::new(std::io::ErrorKind::InvalidData, "not Envoy's answer");
     let split = bytes
         .windows(4)
         .position(|four| four == b"\r\n\r\n")
         .ok_or_else(invalid)?;
     let head = String::from_utf8_lossy(&bytes[..split]).to_ascii_lowercase();
+    // The port of an Envoy that has ended may have gone to somebody else.
+    if !head.contains("\r\nserver: envoy") {
+        return Err(invalid());
+    }
     let status = head
         .split(' ')
         .nth(1)
@@ -42,12 +60,23 @@ pub(super) async fn get(admin: SocketAddr, path: &str) -> std::io::Result<AdminR
 
 /// One `GET` without a runtime; the answer as it came, head and chunk sizes included.
 pub(super) fn get_blocking(admin: SocketAddr, path: &str) -> std::io::Result<Vec<u8>> {
-    let mut stream = std::net::TcpStream::connect(admin)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let _waiting = Waiting::new(format!("the admin interface's answer to {path}"));
+    let limit = Duration::from_secs(10);
+    let end = Instant::now() + limit;
+    let mut stream = std::net::TcpStream::connect_timeout(&admin, limit)?;
+    stream.set_write_timeout(Some(limit))?;
     stream.write_all(request(path).as_bytes())?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    Ok(answer)
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        // A limit of nothing would be none.
+        stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        match stream.read(&mut buffer)? {
+            0 => return Ok(answer),
+            length => answer.extend_from_slice(&buffer[..length]),
+        }
+    }
 }
 
 fn request(path: &str) -> String {

@@ -3,20 +3,20 @@
 
 mod admin;
 mod evidence;
-mod process;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::runtime::wait_for;
+use crate::installation::install;
+use crate::process::{self, Process};
+use crate::waiting::{PATIENCE, wait_for, within};
 use crate::{paths, repository};
 pub use evidence::search_canaries;
-use process::Process;
 
 /// How an Envoy is started.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ impl EnvoyOptions {
 pub struct Envoy {
     name: String,
     directory: PathBuf,
-    process: Process,
+    process: Arc<Process>,
     admin: SocketAddr,
 }
 
@@ -84,7 +84,7 @@ impl Envoy {
             .stdin(Stdio::null())
             .stdout(std::fs::File::create(directory.join("stdout")).map_err(|e| e.to_string())?)
             .stderr(std::fs::File::create(directory.join("stderr")).map_err(|e| e.to_string())?);
-        let process = process::spawn(command)?;
+        let process = process::spawn(&format!("Envoy {}", options.name), command)?;
         let mut envoy = Self {
             name: options.name,
             directory,
@@ -95,14 +95,14 @@ impl Envoy {
             .become_ready()
             .await
             .map_err(|error| format!("{error}\n{}", envoy.log_tail(60)))?;
-        evidence::remember(&envoy.name, &envoy.directory, envoy.admin);
+        evidence::remember(&envoy.name, &envoy.directory, &envoy.process, envoy.admin);
         Ok(envoy)
     }
 
     /// Asks Envoy whether it would accept a configuration (`--mode validate`).
     ///
     /// # Errors
-    /// Envoy cannot be found or run.
+    /// Envoy cannot be found or run, or does not come to a verdict in time.
     pub fn validate(
         name: &str,
         config: &str,
@@ -110,14 +110,14 @@ impl Envoy {
     ) -> Result<Verdict, String> {
         let directory = paths::scratch(name).map_err(|error| error.to_string())?;
         let path = write_config(&directory, config)?;
-        let output = Command::new(binary()?)
+        let mut command = Command::new(binary()?);
+        command
             .current_dir(repository())
             .args(["--mode", "validate", "--log-level", "info", "-c"])
             .arg(&path)
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| error.to_string())?;
+            .envs(environment.iter().copied());
+        let what = format!("Envoy's verdict on the configuration of {name}");
+        let output = process::output(&what, PATIENCE, command)?;
         let _ = std::fs::remove_dir_all(&directory);
         let text = [output.stdout, output.stderr].concat();
         Ok(Verdict {
@@ -162,11 +162,19 @@ impl Envoy {
     }
 
     /// What the admin interface answers to a `GET`.
+    ///
+    /// # Panics
+    /// Envoy has ended, stands still or does not answer.
     pub async fn admin_text(&self, path: &str) -> String {
-        admin::get(self.admin, path)
-            .await
-            .unwrap_or_else(|error| panic!("admin {path}: {error}"))
-            .body
+        let well = || self.process.mishap().map_or(Ok(()), Err);
+        let answer = match well() {
+            Ok(()) => admin::get(self.admin, path).await,
+            Err(mishap) => Err(mishap),
+        };
+        let answer = answer.unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        // It may have ended meanwhile, and somebody else answered on its port.
+        well().unwrap_or_else(|mishap| panic!("{mishap}"));
+        answer.body
     }
 
     /// The admin interface's answer to a `GET`, as JSON.
@@ -192,17 +200,24 @@ impl Envoy {
 
     /// Waits until a stat has the value, which may take the filter a second.
     pub async fn expect_stat(&self, name: &str, expected: u64) {
-        let mut last = 0;
-        let end = std::time::Instant::now() + crate::runtime::PATIENCE;
-        while std::time::Instant::now() < end {
-            last = self.stat(name).await;
-            if last == expected {
-                return;
+        let last = std::cell::Cell::new(0);
+        let reached = async {
+            loop {
+                last.set(self.stat(name).await);
+                if last.get() == expected {
+                    return;
+                }
+                assert!(
+                    last.get() < expected,
+                    "{name} is {}, more than {expected}",
+                    last.get()
+                );
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            assert!(last < expected, "{name} is {last}, more than {expected}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("{name} stays at {last}, expected {expected}");
+        };
+        within(PATIENCE, format!("{name} to be {expected}"), reached)
+            .await
+            .unwrap_or_else(|error| panic!("{error}; it stays at {}", last.get()));
     }
 
     /// Envoy's log so far.
@@ -238,6 +253,11 @@ impl Envoy {
         self.process.id()
     }
 
+    /// Kills it, as a crash would.
+    pub fn kill(&self) {
+        self.process.kill();
+    }
+
     /// The directory with its configuration and logs.
     #[must_use]
     pub fn directory(&self) -> &Path {
@@ -253,7 +273,7 @@ impl Envoy {
 
 impl Drop for Envoy {
     fn drop(&mut self) {
-        evidence::keep_stats(self.admin, &self.directory);
+        evidence::keep_stats(&self.process, self.admin, &self.directory);
         self.process.stop();
         if std::thread::panicking() {
             eprintln!("{}", self.log_tail(40));
@@ -285,25 +305,12 @@ impl Verdict {
     }
 }
 
-/// The Envoy binary, found or installed by `tests/install-envoy.sh`, once per process.
+/// The Envoy binary, found or installed by `tests/install-envoy.sh`.
 ///
 /// # Errors
 /// What the script said.
-pub fn binary() -> Result<&'static Path, String> {
-    static BINARY: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
-        let script = repository().join("tests/install-envoy.sh");
-        let output = Command::new("bash")
-            .arg(&script)
-            .stderr(Stdio::inherit())
-            .output()
-            .map_err(|error| format!("{}: {error}", script.display()))?;
-        let stdout = String::from_utf8_lossy(&output.stdout);
-        match stdout.lines().last() {
-            Some(path) if output.status.success() => Ok(PathBuf::from(path)),
-            _ => Err(format!("{} found no Envoy", script.display())),
-        }
-    });
-    BINARY.as_deref().map_err(Clone::clone)
+pub fn binary() -> Result<PathBuf, String> {
+    install("install-envoy.sh", "")
 }
 
 /// The minor version of the Envoy under test, such as 40: some of its features are not in older ones.
@@ -312,12 +319,15 @@ pub fn binary() -> Result<&'static Path, String> {
 /// There is no Envoy.
 pub fn minor_version() -> u32 {
     static VERSION: LazyLock<u32> = LazyLock::new(|| {
-        let binary = binary().unwrap_or_else(|error| panic!("{error}"));
-        let output = Command::new(binary).arg("--version").output();
-        let said = output.map(|it| it.stdout).unwrap_or_default();
-        // "…  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL"
-        let said = String::from_utf8_lossy(&said).into_owned();
-        said.split('/')
+        let mut command = Command::new(binary().unwrap_or_else(|error| panic!("{error}")));
+        command.arg("--version");
+        let output = process::output("envoy --version", PATIENCE, command);
+        let said = output.unwrap_or_else(|error| panic!("{error}")).stdout;
+        let said = String::from_utf8_lossy(&said);
+        // "<path of the binary>  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL"
+        let version = said.split("version: ").nth(1).unwrap_or_default();
+        version
+            .split('/')
             .find_map(|part| part.strip_prefix("1.")?.split('.').next()?.parse().ok())
             .unwrap_or_else(|| panic!("no version of Envoy: {said}"))
     });
