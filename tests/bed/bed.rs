@@ -54,6 +54,7 @@ impl Bed {
             door: true,
             concurrency: 1,
             reloadable: false,
+            options: |_| {},
             artifact: None,
             environment: Vec::new(),
             backends: Vec::new(),
@@ -165,6 +166,7 @@ pub struct Plan {
     door: bool,
     concurrency: u32,
     reloadable: bool,
+    options: fn(&mut EnvoyOptions),
     artifact: Option<PathBuf>,
     environment: Vec<(String, String)>,
     backends: Vec<(String, bool)>,
@@ -307,6 +309,13 @@ impl Plan {
         self
     }
 
+    /// Changes how Envoy is started.
+    #[must_use]
+    pub fn options(mut self, change: fn(&mut EnvoyOptions)) -> Self {
+        self.options = change;
+        self
+    }
+
     /// Starts everything.
     ///
     /// # Panics
@@ -344,6 +353,7 @@ impl Plan {
         };
         let mut options = EnvoyOptions::new(&self.name, config.to_string());
         options.concurrency = self.concurrency;
+        (self.options)(&mut options);
         let envoy = Envoy::start(options)
             .await
             .unwrap_or_else(|error| panic!("{error}"));

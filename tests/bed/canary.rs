@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::{LazyLock, Mutex};
 
+use aho_corasick::AhoCorasick;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
@@ -65,9 +66,30 @@ pub fn find(text: &str) -> Option<String> {
         .map(String::as_str)
         .chain(planted.iter().map(String::as_str))
         .find_map(|mark| text.find(mark))?;
+    Some(line_around(text, position))
+}
+
+/// [`find`] for many long texts: each is read once, however many canaries there are.
+pub(crate) struct Search(AhoCorasick);
+
+impl Search {
+    /// A search for the canaries that there are so far.
+    pub(crate) fn new() -> Self {
+        let planted = PLANTED.lock().expect("no panic in here");
+        let all = MARKS.iter().chain(planted.iter());
+        Self(AhoCorasick::new(all).expect("few enough canaries"))
+    }
+
+    pub(crate) fn find(&self, text: &str) -> Option<String> {
+        let found = self.0.find(text)?;
+        Some(line_around(text, found.start()))
+    }
+}
+
+fn line_around(text: &str, position: usize) -> String {
     let line_start = text[..position].rfind('\n').map_or(0, |end| end + 1);
     let line = text[line_start..].lines().next().unwrap_or_default();
-    Some(line.chars().take(400).collect())
+    line.chars().take(400).collect()
 }
 
 /// The mark as it is and in base64, at each of the three positions it can have there.
@@ -88,11 +110,16 @@ mod tests {
 
     #[test]
     fn finds_a_canary_in_clear_and_in_base64_at_every_alignment() {
-        assert_eq!(find("nothing here"), None);
+        let search = Search::new();
+        assert_eq!(
+            (find("nothing here"), search.find("nothing here")),
+            (None, None)
+        );
         assert!(find(&token("gho_", "x")).is_some());
         for shift in 0..3 {
             let basic = STANDARD_NO_PAD.encode(format!("{}:{}", "i".repeat(shift), token("", "s")));
             assert!(find(&basic).is_some(), "{basic}");
+            assert_eq!(search.find(&basic), find(&basic));
         }
     }
 
@@ -101,6 +128,12 @@ mod tests {
         remember("aaa.bbb.c1c2c3c4signature");
         assert_eq!(
             find("one\ntwo c1c2c3c4signature\nthree").as_deref(),
+            Some("two c1c2c3c4signature")
+        );
+        assert_eq!(
+            Search::new()
+                .find("one\ntwo c1c2c3c4signature\nthree")
+                .as_deref(),
             Some("two c1c2c3c4signature")
         );
     }

@@ -165,14 +165,19 @@ impl Counterpart {
         let answer = self.control.try_send(request).await;
         answer.unwrap_or_else(|error| {
             let error = chain(&*error);
-            let state = self.process.mishap();
-            let state = state.unwrap_or_else(|| format!("{} runs", self.process));
+            let state = self.process.ended().map_or_else(
+                || "runs".to_owned(),
+                |status| format!("has ended: {status}"),
+            );
             let said = std::fs::read_to_string(&self.log).unwrap_or_default();
-            panic!("{asked}: {error}; {state}, and said:\n{said}")
+            panic!(
+                "{asked}: {error}; {} {state}, and said:\n{said}",
+                self.process
+            )
         })
     }
 
-    /// Kills it, as a crash would.
+    /// Ends it at once, and on purpose.
     pub fn kill(&self) {
         self.process.kill();
     }

@@ -152,6 +152,11 @@ impl Echo {
         self.state.seen.lock().expect("no panic in here").clone()
     }
 
+    /// Forgets what was received so far, for runs of millions.
+    pub fn forget(&self) {
+        self.state.seen.lock().expect("no panic in here").clear();
+    }
+
     /// The requests whose path holds `part`.
     #[must_use]
     pub fn requests_with(&self, part: &str) -> Vec<Recorded> {

@@ -19,6 +19,7 @@ mod client;
 mod counterpart;
 mod echo;
 pub mod envoy;
+mod freshness;
 mod identity_token;
 mod installation;
 mod listener_file;

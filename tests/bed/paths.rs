@@ -1,6 +1,9 @@
 //! Where things are in the repository.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use crate::freshness::{artifact_is_stale, tool_is_stale};
 
 /// The repository's root directory.
 #[must_use]
@@ -11,20 +14,45 @@ pub fn repository() -> &'static Path {
 }
 
 /// The filter under test: `UPSTREAM_INJECT_WASM`, else `dist/upstream_inject.wasm`.
+///
+/// # Panics
+/// The latter is not of the source that lies here.
 #[must_use]
 pub fn artifact() -> PathBuf {
-    match std::env::var_os("UPSTREAM_INJECT_WASM") {
-        Some(path) if !path.is_empty() => PathBuf::from(path),
-        _ => repository().join("dist/upstream_inject.wasm"),
-    }
+    static ARTIFACT: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
+        let built = "dist/upstream_inject.wasm";
+        under_test("UPSTREAM_INJECT_WASM", built, artifact_is_stale)
+    });
+    ARTIFACT.clone().unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The command-line tool under test: `UPSTREAM_INJECT_TOOL`, else `dist/upstream-inject`.
+///
+/// # Panics
+/// The latter is not of the source that lies here.
 #[must_use]
 pub fn tool() -> PathBuf {
-    match std::env::var_os("UPSTREAM_INJECT_TOOL") {
-        Some(path) if !path.is_empty() => PathBuf::from(path),
-        _ => repository().join("dist/upstream-inject"),
+    static TOOL: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
+        let built = "dist/upstream-inject";
+        under_test("UPSTREAM_INJECT_TOOL", built, tool_is_stale)
+    });
+    TOOL.clone().unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn under_test(
+    variable: &str,
+    built: &str,
+    is_stale: fn(&Path, &Path) -> Option<String>,
+) -> Result<PathBuf, String> {
+    if let Some(path) = std::env::var_os(variable).filter(|path| !path.is_empty()) {
+        return Ok(PathBuf::from(path));
+    }
+    let path = repository().join(built);
+    match is_stale(&path, repository()) {
+        None => Ok(path),
+        Some(reason) => Err(format!(
+            "{built} cannot be tested: {reason}; run ./build.sh, or set {variable}"
+        )),
     }
 }
 

@@ -135,16 +135,22 @@ impl Process {
         (!told).then(|| format!("{self} has ended by itself: {status}"))
     }
 
-    /// What is wrong with a child that should be running.
+    /// What is wrong with a child that should be running: it has ended although nobody told it to,
+    /// or stands still.
     pub(crate) fn mishap(&self) -> Option<String> {
-        if let Some(status) = self.ended() {
-            return Some(format!("{self} has ended: {status}"));
+        if self.ended().is_some() {
+            return self.ended_by_itself();
         }
-        // T for stopped, t for traced.
-        let state = self.stat_fields().into_iter().next()?;
-        state
-            .eq_ignore_ascii_case("t")
+        self.stands_still()
             .then(|| format!("{self} stands still (SIGSTOP?)"))
+    }
+
+    pub(crate) fn stands_still(&self) -> bool {
+        // T for stopped, t for traced.
+        let fields = self.stat_fields();
+        fields
+            .first()
+            .is_some_and(|it| it.eq_ignore_ascii_case("t"))
     }
 
     /// Asks the child to end, and kills it if it does not within three seconds.
@@ -356,7 +362,18 @@ mod tests {
         }
         let ours = || mishaps().join("\n");
         assert!(ours().contains(&format!("the patient (process {pid}) stands still")));
+        // SAFETY: as above.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+        let end = Instant::now() + Duration::from_secs(10);
+        while process.ended().is_none() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(
+            ours().contains("has ended by itself: signal: 9"),
+            "{}",
+            ours()
+        );
         process.kill();
-        assert!(ours().contains("has ended: signal: 9"), "{}", ours());
+        assert!(!ours().contains("the patient"), "it was told to");
     }
 }

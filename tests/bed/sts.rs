@@ -87,9 +87,20 @@ impl Sts {
         .await;
     }
 
+    /// Forgets the requests so far, for runs of millions.
+    pub fn forget(&self) {
+        self.state.seen.lock().expect("no panic in here").clear();
+    }
+
     /// Replaces the default behaviour.
     pub fn set_script(&self, script: impl Fn(&StsRequest) -> Answer + Send + Sync + 'static) {
-        *self.state.script.lock().expect("no panic in here") = Arc::new(script);
+        self.scripting().set(script);
+    }
+
+    /// A handle with which a task can change the behaviour.
+    #[must_use]
+    pub fn scripting(&self) -> Scripting {
+        Scripting(Arc::clone(&self.state))
     }
 
     /// Back to the default behaviour, with no answers queued, nothing held, connections accepted.
@@ -169,6 +180,16 @@ impl Sts {
             }
         });
         Ok(())
+    }
+}
+
+/// Changes how an STS behaves.
+pub struct Scripting(Arc<State>);
+
+impl Scripting {
+    /// Replaces the behaviour so far.
+    pub fn set(&self, script: impl Fn(&StsRequest) -> Answer + Send + Sync + 'static) {
+        *self.0.script.lock().expect("no panic in here") = Arc::new(script);
     }
 }
 

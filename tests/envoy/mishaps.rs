@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bed::bootstrap::PluginConfig;
 use bed::envoy::search_canaries;
-use bed::{Bed, Client, Counterpart, Placement, Plan, Program, Request, eventually};
+use bed::{Bed, Client, Counterpart, Envoy, Placement, Plan, Program, Request, eventually};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -13,7 +13,7 @@ use crate::trial::{Body, outcome_within, trials};
 
 trials!("mishaps":
     a_stopped_envoy_is_named,
-    a_killed_envoy_is_named,
+    an_envoy_that_dies_is_named,
     whoever_has_the_port_of_an_ended_envoy_is_not_asked,
     a_killed_counterpart_is_named,
     a_server_that_never_answers_is_named,
@@ -60,29 +60,34 @@ fn assert_says(said: &str, parts: &[&str]) {
     }
 }
 
+fn signal(envoy: &Envoy, signal: i32) {
+    let pid = libc::pid_t::try_from(envoy.pid()).expect("a process id");
+    // SAFETY: plain system call; the process is a child of this one and not yet waited for.
+    assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+}
+
 async fn a_stopped_envoy_is_named() {
     let bed = plan("mishap-stopped").start().await;
-    let pid = libc::pid_t::try_from(bed.envoy.pid()).expect("a process id");
-    // SAFETY: plain system call; the process is a child of this one and not yet waited for.
-    assert_eq!(unsafe { libc::kill(pid, libc::SIGSTOP) }, 0);
+    signal(&bed.envoy, libc::SIGSTOP);
     let said = failure_of_a_request(bed.http1(), "/plain/stopped").await;
-    let waits = format!(
-        "waiting for: the answer to GET /plain/stopped at {}",
-        bed.address()
-    );
+    let address = bed.address();
+    let waits = format!("waiting for: the answer to GET /plain/stopped at {address}");
+    let pid = bed.envoy.pid();
     let names = format!("Envoy mishap-stopped (process {pid}) stands still");
     assert_says(&said, &["not done after 5s", &waits, &names]);
 }
 
-async fn a_killed_envoy_is_named() {
-    let bed = plan("mishap-killed").start().await;
+async fn an_envoy_that_dies_is_named() {
+    let bed = plan("mishap-dead").start().await;
+    signal(&bed.envoy, libc::SIGKILL);
+    let said = failure_of_a_request(bed.http1(), "/plain/dead").await;
+    let pid = bed.envoy.pid();
+    let names = format!("Envoy mishap-dead (process {pid}) has ended by itself: signal: 9");
+    assert_says(&said, &["/plain/dead", &names]);
+    let (_, findings) = search_canaries(|envoy| envoy == "mishap-dead").await;
+    assert_says(&findings.join("\n"), &[&names]);
+    // It was on purpose: the search at the end of the run need not say so.
     bed.envoy.kill();
-    let said = failure_of_a_request(bed.http1(), "/plain/killed").await;
-    let names = format!(
-        "Envoy mishap-killed (process {}) has ended: signal: 9",
-        bed.envoy.pid()
-    );
-    assert_says(&said, &["/plain/killed", &names]);
 }
 
 async fn whoever_has_the_port_of_an_ended_envoy_is_not_asked() {

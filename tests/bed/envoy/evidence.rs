@@ -43,7 +43,7 @@ pub(super) fn is_remembered(directory: &Path) -> bool {
 /// Leaves the stats of an Envoy that is about to end beside its logs.
 pub(super) fn keep_stats(process: &Process, admin: SocketAddr, directory: &Path) {
     for page in STATS_PAGES {
-        if process.mishap().is_some() {
+        if process.ended().is_some() || process.stands_still() {
             return;
         }
         let Ok(answer) = admin::get_blocking(admin, page) else {
@@ -73,6 +73,7 @@ pub(super) fn keep_stats(process: &Process, admin: SocketAddr, directory: &Path)
 /// one.
 pub async fn search_canaries(whose: impl Fn(&str) -> bool) -> (usize, Vec<String>) {
     let started = STARTED.lock().expect("no panic in here").clone();
+    let search = canary::Search::new();
     let mut searched = 0;
     let mut findings = Vec::new();
     for Started {
@@ -103,7 +104,7 @@ pub async fn search_canaries(whose: impl Fn(&str) -> bool) -> (usize, Vec<String
         }
         for (place, text) in places {
             searched += usize::from(!text.is_empty());
-            if let Some(line) = canary::find(&text) {
+            if let Some(line) = search.find(&text) {
                 findings.push(format!("{name}, {place}: {line}"));
             }
         }

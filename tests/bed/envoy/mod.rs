@@ -34,6 +34,8 @@ pub struct EnvoyOptions {
     pub component_log_level: String,
     /// Environment variables for Envoy, on top of this process's own.
     pub environment: Vec<(String, String)>,
+    /// More arguments of its command line.
+    pub arguments: Vec<String>,
 }
 
 impl EnvoyOptions {
@@ -46,6 +48,7 @@ impl EnvoyOptions {
             concurrency: 1,
             component_log_level: "wasm:trace,main:warning".to_owned(),
             environment: Vec::new(),
+            arguments: Vec::new(),
         }
     }
 }
@@ -80,6 +83,7 @@ impl Envoy {
             // file of Envoy's own is written behind its back. Access logs are such files.
             .args(["--log-level", "info", "--file-flush-interval-msec", "20"])
             .arg("--disable-hot-restart")
+            .args(&options.arguments)
             .envs(options.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(std::fs::File::create(directory.join("stdout")).map_err(|e| e.to_string())?)
@@ -164,17 +168,20 @@ impl Envoy {
     /// What the admin interface answers to a `GET`.
     ///
     /// # Panics
-    /// Envoy has ended, stands still or does not answer.
+    /// Envoy has ended, or does not answer.
     pub async fn admin_text(&self, path: &str) -> String {
-        let well = || self.process.mishap().map_or(Ok(()), Err);
-        let answer = match well() {
-            Ok(()) => admin::get(self.admin, path).await,
-            Err(mishap) => Err(mishap),
+        let must_run = || {
+            if let Some(status) = self.process.ended() {
+                panic!("{} has ended: {status}", self.process);
+            }
         };
-        let answer = answer.unwrap_or_else(|error| panic!("{}: {error}", self.name));
-        // It may have ended meanwhile, and somebody else answered on its port.
-        well().unwrap_or_else(|mishap| panic!("{mishap}"));
-        answer.body
+        must_run();
+        let answer = admin::get(self.admin, path).await;
+        // If it has ended meanwhile, whoever has its port now may have answered.
+        must_run();
+        answer
+            .unwrap_or_else(|error| panic!("{}: {error}", self.process))
+            .body
     }
 
     /// The admin interface's answer to a `GET`, as JSON.
@@ -253,7 +260,7 @@ impl Envoy {
         self.process.id()
     }
 
-    /// Kills it, as a crash would.
+    /// Ends it at once, and on purpose.
     pub fn kill(&self) {
         self.process.kill();
     }
