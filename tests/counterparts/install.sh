@@ -4,19 +4,20 @@
 # installed anew only when its lock file or the interpreter has changed. A lock file is complete, and
 # nothing but what it names is installed: what the registries have gained since changes nothing.
 #
-#   install.sh [PART…]     parts: node oidc-provider jmondi idpyoidc mcp kubernetes (all of them)
+#   install.sh [PART…]     parts: node oidc-provider jmondi idpyoidc mcp kubernetes checkers (all)
 #
 # Progress goes to stderr; stdout is one line, the directory of the installation. In there:
 #   bin/node                      Node.js, the one on the PATH if it is new enough
 #   oidc-provider/, jmondi/       server.mjs with its modules
 #   kubernetes/                   validate.mjs with its modules
 #   idpyoidc/, mcp/               Python environments
+#   checkers/bin/                 programs that check dependencies
 set -euo pipefail
 
 readonly NODE_AT_LEAST=20
 # Seconds that one installation may take, and so how long another waits for it.
 readonly PATIENCE=600
-readonly PARTS=(node oidc-provider jmondi idpyoidc mcp kubernetes)
+readonly PARTS=(node oidc-provider jmondi idpyoidc mcp kubernetes checkers)
 sources=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly sources
 readonly installed=${CARGO_TARGET_DIR:-$sources/../../target}/counterparts
@@ -34,7 +35,7 @@ main() {
         install_node
         install_npm_package "$part"
         ;;
-      idpyoidc | mcp) install_python_environment "$part" ;;
+      idpyoidc | mcp | checkers) install_python_environment "$part" ;;
       *) fail "no such part: $part (there are: ${PARTS[*]})" ;;
     esac
   done

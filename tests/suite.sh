@@ -1,0 +1,204 @@
+#!/usr/bin/env bash
+# What `./build.sh test` does. Sourced by build.sh, whose functions and variables it uses.
+
+run_tests() {
+    local before
+    need_rust
+    identify_source
+    before="$(work_tree)"
+
+    step "formatting"
+    need_component rustfmt
+    { cargo fmt --all --check && cargo fmt --check --manifest-path "$FLOOR"; } ||
+        die "the formatting differs" "run cargo fmt --all"
+    step "scripts"
+    check_scripts
+    step "what is installed"
+    tests/counterparts/locks_test.sh
+    tests/install-envoy_test.sh
+    step "dependencies"
+    check_dependencies
+    step "lints"
+    need_component clippy
+    cargo clippy --quiet --locked --workspace --all-targets --all-features -- --deny warnings
+    cargo clippy --quiet --locked --target "$WASM_TARGET" --lib -- --deny warnings
+    CARGO_TARGET_DIR="$CARGO_TARGET_DIR/floor-lints" cargo clippy --quiet --locked \
+        --target "$WASM_TARGET" --all-features --manifest-path "$FLOOR" -- --deny warnings
+    step "native tests"
+    # The tests themselves say that they are skipped.
+    need valgrind "THE INSTRUCTION COUNTS ARE NOT CHECKED" || true
+    # The identity service is tested against real servers, which the tests start and end themselves.
+    need redis-server "the identity service cannot be tested" || exit 1
+    within 30 cargo test --locked --workspace --all-features \
+        --exclude upstream-inject-testbed --exclude upstream-inject-bench
+    step "instructions per request"
+    within 20 cargo test --quiet --locked --release --test instructions
+
+    build
+    step "tests of the artifact"
+    UPSTREAM_INJECT_WASM="$PWD/$WASM" \
+        cargo test --quiet --locked --all-features --package upstream-inject-artifact -- --ignored
+    step "the artifact, built again elsewhere"
+    build_elsewhere
+    step "the counterparts of the tests in Envoy"
+    # What cannot be installed fails the tests that need it, and no others.
+    tests/counterparts/install.sh >/dev/null || true
+    test_in_envoy "$(tests/install-envoy.sh)"
+
+    [ "$(work_tree)" = "$before" ] || die "the tests have changed the work tree:" "$(work_tree)"
+}
+
+# test_with_envoys WHICH…: what needs an Envoy, with each of these.
+test_with_envoys() {
+    local which binaries=()
+    build
+    step "installing Envoy $*"
+    for which in "$@"; do
+        while IFS= read -r binary; do
+            binaries+=("$binary")
+        done < <(tests/install-envoy.sh "$which" || echo failed)
+    done
+    for which in "${binaries[@]}"; do
+        [ "$which" != failed ] || die "an Envoy cannot be had (the message is above)"
+    done
+    for which in "${binaries[@]}"; do
+        test_in_envoy "$which"
+    done
+}
+
+# test_in_envoy BINARY
+test_in_envoy() {
+    local version
+    version="$("$1" --version | sed -n 's|.*version: *[^/]*/\([0-9.]*\).*|\1|p')"
+    step "tests in Envoy $version ($1)"
+    ENVOY_BIN="$1" UPSTREAM_INJECT_WASM="$PWD/$WASM" UPSTREAM_INJECT_TOOL="$PWD/dist/upstream-inject" \
+        within 35 cargo test --locked --package upstream-inject-testbed
+}
+
+# What git sees of the work tree; nothing where there is no git.
+work_tree() {
+    git status --porcelain 2>/dev/null || true
+}
+
+# Builds the filter from a copy of the source, in a directory and from a CARGO_HOME of other names
+# (one with a space in it), into a target directory of its own, and compares.
+build_elsewhere() {
+    local elsewhere
+    elsewhere="$(mktemp -d)"
+    TO_REMOVE+=("$elsewhere")
+    mkdir "$elsewhere/a copy"
+    tar -c --exclude=./target --exclude=./dist --exclude=./.git . | tar -x -C "$elsewhere/a copy"
+    ln -s "${CARGO_HOME:-$HOME/.cargo}" "$elsewhere/cargo home"
+    (
+        cd "$elsewhere/a copy" || exit
+        CARGO_TARGET_DIR="$elsewhere/objects" CARGO_HOME="$elsewhere/cargo home" link_filter
+    )
+    finish_filter "$elsewhere/objects" "$elsewhere/upstream_inject.wasm"
+    cmp "$elsewhere/upstream_inject.wasm" "$WASM" ||
+        die "two builds of the same source differ: $WASM is not reproducible"
+    say "  the same bytes"
+}
+
+check_scripts() {
+    local scripts=(build.sh .ci/run) script
+    while IFS= read -r script; do
+        scripts+=("$script")
+    done < <(find tools tests benches -name '*.sh' -not -path '*/node_modules/*' | sort)
+    for script in "${scripts[@]}"; do
+        bash -n "$script"
+    done
+    need shellcheck "scripts are only parsed" || return 0
+    shellcheck --external-sources "${scripts[@]}"
+}
+
+# Licences and sources of everything that Cargo.lock names, and what is declared but not used.
+# Advisories appear on any day, so that they fail `./build.sh audit` and not a test.
+check_dependencies() {
+    local tools
+    tools="$(tests/counterparts/install.sh checkers)/checkers/bin"
+    "$tools/cargo-deny" --log-level warn --locked --workspace --all-features check --hide-inclusion-graph \
+        licenses bans sources
+    "$tools/cargo-shear" --locked >&2
+    audit_with "$tools/cargo-deny" || warn "THERE ARE ADVISORIES ABOUT DEPENDENCIES (above; ./build.sh audit)"
+}
+
+audit() {
+    need_rust
+    step "advisories"
+    audit_with "$(tests/counterparts/install.sh checkers)/checkers/bin/cargo-deny"
+}
+
+# audit_with CARGO-DENY
+audit_with() {
+    if ! timeout --kill-after=10 120 "$1" fetch db >/dev/null 2>&1; then
+        warn "the advisory database cannot be had: ADVISORIES ABOUT DEPENDENCIES ARE NOT CHECKED"
+        return 0
+    fi
+    "$1" --log-level warn --locked --workspace --all-features check --disable-fetch advisories
+}
+
+# fuzz [MINUTES]: the properties of what reads hostile input, and of whole lives of a worker, each
+# with new inputs for so long. An input that fails is left in proptest-regressions/.
+fuzz() {
+    local minutes="${1:-60}" name target
+    [[ "$minutes" =~ ^[0-9]+(\.[0-9]+)?$ ]] || misuse "fuzz takes minutes"
+    need_rust
+    step "what is fuzzed"
+    cargo test --quiet --locked --profile fuzz --lib --test native --no-run
+    for name in "${!FUZZED[@]}"; do
+        target="${FUZZED[$name]}"
+        step "$name for $minutes minutes"
+        fuzz_one "$minutes" "$target"
+    done
+}
+
+# What is fuzzed: the test target, and the tests in it.
+declare -rA FUZZED=(
+    [configurations]="--test native -- readers::a_configuration"
+    [tokens]="--test native -- readers::a_token"
+    [metadata]="--lib -- identity::"
+    ["answers of an STS"]="--lib -- exchange::answer::"
+    ["lives of a worker"]="--test native -- sequences::"
+)
+
+# fuzz_one MINUTES TARGET
+fuzz_one() {
+    local end words
+    read -ra words <<<"$2"
+    end=$(($(date +%s) + $(awk "BEGIN {print int($1 * 60)}")))
+    while [ "$(date +%s)" -lt "$end" ]; do
+        PROPTEST_CASES="$FUZZ_CASES" cargo test --quiet --locked --profile fuzz "${words[@]}" >/dev/null ||
+            PROPTEST_CASES=1 cargo test --quiet --locked --profile fuzz "${words[@]}"
+    done
+}
+
+# How many inputs are tried in one go: a few seconds' worth.
+readonly FUZZ_CASES=4000
+
+# mutants [ARGS]: changes the filter's logic in every small way and sees whether a test notices. Takes
+# hours; ARGS are those of cargo-mutants, such as --file 'src/exchange/**'.
+mutants() {
+    local root="$CARGO_TARGET_DIR/cargo-mutants"
+    need_rust
+    step "cargo-mutants"
+    cargo install --quiet --locked --root "$root" cargo-mutants --version "$MUTANTS_VERSION"
+    step "mutants"
+    PATH="$root/bin:$PATH" cargo mutants --package upstream-inject --output "$CARGO_TARGET_DIR" "$@"
+}
+
+readonly MUTANTS_VERSION=27.1.0
+
+# need_component NAME: rustfmt or clippy, which minimal toolchains lack.
+need_component() {
+    cargo "${1/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$1" ||
+        die "$1 is missing" "rustup component add $1"
+}
+
+# need TOOL WHAT: a tool of a Debian package of that name, installed if need be; without it, WHAT.
+need() {
+    command -v "$1" >/dev/null && return
+    tests/apt-install.sh "$1" || true
+    command -v "$1" >/dev/null && return
+    missing "$2" "$1"
+    return 1
+}
