@@ -257,7 +257,7 @@ fn refused(status: u16, body: Option<&[u8]>, later: Option<Duration>, call: &Tok
     let waits = matches!(status, 429 | 500..) || of_user;
     Failure {
         kind,
-        error,
+        error: error.filter(|_| is_4xx || of_user),
         detail: Detail::Status(status),
         wait: later.filter(|_| waits),
     }

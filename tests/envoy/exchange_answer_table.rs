@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const INVALID_TOKEN: &str = "Bearer realm=\"mcp\", error=\"invalid_token\"";
-const INSUFFICIENT_SCOPE: &str = "Bearer realm=\"mcp\", error=\"insufficient_scope\"";
 const MIB: usize = 1024 * 1024;
 
 /// An answer of the STS and what it leads to.
@@ -203,7 +202,6 @@ pub fn words() -> Vec<Row> {
         row(lane, Answer::error(status, word), expected)
     };
     let rejected = ("token_exchange_rejected", 401, INVALID_TOKEN);
-    let scope = ("token_exchange_forbidden", 403, INSUFFICIENT_SCOPE);
     let target = ("token_exchange_forbidden", 403, "");
     let client = ("token_exchange_misconfigured", 502, "");
     vec![
@@ -230,12 +228,12 @@ pub fn words() -> Vec<Row> {
             rejected,
             "rejected",
         ),
-        word("invalid-scope", 400, "invalid_scope", scope, "forbidden"),
+        word("invalid-scope", 400, "invalid_scope", target, "forbidden"),
         word(
             "insufficient-scope",
             403,
             "insufficient_scope",
-            scope,
+            target,
             "forbidden",
         ),
         word("invalid-target", 400, "invalid_target", target, "forbidden"),
@@ -294,7 +292,7 @@ pub fn statuses() -> Vec<Row> {
     let redirect =
         |status| Answer::raw(status, "").header("location", "http://localhost/elsewhere");
     vec![
-        wrong("unknown-word", Answer::error(400, "slow_down")),
+        wrong("unknown-word", Answer::error(400, "another_word")),
         wrong("word-in-another-case", Answer::error(400, "Invalid_Grant")),
         wrong(
             "word-is-a-number",
@@ -317,7 +315,8 @@ pub fn statuses() -> Vec<Row> {
         wrong("redirect-302", redirect(302)),
         wrong("redirect-307", redirect(307)),
         wrong("redirect-308", redirect(308)),
-        down("too-many-requests", Answer::error(429, "slow_down")),
+        down("too-many-requests", Answer::raw(429, "")),
+        down("request-timeout", Answer::raw(408, "")),
         down("status-500", Answer::raw(500, "oops")),
         down(
             "status-500-with-a-word",

@@ -228,9 +228,9 @@ async fn answers_do_not_count_whatever_they_say() {
     let lane = Lane::of(bed().await, "answers");
     for answer in [
         Answer::error(400, "invalid_grant"),
-        Answer::error(401, "invalid_client"),
+        Answer::error(403, "access_denied"),
         Answer::raw(200, "nonsense"),
-        Answer::raw(302, ""),
+        Answer::error(400, "interaction_required"),
     ] {
         for _ in 0..THRESHOLD {
             lane.sts().answer_next(answer.clone());
