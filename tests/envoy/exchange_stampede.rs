@@ -353,7 +353,8 @@ async fn no_more_than_512_wait_for_one_backend() {
     let lane = Lane::of(bed().await, "crowded");
     let tasks = crowd(lane, &lane.login("alice"), 7).await;
     let too_many = 7 * 80 - PLACES;
-    lane.expect_outcome("token_exchange_unavailable", too_many).await;
+    lane.expect_outcome("token_exchange_unavailable", too_many)
+        .await;
     lane.sts().release();
     let mut refused = 0;
     for task in tasks {
@@ -379,7 +380,8 @@ async fn five_hundred_who_wait_can_be_refused_together() {
         let reply = task.await.expect("an answer");
         assert!([403, 503].contains(&reply.status), "{}", reply.status);
     }
-    lane.expect_outcome("token_exchange_forbidden", PLACES).await;
+    lane.expect_outcome("token_exchange_forbidden", PLACES)
+        .await;
     lane.get_ok(&jwt, "next").await;
     // Envoy refuses streams one on top of the other; the VM must not run out of stack.
     let log = lane.bed.envoy.log();
