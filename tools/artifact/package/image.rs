@@ -12,7 +12,8 @@ use anyhow::Result;
 use flate2::{Compression, GzBuilder};
 use serde::Serialize;
 
-use super::Release;
+use super::archive;
+use super::release::Release;
 use crate::checksum::sha256_hex;
 
 /// The layer's only file; the loaders look for this name.
@@ -55,7 +56,7 @@ pub(super) struct Descriptor<'a> {
 
 impl Image {
     pub(super) fn new(release: &Release) -> Result<Self> {
-        let tar = tar_of(PLUGIN, &release.wasm)?;
+        let tar = archive::tar([(PLUGIN, &*release.wasm)])?;
         let config = Config::new(release, format!("sha256:{}", sha256_hex(&tar)));
         let config = Blob {
             media_type: CONFIG,
@@ -165,9 +166,10 @@ impl<'a> Config<'a> {
     }
 }
 
-/// The annotation keys that OCI defines, for registries and scanners to show.
+/// The annotation keys that OCI defines, for registries and scanners to show, as far as there is
+/// something to say.
 fn annotations(release: &Release) -> BTreeMap<&'static str, &str> {
-    BTreeMap::from([
+    [
         ("org.opencontainers.image.created", release.created.as_str()),
         ("org.opencontainers.image.description", DESCRIPTION),
         ("org.opencontainers.image.licenses", LICENSES),
@@ -181,14 +183,10 @@ fn annotations(release: &Release) -> BTreeMap<&'static str, &str> {
             "org.opencontainers.image.version",
             release.stamp.version.as_str(),
         ),
-    ])
-}
-
-/// A tar archive of one file, without a time, an owner or anything else of this machine.
-fn tar_of(name: &str, content: &[u8]) -> Result<Vec<u8>> {
-    let mut archive = tar::Builder::new(Vec::new());
-    super::layout::append(&mut archive, name, content)?;
-    Ok(archive.into_inner()?)
+    ]
+    .into_iter()
+    .filter(|(_, value)| !value.is_empty())
+    .collect()
 }
 
 fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {

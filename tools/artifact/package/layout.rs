@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use super::archive;
 use super::image::{Descriptor, Image};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -29,16 +30,15 @@ pub(super) fn write(image: &Image, directory: &Path) -> Result<Vec<u8>> {
         fs::remove_dir_all(directory)
             .with_context(|| format!("removing {}", directory.display()))?;
     }
-    let mut archive = tar::Builder::new(Vec::new());
-    for (name, content) in files(image)? {
-        let file = directory.join(&name);
+    let files = files(image)?;
+    for (name, content) in &files {
+        let file = directory.join(name);
         if let Some(parent) = file.parent() {
             fs::create_dir_all(parent)?;
         }
-        fs::write(&file, &content).with_context(|| format!("writing {}", file.display()))?;
-        append(&mut archive, &name, &content)?;
+        fs::write(&file, content).with_context(|| format!("writing {}", file.display()))?;
     }
-    Ok(archive.into_inner()?)
+    archive::tar(files.iter().map(|(name, content)| (&**name, &**content)))
 }
 
 /// The layout's files by path, sorted.
@@ -64,18 +64,4 @@ fn files(image: &Image) -> Result<BTreeMap<String, Vec<u8>>> {
         );
     }
     Ok(files)
-}
-
-/// Adds a readable file to `archive`, owned by root and without a time.
-pub(super) fn append(
-    archive: &mut tar::Builder<Vec<u8>>,
-    name: &str,
-    content: &[u8],
-) -> Result<()> {
-    let mut header = tar::Header::new_ustar();
-    header.set_entry_type(tar::EntryType::Regular);
-    header.set_mode(0o644);
-    header.set_size(u64::try_from(content.len())?);
-    archive.append_data(&mut header, name, content)?;
-    Ok(())
 }

@@ -3,9 +3,11 @@
 //! All of it is made from the artifact, its stamp and the lock file, with the commit's time as the
 //! only time, so the same commit gives the same bytes.
 
+mod archive;
 mod closure;
 mod image;
 mod layout;
+mod release;
 mod sbom;
 #[cfg(test)]
 mod tests;
@@ -14,22 +16,11 @@ mod verify;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
-use crate::build_info::BuildInfo;
 use crate::checksum;
 use closure::Closure;
 use image::Image;
-
-/// What the parts of the package are made from.
-struct Release {
-    /// The finished artifact.
-    wasm: Vec<u8>,
-    stamp: BuildInfo,
-    /// The commit's time, as RFC 3339.
-    created: String,
-}
+use release::Release;
 
 /// Packages the finished artifact `wasm_file` of the source in `project` into its own directory. Returns the digest of the image's
 /// manifest, by which operators pin it.
@@ -38,13 +29,7 @@ struct Release {
 /// If the artifact is not stamped, `cargo tree` fails, a file cannot be written, or the written
 /// layout does not hold what a loader would look for.
 pub(crate) fn package(project: &Path, wasm_file: &Path, source_date_epoch: &str) -> Result<String> {
-    let wasm =
-        std::fs::read(wasm_file).with_context(|| format!("reading {}", wasm_file.display()))?;
-    let release = Release {
-        stamp: BuildInfo::of(&wasm)?,
-        wasm,
-        created: rfc3339(source_date_epoch)?,
-    };
+    let release = Release::read(wasm_file, source_date_epoch)?;
     let directory = wasm_file.parent().unwrap_or(Path::new("."));
 
     let sbom = sbom::write(&release, &Closure::of_the_filter(project)?)?;
@@ -63,13 +48,6 @@ pub(crate) fn package(project: &Path, wasm_file: &Path, source_date_epoch: &str)
         format!("{digest}\n").as_bytes(),
     )?;
     Ok(digest)
-}
-
-fn rfc3339(source_date_epoch: &str) -> Result<String> {
-    let seconds = source_date_epoch
-        .parse()
-        .with_context(|| format!("SOURCE_DATE_EPOCH is \"{source_date_epoch}\", not a number"))?;
-    Ok(OffsetDateTime::from_unix_timestamp(seconds)?.format(&Rfc3339)?)
 }
 
 fn write(file: &Path, bytes: &[u8]) -> Result<()> {

@@ -17,8 +17,8 @@ use cyclonedx_bom::models::metadata::Metadata;
 use cyclonedx_bom::models::property::{Properties, Property};
 use cyclonedx_bom::prelude::{DateTime, SpdxExpression, Validate};
 
-use super::Release;
 use super::closure::{Closure, CrateFacts, CrateId};
+use super::release::Release;
 use crate::checksum::sha256_hex;
 
 /// Rust's standard library is linked in too, but is no crate of the registry.

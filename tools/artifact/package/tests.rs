@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::artifact_tests::project;
+use crate::build_info::BuildInfo;
 
 /// A directory that is gone after the test.
 struct Directory(PathBuf);
@@ -95,6 +96,27 @@ fn the_layout_names_the_image_that_is_pinned() {
         manifest["annotations"]["org.opencontainers.image.created"],
         "2023-11-14T22:13:20Z"
     );
+}
+
+#[test]
+fn every_label_says_something() {
+    let (directory, _, digest) = packaged("labels");
+    let blob = |digest: &Value| {
+        let digest = digest.as_str().unwrap().replace(':', "/");
+        json(&directory.0.join("oci/blobs").join(digest))
+    };
+    let manifest = blob(&Value::from(digest));
+    let config = blob(&manifest["config"]["digest"]);
+    for labels in [&manifest["annotations"], &config["config"]["Labels"]] {
+        let labels = labels.as_object().unwrap();
+        assert!(labels.len() >= 6, "{labels:?}");
+        for (name, value) in labels {
+            assert!(
+                value.as_str().is_some_and(|text| !text.is_empty()),
+                "{name}"
+            );
+        }
+    }
 }
 
 #[test]
