@@ -1,11 +1,9 @@
 //! The command line.
 
 use crate::check::Assume;
-use crate::output::Stream;
+use crate::output::Color;
 use crate::render::Target;
-use crate::report::Paint;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 /// Checks, converts and renders configurations of the upstream-inject filter.
@@ -217,39 +215,4 @@ pub(crate) enum ConvertFormat {
     Yaml,
     Json,
     Env,
-}
-
-/// When to print in colours.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR is set
-    #[default]
-    Auto,
-    Always,
-    Never,
-}
-
-impl Color {
-    /// Whether to paint what goes to `stream`.
-    pub(crate) fn on(self, stream: Stream) -> Paint {
-        let painted = match self {
-            Color::Always => true,
-            Color::Never => false,
-            Color::Auto => {
-                let is_refused =
-                    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-                let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-                let is_terminal = match stream {
-                    Stream::Out => std::io::stdout().is_terminal(),
-                    Stream::Err => std::io::stderr().is_terminal(),
-                };
-                is_terminal && !is_refused && !is_dumb
-            }
-        };
-        if painted {
-            Paint::Colored
-        } else {
-            Paint::Plain
-        }
-    }
 }

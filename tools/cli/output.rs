@@ -1,8 +1,8 @@
 //! Where things are written to.
 
-use crate::command_line::Color;
-use crate::report::{self, FileReport, Verdict};
-use std::io::{self, Write};
+use crate::report::{self, FileReport, Paint, Verdict};
+use clap::ValueEnum;
+use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
 
 /// One of the two standard streams.
@@ -10,6 +10,41 @@ use std::path::Path;
 pub(crate) enum Stream {
     Out,
     Err,
+}
+
+/// When to print in colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+impl Color {
+    /// Whether to paint what goes to `stream`.
+    pub(crate) fn on(self, stream: Stream) -> Paint {
+        let painted = match self {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => {
+                let is_refused =
+                    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+                let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+                let is_terminal = match stream {
+                    Stream::Out => std::io::stdout().is_terminal(),
+                    Stream::Err => std::io::stderr().is_terminal(),
+                };
+                is_terminal && !is_refused && !is_dumb
+            }
+        };
+        if painted {
+            Paint::Colored
+        } else {
+            Paint::Plain
+        }
+    }
 }
 
 /// Writes what was asked for, to `file` or to the standard output: all of it, or it is an error.

@@ -3,6 +3,7 @@
 use document::{entries, get, get_text, items};
 use std::collections::{BTreeSet, HashMap};
 use upstream_inject::config::{Node, Path, Problem};
+use upstream_inject::observe::counters::stat_name;
 
 /// Everything worth a warning in the filter's part of a configuration.
 pub(super) fn on(root: &Node) -> Vec<Problem> {
@@ -220,17 +221,6 @@ fn on_shared_stat_names(root: &Node, advice: &mut Vec<Problem>) {
             advice.push(warning(path.key(name), text));
         }
     }
-}
-
-/// The name under which a backend is counted.
-fn stat_name(backend: &str) -> String {
-    backend
-        .chars()
-        .map(|character| match character {
-            'A'..='Z' | 'a'..='z' | '0'..='9' | '_' | '-' => character,
-            _ => '_',
-        })
-        .collect()
 }
 
 fn warning(path: Path, text: impl Into<String>) -> Problem {
