@@ -109,6 +109,14 @@ impl Scene {
             .zip(secrets)
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
+        Self::with(options, neighbours).await
+    }
+
+    /// Starts an Envoy with a configuration of the neighbours' that was altered.
+    ///
+    /// # Errors
+    /// Envoy did not start, and why.
+    pub async fn with(options: EnvoyOptions, neighbours: Neighbours) -> Result<Self, String> {
         let envoy = Envoy::start(options).await?;
         let address = envoy.listener("main").await;
         Ok(Self {

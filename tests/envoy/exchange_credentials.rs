@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bed::scene::Neighbours;
-use bed::{Answer, Client, Envoy, EnvoyOptions, Reply, Request, bootstrap, canary, eventually};
+use bed::scene::{Neighbours, Scene};
+use bed::{Answer, Envoy, EnvoyOptions, Reply, Request, bootstrap, canary, eventually};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::json;
 
@@ -21,48 +21,32 @@ trials!(
     an_sts_that_cannot_prove_itself_gets_no_token,
 );
 
-/// One of the configurations in `envoy/`, at work.
-struct Scene {
-    envoy: Envoy,
-    neighbours: Neighbours,
-    client: Client,
+/// Starts one of the configurations in `envoy/` with these texts replaced: paths, and the STS's port
+/// where it is another one.
+async fn start(file: &str, neighbours: Neighbours, replaced: &[(String, String)]) -> Scene {
+    let mut config = neighbours.configuration(file).expect("the file");
+    for (from, to) in replaced {
+        assert!(config.contains(from), "{file} has no {from}");
+        config = config.replace(from, to);
+    }
+    let name = Path::new(file)
+        .file_stem()
+        .expect("a name")
+        .to_string_lossy();
+    Scene::with(EnvoyOptions::new(&name, config), neighbours)
+        .await
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
-impl Scene {
-    /// Starts it with these texts replaced: paths, and the STS's port where it is another one.
-    async fn start(file: &str, neighbours: Neighbours, replaced: &[(String, String)]) -> Self {
-        let mut config = neighbours.configuration(file).expect("the file");
-        for (from, to) in replaced {
-            assert!(config.contains(from), "{file} has no {from}");
-            config = config.replace(from, to);
-        }
-        let name = Path::new(file)
-            .file_stem()
-            .expect("a name")
-            .to_string_lossy();
-        let options = EnvoyOptions::new(&name, config);
-        let envoy = Envoy::start(options)
-            .await
-            .unwrap_or_else(|error| panic!("{error}"));
-        let client = Client::http1(envoy.listener("main").await);
-        Self {
-            envoy,
-            neighbours,
-            client,
-        }
-    }
-
-    /// A request of a user that no request was sent for before.
-    async fn get(&self) -> Reply {
-        static USERS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-        let user = USERS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let subject = canary::token("corp_", &format!("credentials-{user}"));
-        let tokens = json!({"upstream_tokens": {"corporate-idp": subject}});
-        let jwt = self.neighbours.embedded_as.login("somebody", tokens);
-        self.client
-            .send(Request::get("/corporate-api/x").bearer(&jwt))
-            .await
-    }
+/// A request of a user that no request was sent for before.
+async fn get(scene: &Scene) -> Reply {
+    static USERS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let user = USERS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let subject = canary::token("corp_", &format!("credentials-{user}"));
+    let tokens = json!({"upstream_tokens": {"corporate-idp": subject}});
+    let jwt = scene.neighbours.embedded_as.login("somebody", tokens);
+    let request = Request::get("/corporate-api/x").bearer(&jwt);
+    scene.client().send(request).await
 }
 
 /// Moves a new version of a file to its place, which is how Envoy notices it.
@@ -112,8 +96,8 @@ async fn the_injected_secret_reaches_the_sts_and_is_rotated_without_a_restart() 
     let neighbours = Neighbours::start().await.expect("ports");
     accept_only(&neighbours, &first);
     let file = "envoy/sts-credential-injector.yaml";
-    let scene = Scene::start(file, neighbours, &at(&directory)).await;
-    exchanged(&scene.get().await);
+    let scene = start(file, neighbours, &at(&directory)).await;
+    exchanged(&get(&scene).await);
     let request = &scene.neighbours.sts.requests()[0];
     assert_eq!(request.header("authorization"), first);
     for parameter in ["client_id", "client_secret"] {
@@ -122,13 +106,13 @@ async fn the_injected_secret_reaches_the_sts_and_is_rotated_without_a_restart() 
 
     // The STS gets a new secret, and knows the old one no longer.
     accept_only(&scene.neighbours, &second);
-    assert_refused(&scene.get().await, 502, "token_exchange_misconfigured");
+    assert_refused(&get(&scene).await, 502, "token_exchange_misconfigured");
     secret_file(&directory, &second);
     eventually("the new secret to be used", || async {
-        (scene.get().await.status == 200).then_some(())
+        (get(&scene).await.status == 200).then_some(())
     })
     .await;
-    exchanged(&scene.get().await);
+    exchanged(&get(&scene).await);
     let requests = scene.neighbours.sts.requests();
     assert_eq!(requests[requests.len() - 1].header("authorization"), second);
     assert_eq!(scene.envoy.stat("server.hot_restart_epoch").await, 0);
@@ -139,12 +123,12 @@ async fn without_an_injected_secret_nothing_leaves_for_the_sts() {
     put(&directory.join("sts-client-secret.yaml"), "resources: []\n");
     let neighbours = Neighbours::start().await.expect("ports");
     let file = "envoy/sts-credential-injector.yaml";
-    let scene = Scene::start(file, neighbours, &at(&directory)).await;
-    assert_refused(&scene.get().await, 503, "token_exchange_unavailable");
+    let scene = start(file, neighbours, &at(&directory)).await;
+    assert_refused(&get(&scene).await, 503, "token_exchange_unavailable");
     assert_eq!(scene.neighbours.sts.calls(), 0);
     secret_file(&directory, &basic("late"));
     eventually("the secret to be used", || async {
-        (scene.get().await.status == 200).then_some(())
+        (get(&scene).await.status == 200).then_some(())
     })
     .await;
 }
@@ -240,7 +224,7 @@ async fn mutual(
         port(tls.listener("main").await),
     ));
     (
-        Scene::start("envoy/sts-mtls.yaml", neighbours, &replaced).await,
+        start("envoy/sts-mtls.yaml", neighbours, &replaced).await,
         tls,
     )
 }
@@ -249,7 +233,7 @@ async fn the_sts_knows_envoy_by_its_certificate_which_is_rotated_without_a_resta
     let directory = bed::scratch("mutual").expect("a directory");
     let authority = Authority::new();
     let (scene, _tls) = mutual(&directory, &authority, &authority, "corp-sts.example.com").await;
-    exchanged(&scene.get().await);
+    exchanged(&get(&scene).await);
     let request = &scene.neighbours.sts.requests()[0];
     let subject = request.header("x-forwarded-client-cert");
     assert!(subject.contains("CN=envoy.example.com"), "{subject}");
@@ -260,7 +244,7 @@ async fn the_sts_knows_envoy_by_its_certificate_which_is_rotated_without_a_resta
 
     authority.sign(&directory.join("client"), "tls", "envoy-2.example.com");
     eventually("the new certificate to be used", || async {
-        exchanged(&scene.get().await);
+        exchanged(&get(&scene).await);
         let requests = scene.neighbours.sts.requests();
         let last = requests[requests.len() - 1].header("x-forwarded-client-cert");
         last.contains("CN=envoy-2.example.com").then_some(())
@@ -276,7 +260,7 @@ async fn an_sts_that_cannot_prove_itself_gets_no_token() {
     ] {
         let directory = bed::scratch(case).expect("a directory");
         let (scene, _tls) = mutual(&directory, authority, &trusted, name).await;
-        assert_refused(&scene.get().await, 503, "token_exchange_unavailable");
+        assert_refused(&get(&scene).await, 503, "token_exchange_unavailable");
         assert_eq!(scene.neighbours.sts.requests().len(), 0, "{case}");
         let backend = &scene.neighbours.backends[2];
         assert!(backend.requests().is_empty(), "{case}");
