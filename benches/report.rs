@@ -304,23 +304,19 @@ impl Report {
             &plot::latency(&self.latency),
         );
         let machine = format!("Machine: {}.\n", self.machine);
-        for document in ["README.md", "docs/PERFORMANCE.md"] {
-            let path = repository.join(document);
-            let Ok(before) = std::fs::read_to_string(&path) else {
-                continue;
-            };
-            let mut after = before.clone();
-            for (name, text) in [
-                ("machine", machine.as_str()),
-                ("targets", &self.target_table()),
-                ("cost", &cost_table(&self.added)),
-                ("rest", &self.other_table()),
-            ] {
-                after = between_marks(&after, name, text);
-            }
-            if after != before {
-                write(&path, &after);
-            }
+        let page = repository.join("docs/PERFORMANCE.md");
+        let before = std::fs::read_to_string(&page).expect("docs/PERFORMANCE.md");
+        let mut after = before.clone();
+        for (name, text) in [
+            ("machine", machine.as_str()),
+            ("targets", &self.target_table()),
+            ("cost", &cost_table(&self.added)),
+            ("rest", &self.other_table()),
+        ] {
+            after = between_marks(&after, name, text);
+        }
+        if after != before {
+            write(&page, &after);
         }
     }
 }
@@ -359,17 +355,18 @@ fn write(path: &Path, text: &str) {
     eprintln!("wrote {}", path.display());
 }
 
-/// Replaces what stands between the marks of `name`, if the document has them.
+/// Replaces what stands between the marks of `name`.
 fn between_marks(document: &str, name: &str, text: &str) -> String {
     let (begin, end) = (
         format!("<!-- bench:{name} begin -->\n"),
         format!("<!-- bench:{name} end -->"),
     );
-    let Some((before, rest)) = document.split_once(&begin) else {
-        return document.to_owned();
-    };
-    let Some((_, after)) = rest.split_once(&end) else {
-        panic!("the mark {end:?} is missing");
+    let parts = document.split_once(&begin).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(&end)?;
+        Some((before, after))
+    });
+    let Some((before, after)) = parts else {
+        panic!("the marks of bench:{name} are missing");
     };
     format!("{before}{begin}{text}{end}{after}")
 }
