@@ -43,7 +43,10 @@ impl NoAnswer {
 /// A client that follows no redirect, keeps no cookie, and bounds every call.
 #[derive(Clone)]
 pub struct Client {
-    inner: reqwest::Client,
+    /// For most of the world, through the proxy that the environment names.
+    far: reqwest::Client,
+    /// For this machine, which no proxy reaches, whatever `NO_PROXY` says.
+    near: reqwest::Client,
     timeout: Duration,
 }
 
@@ -63,18 +66,32 @@ impl Client {
             .map_err(|error| error.to_string())?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let inner = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(Policy::none())
-            .connect_timeout(CONNECT.min(timeout))
-            .timeout(timeout)
-            .user_agent(concat!(
-                "upstream-inject-identity/",
-                env!("CARGO_PKG_VERSION")
-            ))
-            .build()
-            .map_err(|_| "the HTTP client cannot be made".to_owned())?;
-        Ok(Self { inner, timeout })
+        let builder = || {
+            reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .redirect(Policy::none())
+                .connect_timeout(CONNECT.min(timeout))
+                .timeout(timeout)
+                .user_agent(concat!(
+                    "upstream-inject-identity/",
+                    env!("CARGO_PKG_VERSION")
+                ))
+        };
+        let build = |builder: reqwest::ClientBuilder| {
+            builder
+                .build()
+                .map_err(|_| "the HTTP client cannot be made".to_owned())
+        };
+        Ok(Self {
+            far: build(builder())?,
+            near: build(builder().no_proxy())?,
+            timeout,
+        })
+    }
+
+    fn towards(&self, url: &str) -> &reqwest::Client {
+        let is_near = url::Url::parse(url).is_ok_and(|url| is_loopback(&url));
+        if is_near { &self.near } else { &self.far }
     }
 
     /// How long a call may take.
@@ -105,7 +122,7 @@ impl Client {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        let request = self.inner.post(url).headers(headers).body(form);
+        let request = self.towards(url).post(url).headers(headers).body(form);
         read(request).await.map(|(raw, _)| raw)
     }
 
@@ -122,7 +139,12 @@ impl Client {
     /// # Errors
     /// If there is no answer.
     pub async fn get_with_headers(&self, url: &str) -> Result<(Raw, HeaderMap), NoAnswer> {
-        read(self.inner.get(url).header(ACCEPT, "application/json")).await
+        read(
+            self.towards(url)
+                .get(url)
+                .header(ACCEPT, "application/json"),
+        )
+        .await
     }
 }
 

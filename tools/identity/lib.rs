@@ -1,5 +1,5 @@
 //! upstream-inject-identity: answers Envoy, and the filter, from the session store of a ToolHive
-//! auth server. `docs/IDENTITY-SERVICE.md` has the picture; the rooms here are the ones it names.
+//! auth server. `docs/identity/DESIGN.md` has the picture; the rooms here are the ones it names.
 #![cfg_attr(
     test,
     allow(

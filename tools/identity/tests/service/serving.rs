@@ -315,3 +315,24 @@ async fn sessions_from_a_file_need_no_store() {
     assert_eq!(answer.error(), "upstream_token_not_found");
     assert_eq!(service.admin("/readyz").await.unwrap().0, 200);
 }
+
+#[tokio::test]
+async fn no_proxy_stands_between_processes_of_one_machine() {
+    let bed = Bed::new().await;
+    let mut redis = bed.redis.connect().await;
+    put(&mut redis, "S", "github", &expired("github", "rt")).await;
+    let config = bed.config().display().to_string();
+    let jwks = bed.provider.url("/jwks.json");
+    let nobody = "http://127.0.0.1:1";
+    let service = Service::spawn(
+        &["--config", &config, "--jwks-url", &jwks],
+        &[
+            ("HTTP_PROXY", nobody),
+            ("http_proxy", nobody),
+            ("ALL_PROXY", nobody),
+        ],
+    );
+    service.wait_until_it_serves().await;
+    let answer = service.ask(&bed.token("S"), "github", &[]).await;
+    assert_eq!(answer.token(), "issued-at-1");
+}
