@@ -24,8 +24,7 @@ usage: ./build.sh [VERB]
   test --envoy WHICH…  build, then only the tests that need an Envoy, with each of these: a version
                       of that file, newest, oldest or all
   soak [MINUTES]      build, then half an hour of mixed traffic with faults and updates in Envoy
-  fuzz [MINUTES]      try the readers of hostile input, and the filter's callbacks in any order, for
-                      an hour each
+  fuzz [MINUTES]      try the readers of hostile input, for an hour each
   mutants [ARGS]      see which small changes of the filter's logic no test notices (hours)
   audit               look for advisories about what this depends on (needs their database)
   bench [ARGS]        measure what the filter costs

@@ -137,8 +137,7 @@ audit_with() {
     "$1" --log-level warn --locked --workspace --all-features check --disable-fetch advisories
 }
 
-# fuzz [MINUTES]: the properties of what reads hostile input, and of whole lives of a worker, each
-# with new inputs for so long. An input that fails is left in proptest-regressions/.
+# fuzz [MINUTES]: the properties of what reads hostile input, each with new inputs for so long. An input that fails is left in proptest-regressions/.
 fuzz() {
     local minutes="${1:-60}" name target
     [[ "$minutes" =~ ^[0-9]+(\.[0-9]+)?$ ]] || misuse "fuzz takes minutes"
@@ -158,7 +157,6 @@ declare -rA FUZZED=(
     [tokens]="--test native -- readers::a_token"
     [metadata]="--lib -- identity::"
     ["answers of an STS"]="--lib -- exchange::answer::"
-    ["lives of a worker"]="--test native -- sequences::"
 )
 
 # fuzz_one MINUTES TARGET
