@@ -167,6 +167,7 @@ impl Backends {
     }
 
     /// The backend of a route with this metadata.
+    #[inline(never)]
     fn of_gateway_route(&self, metadata: &[u8]) -> Rc<Backend> {
         if let Some(backend) = self.gateway_routes.borrow().get(metadata) {
             return Rc::clone(backend);
@@ -186,6 +187,7 @@ impl Backends {
 
     /// `NAMESPACE/` and the annotation, if the route has one: whoever owns a route chooses within
     /// its namespace. Else the rule, if a backend is listed for it, else the route.
+    #[cold]
     fn gateway_route_name(&self, metadata: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
         let Some(gateway) = metadata::namespace(metadata, "envoy-gateway")? else {
             return Ok(None);

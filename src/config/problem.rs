@@ -2,6 +2,7 @@
 
 use super::path::{Path, Place};
 use crate::quote::json_string;
+use std::collections::BinaryHeap;
 use std::fmt;
 
 /// The numbered validation rules of RFC THV-0054.
@@ -41,7 +42,7 @@ impl fmt::Display for Rule {
 ///
 /// Prints as `<path>: <rule, if it has a number>: <what is wrong and what is allowed>`; the filter
 /// and the command-line tool put `config: ` in front. The text never holds a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// The value in question, or where a missing one should be.
     pub path: Path,
@@ -137,8 +138,8 @@ impl Problems {
     /// All problems, in the order of their paths: the keys of a `Struct` come in any order, and the
     /// same configuration should be answered with the same lines.
     pub fn into_sorted(mut self) -> Vec<Problem> {
-        self.kept
-            .sort_unstable_by(|a, b| (&a.path, a.rule, &a.text).cmp(&(&b.path, b.rule, &b.text)));
+        // Sorted by a heap, which is a tenth of the code of the standard library's sort.
+        self.kept = BinaryHeap::from(self.kept).into_sorted_vec();
         if self.left_out > 0 {
             self.kept.push(Problem {
                 path: Path::root(),

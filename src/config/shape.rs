@@ -99,6 +99,7 @@ impl<F: Format> Entry for Optional<F> {
 impl<F: Format> Key for Optional<F> {
     type Value<'n> = Option<F::Value<'n>>;
 
+    #[inline(never)]
     fn take<'n>(&self, node: Option<&'n Node>) -> Result<Self::Value<'n>, Reported> {
         node.map(|node| self.format.read(node))
             .transpose()
@@ -135,6 +136,7 @@ impl<F: Format> Entry for Required<F> {
 impl<F: Format> Key for Required<F> {
     type Value<'n> = F::Value<'n>;
 
+    #[inline(never)]
     fn take<'n>(&self, node: Option<&'n Node>) -> Result<Self::Value<'n>, Reported> {
         node.and_then(|node| self.format.read(node).ok())
             .ok_or_else(Reported::by_shape_check)
@@ -186,6 +188,7 @@ impl<'n> Section<'n> {
         self.node(key.name()).is_some()
     }
 
+    #[inline(never)]
     fn node(&self, name: &str) -> Option<&'n Node> {
         self.0
             .iter()

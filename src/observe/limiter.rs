@@ -2,14 +2,12 @@
 
 use crate::refusal::Code;
 use crate::time::Steady;
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use std::time::Duration;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a line says, so that lines that say the same are told from others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line {
     /// A request to that backend was refused.
     Refusal(u32, Code),
@@ -19,9 +17,10 @@ pub enum Line {
 
 /// Remembers when a line was last written. It cannot grow beyond one entry for each backend that
 /// is counted and each code.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Limiter {
-    lines: HashMap<Line, Written, FixedState>,
+    /// A short list for each backend, found by its place.
+    lines: Vec<Vec<(Line, Written)>>,
 }
 
 #[derive(Debug)]
@@ -30,23 +29,23 @@ struct Written {
     left_out: u64,
 }
 
-impl Default for Limiter {
-    fn default() -> Self {
-        Self {
-            lines: HashMap::with_hasher(FixedState::default()),
-        }
-    }
-}
-
 impl Limiter {
     /// `Some(n)`: write the line, and say that `n` were left out since the last one.
     pub fn admit(&mut self, line: Line, now: Steady) -> Option<u64> {
-        let Some(written) = self.lines.get_mut(&line) else {
+        let place = match line {
+            Line::Misrouted => 0,
+            Line::Refusal(backend, _) => usize::try_from(backend).ok()?.saturating_add(1),
+        };
+        if self.lines.len() <= place {
+            self.lines.resize_with(place.saturating_add(1), Vec::new);
+        }
+        let lines = self.lines.get_mut(place)?;
+        let Some((_, written)) = lines.iter_mut().find(|(known, _)| *known == line) else {
             let written = Written {
                 at: now,
                 left_out: 0,
             };
-            self.lines.insert(line, written);
+            lines.push((line, written));
             return Some(0);
         };
         if now.since(written.at) < INTERVAL {
