@@ -384,10 +384,13 @@ impl TokenCache {
         }
     }
 
-    /// Keeps `entry`, if there can be room for it.
+    /// Keeps `entry`, if there can be room for it; if not, it displaces nothing.
     fn insert(&mut self, key: Key, entry: Entry) -> bool {
         self.remove(&key);
         let size = entry.size(&key);
+        if size > self.policy.max_bytes {
+            return false;
+        }
         while self.count() >= self.policy.max_entries
             || self.bytes.saturating_add(size) > self.policy.max_bytes
         {

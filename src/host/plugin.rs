@@ -146,27 +146,32 @@ impl Plugin {
     /// A backend's own challenge sends a client to log in wherever the backend says, so it does not
     /// reach the client; where the backend means the user's login, ours takes its place.
     pub fn response(&self, stream: &OnStream<'_>, went_on: WentOn) {
-        let replace = self.challenges.from_backends == FromBackends::Replace;
-        let is_401 = stream
-            .header(Map::Response, ":status")
-            .is_some_and(|status| status == b"401");
-        if is_401 && self.is_the_backends(stream) {
+        let replaces = self.challenges.from_backends == FromBackends::Replace;
+        let status = stream.header(Map::Response, ":status");
+        let is_401 = status.is_some_and(|status| status == b"401");
+        let challenges = || stream.header(Map::Response, WWW_AUTHENTICATE).is_some();
+        let concerns_us = is_401 || (replaces && challenges());
+        if !concerns_us || !self.is_the_backends(stream) {
+            return;
+        }
+        if is_401 {
             self.backend_said_401(stream.context());
-        } else if is_401 {
-            return;
         }
-        if !replace {
-            return;
-        }
-        stream.remove_header(Map::Response, WWW_AUTHENTICATE);
-        if is_401 && went_on.users_credential {
-            let name = self.backends.by_id(went_on.backend);
-            let name = name.as_ref().map_or("", |backend| &backend.name);
-            let description = "the backend did not accept the credential: log in again";
-            let challenge = self.challenges.of(name);
-            let ours = challenge.header(BearerError::InvalidToken, description);
+        if replaces && is_401 && went_on.users_credential {
+            let ours = self.challenge_after_401(went_on.backend);
             stream.replace_header(Map::Response, WWW_AUTHENTICATE, ours.as_bytes());
+        } else if replaces {
+            stream.remove_header(Map::Response, WWW_AUTHENTICATE);
         }
+    }
+
+    /// Ours, in the place of that backend's.
+    fn challenge_after_401(&self, backend: u32) -> String {
+        let backend = self.backends.by_id(backend);
+        let name = backend.as_ref().map_or("", |backend| &backend.name);
+        let description = "the backend did not accept the credential: log in again";
+        let challenge = self.challenges.of(name);
+        challenge.header(BearerError::InvalidToken, description)
     }
 
     /// Whether a backend gave the response. Upstream nobody else can have, but the filter itself;

@@ -3,6 +3,7 @@
 use super::abi::{HostClock, Map};
 use super::effective::OnStream;
 use super::plugin::Plugin;
+use super::streams;
 use crate::backend::Backend;
 use crate::exchange::answer::{Detail, Failure, FailureKind};
 use crate::exchange::{ExchangeId, Purpose, Step};
@@ -46,8 +47,12 @@ impl Plugin {
         // Whether the access log can say why does not change the answer.
         let _ = stream.set_property("upstream_inject.outcome", code.as_bytes());
         let _ = stream.set_property("upstream_inject.backend", backend.name.as_bytes());
+        // Nothing goes anywhere that the tripwire could be about.
+        streams::update(stream.context(), |stream| stream.chosen_for = None);
         let sent = stream.reply(reply.status, &details, &reply.headers, &reply.body);
         if sent.is_err() {
+            // It waits for Envoy's own timeout, and bare, whatever the plugin's options are.
+            self.headers.clear(stream);
             warn!("{code}: Envoy did not take the answer; the request is not forwarded");
         }
         false
