@@ -1,5 +1,6 @@
 //! `token_exchange`, from the request to the STS to what each waiting request gets.
 
+mod again;
 mod attempts;
 mod breaker;
 mod cache;

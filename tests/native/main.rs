@@ -9,15 +9,21 @@
     clippy::arithmetic_side_effects
 )]
 
+mod aliases;
 mod backends;
+mod challenges;
 mod configuring;
+mod door;
 mod exchange;
 mod host;
 mod host_calls;
 mod identity;
 mod observing;
+mod own_calls;
 mod readers;
 mod refusals;
 mod reload;
+mod somebody;
 mod strategies;
 mod strays;
+mod tripwire;

@@ -143,6 +143,81 @@ fn the_new_bounds_hold_for_what_is_taken_over() {
     }
 }
 
+/// What still drains with the old configuration would otherwise hold each token once more.
+#[test]
+fn tokens_move_to_the_new_configuration() {
+    worker(|envoy| {
+        let entries = "upstream_inject.cache.entries";
+        let old = envoy.plugin(&configuration(json!({})));
+        obtain(envoy, old, "CANARY-1");
+        old.tick();
+        assert_eq!(envoy.metric(entries), 1);
+        let mut plugins = vec![old];
+        for _ in 0..20 {
+            let new = envoy.plugin(&configuration(json!({})));
+            plugins.iter().for_each(|plugin| plugin.tick());
+            new.tick();
+            assert_eq!(envoy.metric(entries), 1, "each counts once");
+            assert_eq!(cached(envoy, new, "alice").unwrap(), "Bearer CANARY-1");
+            plugins.push(new);
+        }
+        // The old one asks anew, if anybody still comes to it.
+        assert_eq!(cached(envoy, old, "alice"), None);
+    });
+}
+
+#[test]
+fn tokens_come_from_the_newest_plugin_of_the_same_root_id_and_from_no_other() {
+    worker(|envoy| {
+        let other = envoy.plugin_of("other", &configuration(json!({})));
+        obtain(envoy, other, "CANARY-other");
+        let oldest = envoy.plugin(&configuration(json!({})));
+        let newer = envoy.plugin(&configuration(json!({"audience": "other"})));
+        // It has none of the other's.
+        obtain(envoy, oldest, "CANARY-oldest");
+        obtain(envoy, newer, "CANARY-newer");
+        let same_as_oldest = envoy.plugin(&configuration(json!({})));
+        assert_eq!(cached(envoy, same_as_oldest, "alice"), None);
+        assert_eq!(
+            cached(envoy, oldest, "alice").unwrap(),
+            "Bearer CANARY-oldest"
+        );
+        assert_eq!(
+            cached(envoy, other, "alice").unwrap(),
+            "Bearer CANARY-other"
+        );
+    });
+}
+
+/// Envoy would let it go off for ever.
+#[test]
+fn a_plugin_that_ends_takes_its_timer_with_it() {
+    worker(|envoy| {
+        let mut last = envoy.plugin(&configuration(json!({})));
+        for _ in 0..100 {
+            let next = envoy.plugin(&configuration(json!({})));
+            last.end();
+            assert_eq!(last.tick_period(), None);
+            last = next;
+        }
+        assert!(last.tick_period() > Some(Duration::ZERO));
+    });
+}
+
+/// Also where it ends while requests wait for their turn, and its timer is a fast one.
+#[test]
+fn a_plugin_that_ends_in_a_hurry_takes_its_timer_with_it() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration(json!({})));
+        let streams: Vec<_> = (0..100).map(|_| plugin.request(&of("alice"))).collect();
+        envoy.call().answer(&Answer::new(503, ""));
+        assert_eq!(plugin.tick_period(), Some(Duration::from_millis(1)));
+        plugin.end();
+        assert_eq!(plugin.tick_period(), None);
+        streams.iter().for_each(|stream| stream.end());
+    });
+}
+
 #[test]
 fn two_plugins_in_one_vm_do_not_disturb_each_other() {
     worker(|envoy| {

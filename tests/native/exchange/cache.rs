@@ -138,6 +138,37 @@ fn the_least_recently_used_token_makes_room() {
 }
 
 #[test]
+fn the_bytes_of_keys_and_tokens_are_bounded_too() {
+    let large = |user: &str| format!("CANARY-{user}{}", "x".repeat(3000));
+    worker(|envoy| {
+        let plugin = envoy.plugin(&caching(json!({"maxBytes": "16KiB"})));
+        for n in 0..10 {
+            let user = format!("user-{n}");
+            obtain(envoy, plugin, &user, &large(&user), 300);
+        }
+        plugin.tick();
+        assert_eq!(envoy.metric(ENTRIES), 5);
+        for n in 5..10 {
+            let user = format!("user-{n}");
+            assert_cached(envoy, plugin, &user, &large(&user));
+        }
+    });
+}
+
+#[test]
+fn a_token_that_is_too_large_to_be_kept_serves_its_request_and_displaces_nobody() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&caching(json!({"maxBytes": "8KiB"})));
+        obtain(envoy, plugin, "alice", "CANARY-alice", 300);
+        let large = "CANARY".repeat(2000);
+        for _ in 0..2 {
+            obtain(envoy, plugin, "bob", &large, 300);
+        }
+        assert_cached(envoy, plugin, "alice", "CANARY-alice");
+    });
+}
+
+#[test]
 fn the_gauge_counts_the_tokens_of_all_plugins_and_follows_them_down() {
     worker(|envoy| {
         let first = envoy.plugin(&configuration());

@@ -75,6 +75,34 @@ fn requests_that_wait_are_served_a_few_at_a_time() {
     });
 }
 
+/// A machine that stands still for a while (SIGSTOP, a migration) finds all calls overdue at once.
+#[test]
+fn calls_that_are_overdue_together_are_served_a_few_at_a_time() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&with_backends(8));
+        let request = |n: usize| {
+            let backend = format!("b{}", n % 8);
+            plugin.request(&to(&backend, &format!("user-{}", n % 650)))
+        };
+        let streams: Vec<Stream> = (0..1300).map(request).collect();
+        let calls = envoy.calls();
+        envoy.advance(Duration::from_secs(8));
+        plugin.tick();
+        let waiting = || {
+            let waits = |stream: &&Stream| stream.outcome() == Outcome::Waits;
+            streams.iter().filter(waits).count()
+        };
+        assert_eq!(waiting(), 1300 - 64);
+        // An answer that comes after all is nobody's any more, and serves the next ones.
+        calls[0].answer(&Answer::token("CANARY-late", 300));
+        assert_eq!(waiting(), 1300 - 128);
+        all_turns(plugin);
+        for stream in &streams {
+            assert_eq!(stream.refusal().1, "token_exchange_timeout");
+        }
+    });
+}
+
 #[test]
 fn each_waiting_request_gets_its_own_refusal() {
     for (answer, code) in [

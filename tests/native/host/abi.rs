@@ -1,5 +1,6 @@
 //! The host functions themselves: `proxy_*`, as Envoy offers them to a filter.
 
+use super::drive;
 use super::packed::unpack;
 use super::properties;
 use super::state::{Call, Host, Level, LocalReply, Sent, host, status};
@@ -158,14 +159,16 @@ extern "C" fn proxy_get_property(
     let read = host(|host| {
         host.enter("get_property", &path.replace('\0', "."))?;
         match &*path {
-            "plugin_root_id" => return Ok(b"upstream_inject".to_vec()),
-            "upstream\0request_attempt_count" => {
-                return Ok(u64::from(!host.downstream).to_le_bytes().to_vec());
+            "plugin_root_id" => {
+                let root_id = host.root().and_then(|root| host.root_ids.get(&root));
+                let root_id = root_id.map_or("upstream_inject", |root_id| root_id);
+                return Ok(root_id.as_bytes().to_vec());
             }
             _ => {}
         }
+        let attempts = u64::from(!host.downstream);
         let stream = host.stream().ok_or(status::NOT_FOUND)?;
-        properties::read(stream, &path)
+        properties::read(stream, &path, attempts)
     });
     answer(read.map(|read| unsafe { give(&read, value, value_size) }))
 }
@@ -181,6 +184,7 @@ extern "C" fn proxy_set_property(
     let (path, value) = unsafe { (text(path, path_size), bytes(value, value_size).to_vec()) };
     answer(host(|host| {
         host.enter("set_property", &path)?;
+        host.act();
         let stream = host.stream().ok_or(status::NOT_FOUND)?;
         stream.left.insert(path, value);
         Ok(())
@@ -229,6 +233,7 @@ fn response(host: &mut Host) -> Result<&mut super::state::Fields, u32> {
 }
 
 fn to_change(host: &mut Host, map: u32) -> Result<&mut super::state::Fields, u32> {
+    host.act();
     match map {
         MAP_REQUEST => request(host),
         MAP_RESPONSE => response(host),
@@ -333,6 +338,8 @@ extern "C" fn proxy_send_local_response(
         if twice {
             host.violation("a local reply on a stream that went on or has been answered");
         }
+        host.act();
+        host.decide();
         Ok(())
     }))
 }
@@ -358,7 +365,8 @@ extern "C" fn proxy_http_call(
             text(body, body_size),
         )
     };
-    answer(host(|host| {
+    let fields = headers.clone();
+    let made = answer(host(|host| {
         host.enter("http_call", &cluster)?;
         let required = [":method", ":path", ":authority"];
         let complete = required
@@ -388,7 +396,13 @@ extern "C" fn proxy_http_call(
         unsafe { *call = made.id };
         host.calls.push(made);
         Ok(())
-    }))
+    }));
+    if made == status::OK
+        && let Some(root) = host(|host| host.on_the_way)
+    {
+        drive::on_its_way(root, fields);
+    }
+    made
 }
 
 #[inline(never)]
@@ -407,6 +421,8 @@ extern "C" fn proxy_continue_stream(stream: u32) -> u32 {
         if stream.reply.is_some() {
             host.violation("a request was resumed that has been answered");
         }
+        host.act();
+        host.decide();
         Ok(())
     }))
 }
@@ -415,6 +431,7 @@ extern "C" fn proxy_continue_stream(stream: u32) -> u32 {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_set_effective_context(context: u32) -> u32 {
     answer(host(|host| {
+        host.lost = true;
         host.enter("set_effective_context", "")?;
         if host.ended.contains(&context) {
             host.violation("acts on a stream that has ended");
@@ -423,6 +440,7 @@ extern "C" fn proxy_set_effective_context(context: u32) -> u32 {
             return Err(status::BAD_ARGUMENT);
         }
         host.effective = Some(context);
+        host.lost = false;
         Ok(())
     }))
 }

@@ -62,6 +62,7 @@ pub fn worker<R: Send>(test: impl FnOnce(&Envoy) -> R + Send) -> R {
         envoy.check();
         drop(envoy);
         host(|host| {
+            assert_eq!(host.violations, [""; 0]);
             let entries = "upstream_inject.cache.entries";
             let left = host.metrics.iter().find(|metric| metric.name == entries);
             assert_eq!(
@@ -116,6 +117,28 @@ impl Envoy {
         enter(root, || call::on_context_create(root, 0));
         let plugin = Plugin { root };
         plugin.configure(configuration).then_some(plugin)
+    }
+
+    /// A plugin with this configuration, under a root id of its own.
+    pub fn plugin_of(&self, root_id: &str, configuration: &Value) -> Plugin {
+        let root = host(|host| host.last_context + 1);
+        host(|host| host.root_ids.insert(root, root_id.to_owned()));
+        let plugin = self.plugin(configuration);
+        assert_eq!(plugin.root, root);
+        plugin
+    }
+
+    /// Calls run through the filter of this plugin from now on, as where the cluster of an STS has
+    /// it.
+    pub fn calls_run_through(&self, plugin: Plugin) {
+        host(|host| host.on_the_way = Some(plugin.root));
+    }
+
+    /// The streams of the calls that did.
+    pub fn own_calls(&self) -> Vec<Stream> {
+        let contexts = host(|host| std::mem::take(&mut host.own_calls));
+        let streams = contexts.into_iter().map(|context| Stream { context });
+        streams.collect()
     }
 
     /// Time passes.
@@ -288,6 +311,8 @@ pub fn enter<R>(context: u32, callback: impl FnOnce() -> R) -> R {
     host(|host| {
         host.current = context;
         host.effective = None;
+        host.lost = false;
+        host.decided.clear();
     });
     let result = callback();
     host(|host| {
@@ -295,6 +320,37 @@ pub fn enter<R>(context: u32, callback: impl FnOnce() -> R) -> R {
         host.effective = None;
     });
     result
+}
+
+/// A call with these header fields runs through the filter of the plugin `root`, while another of its
+/// callbacks is under way.
+pub fn on_its_way(root: u32, fields: Vec<(String, String)>) {
+    let context = new_context();
+    let fields: state::Fields = fields
+        .into_iter()
+        .map(|(name, value)| (name, value.into_bytes()))
+        .collect();
+    let (count, stream) = (
+        u32::try_from(fields.len()).unwrap(),
+        state::Stream::new(root, fields.clone()),
+    );
+    let before = host(|host| {
+        host.streams.insert(context, stream);
+        host.own_calls.push(context);
+        let before = (host.current, host.effective.take());
+        host.current = context;
+        before
+    });
+    call::on_context_create(context, root);
+    let action = call::on_request_headers(context, count, 0);
+    host(|host| {
+        (host.current, host.effective) = before;
+        let stream = host.streams.get_mut(&context).unwrap();
+        stream.went_on = action == CONTINUE;
+        if !stream.went_on || stream.request != fields || stream.reply.is_some() {
+            host.violation("does something to a call of its own");
+        }
+    });
 }
 
 /// A plugin configuration in the worker.
@@ -315,16 +371,10 @@ impl Plugin {
     pub fn arrive(self, request: &Request) -> Stream {
         let context = new_context();
         let mut stream = state::Stream {
-            root: self.root,
-            request: request.fields.clone(),
             more: request.more,
-            went_on: false,
-            paused: false,
-            reply: None,
-            response: None,
             attributes: request.attributes.clone(),
             filter_state: request.filter_state.clone(),
-            left: BTreeMap::new(),
+            ..state::Stream::new(self.root, request.fields.clone())
         };
         if stream.attributes.began == 0 {
             stream.attributes.began = context.into();
@@ -357,6 +407,12 @@ impl Plugin {
     /// The plugin ends.
     pub fn end(self) {
         enter(self.root, || call::on_delete(self.root));
-        host(|host| host.roots.remove(&self.root));
+        host(|host| {
+            host.roots.remove(&self.root);
+            // Envoy would let it go off for ever.
+            if host.tick_period_ms.remove(&self.root).unwrap_or(0) != 0 {
+                host.violation("a timer outlives its plugin");
+            }
+        });
     }
 }

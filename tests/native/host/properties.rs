@@ -17,13 +17,16 @@ pub struct Attributes {
     pub response_code: Option<i64>,
     /// Which of the client's requests the stream is an attempt of: when it began.
     pub began: u64,
+    /// Whether it came over no connection: the copy of a request that goes to a mirror, say.
+    pub without_connection: bool,
     pub response_details: Option<String>,
     /// Attributes that the host fails to read: their first two segments, joined by dots.
     pub failing: Vec<String>,
 }
 
-/// Reads the attribute at `path` (segments separated by NUL), or says why not.
-pub fn read(stream: &Stream, path: &str) -> Result<Vec<u8>, u32> {
+/// Reads the attribute at `path` (segments separated by NUL) of a stream that is the so-manieth
+/// attempt of its request, or says why not.
+pub fn read(stream: &Stream, path: &str, attempts: u64) -> Result<Vec<u8>, u32> {
     let path: Vec<&str> = path.split('\0').collect();
     let attributes = &stream.attributes;
     let beginning = path.iter().take(2).copied().collect::<Vec<_>>().join(".");
@@ -35,6 +38,7 @@ pub fn read(stream: &Stream, path: &str) -> Result<Vec<u8>, u32> {
         None => Err(status::NOT_FOUND),
     };
     match &path[..] {
+        ["upstream", "request_attempt_count"] => Ok(attempts.to_le_bytes().to_vec()),
         ["xds", "cluster_name"] => text(&attributes.cluster_name),
         ["xds", "route_name"] => text(&attributes.route_name),
         ["xds", "route_metadata"] => Ok(metadata::encode(&attributes.route_metadata)),
@@ -45,6 +49,7 @@ pub fn read(stream: &Stream, path: &str) -> Result<Vec<u8>, u32> {
         ["metadata", "filter_metadata", way @ ..] => walk(&attributes.metadata, way),
         ["request", "headers", name] => joined(stream, name),
         ["request", "time"] => Ok(attributes.began.to_le_bytes().to_vec()),
+        ["connection", "id"] if attributes.without_connection => Err(status::NOT_FOUND),
         ["connection", "id"] => Ok(7u64.to_le_bytes().to_vec()),
         ["filter_state", name] => match stream.filter_state.get(*name) {
             Some(value) => Ok(value.clone()),

@@ -71,6 +71,12 @@ impl Request {
         self
     }
 
+    /// The copy of a request that goes to a mirror: it came over no connection.
+    pub fn mirrored(mut self) -> Self {
+        self.attributes.without_connection = true;
+        self
+    }
+
     /// With these upstream tokens in the metadata.
     pub fn tokens(self, tokens: &Value) -> Self {
         self.identity(json!({"upstream_tokens": tokens}))

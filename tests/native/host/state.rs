@@ -58,6 +58,24 @@ pub struct Stream {
     pub left: BTreeMap<String, Vec<u8>>,
 }
 
+impl Stream {
+    /// A stream of the plugin `root` whose request has these header fields.
+    pub fn new(root: u32, request: Fields) -> Self {
+        Self {
+            root,
+            request,
+            more: false,
+            went_on: false,
+            paused: false,
+            reply: None,
+            response: None,
+            attributes: super::properties::Attributes::default(),
+            filter_state: BTreeMap::new(),
+            left: BTreeMap::new(),
+        }
+    }
+}
+
 /// What the filter answered.
 #[derive(Clone)]
 pub struct LocalReply {
@@ -125,7 +143,18 @@ pub struct Host {
     /// The context whose callback runs, and the one that host calls act on instead.
     pub current: u32,
     pub effective: Option<u32>,
+    /// Whether the last turn to another context has failed: the host acts on the one before.
+    pub lost: bool,
+    /// The requests that were decided in this callback, by when they began: what Envoy carries out
+    /// one on top of the other once it returns.
+    pub decided: Vec<u64>,
+    /// Whose filter the next calls run through on their way, before the function returns.
+    pub on_the_way: Option<u32>,
+    /// The streams of calls that did.
+    pub own_calls: Vec<u32>,
     pub configuration: Vec<u8>,
+    /// The root ids of plugins that have another than usual.
+    pub root_ids: BTreeMap<u32, String>,
     pub tick_period_ms: BTreeMap<u32, u32>,
     pub calls: Vec<Call>,
     pub last_call: u32,
@@ -167,6 +196,26 @@ impl Host {
         match self.streams.get(&context) {
             Some(stream) => Some(stream.root),
             None => self.roots.get(&context).copied(),
+        }
+    }
+
+    /// Notes that something is done to the stream that host calls act on.
+    pub fn act(&mut self) {
+        if self.lost {
+            self.violation("acts on a stream although the turn to another has failed");
+        }
+    }
+
+    /// Notes that the stream that host calls act on goes on, or is answered, once the callback
+    /// returns.
+    pub fn decide(&mut self) {
+        let began = self.stream().map_or(0, |stream| stream.attributes.began);
+        if self.decided.contains(&began) {
+            self.violation("decides on two attempts of one request in one callback");
+        }
+        self.decided.push(began);
+        if self.decided.len() > 64 {
+            self.violation("decides on so many streams in one callback that Envoy's stack may end");
         }
     }
 

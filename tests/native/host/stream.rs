@@ -67,6 +67,17 @@ impl Stream {
             CONTINUE => stream.went_on = true,
             _ => stream.paused = stream.reply.is_none(),
         });
+        host(|host| {
+            let stream = &host.streams[&self.context];
+            let bare = !stream
+                .request
+                .iter()
+                .any(|(name, _)| name == "authorization");
+            let cannot = !host.failing.is_empty() || !host.roots.contains(&stream.root);
+            if stream.paused && !bare && !cannot {
+                host.violation("a request waits that is not bare");
+            }
+        });
         if self.with(|stream| stream.went_on && stream.reply.is_some()) {
             host(|host| host.violation("a request that was answered goes on"));
         }
@@ -101,12 +112,22 @@ impl Stream {
     #[track_caller]
     pub fn received(self, name: &str) -> Vec<String> {
         assert_eq!(self.outcome(), Outcome::WentOn);
+        self.carries(name)
+    }
+
+    /// What is on the request under that name now, whether it went on or waits.
+    pub fn carries(self, name: &str) -> Vec<String> {
         self.with(|stream| {
             let fields = stream.request.iter().filter(|(field, _)| field == name);
             fields
                 .map(|(_, value)| String::from_utf8(value.clone()).unwrap())
                 .collect()
         })
+    }
+
+    /// Another filter sends the request to another cluster.
+    pub fn reroute(self, cluster: Option<&str>) {
+        self.with(|stream| stream.attributes.cluster_name = cluster.map(str::to_owned));
     }
 
     /// What the access log says.
@@ -119,13 +140,13 @@ impl Stream {
         })
     }
 
-    /// A response with these header fields besides `:status`; what of it reaches the client.
+    /// A response with these header fields besides `:status`; the fields that reach the client.
     pub fn respond(
         self,
         code: u16,
         details: &str,
         fields: &[(&str, &str)],
-    ) -> BTreeMap<String, String> {
+    ) -> Vec<(String, String)> {
         let status = (":status".to_owned(), code.to_string().into_bytes());
         let fields = fields
             .iter()

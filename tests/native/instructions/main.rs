@@ -44,12 +44,13 @@ const COUNTED: u64 = 400;
 
 /// Where counting starts and, at the return, ends; within, each of [`HOST`] stops it, and what the
 /// host has the filter allocate is counted again.
-const FILTER: [&str; 3] = [
+const FILTER: [&str; 4] = [
     "upstream_inject_on_context_create",
     "upstream_inject_on_request_headers",
+    "upstream_inject_on_response_headers",
     "upstream_inject_on_delete",
 ];
-const HOST: [&str; 10] = [
+const HOST: [&str; 11] = [
     "proxy_get_property",
     "proxy_set_property",
     "proxy_get_header_map_value",
@@ -57,6 +58,7 @@ const HOST: [&str; 10] = [
     "proxy_remove_header_map_value",
     "proxy_send_local_response",
     "proxy_get_current_time_nanoseconds",
+    "clock_time_get",
     "proxy_log",
     "proxy_get_log_level",
     "upstream_inject_on_memory_allocate",

@@ -1,0 +1,208 @@
+//! The door: the TH-JWT leaves the request at the router, and lies in the filter state for strategies
+//! that need it. What is in `authorization` where the filter stands may be a credential of its own.
+
+use crate::host::{Answer, Level, Outcome, Request, Stream, TH_JWT, worker};
+use serde_json::{Value, json};
+
+/// Two backends: `api`, for which the TH-JWT is exchanged, and `tools`, which wants a user's token.
+fn configuration(token_from: &str) -> Value {
+    json!({
+        "authServer": {"runConfig": {"upstreams": [{"name": "github"}]}},
+        "outgoingAuth": {"backends": {
+            "api": {
+                "type": "token_exchange",
+                "tokenExchange": {"tokenUrl": "https://sts.example.com/token", "cluster": "sts"},
+            },
+            "tools": {"type": "upstream_inject", "upstreamInject": {"providerName": "github"}},
+        }},
+        "identity": {"tokenFrom": token_from},
+    })
+}
+
+const FILTER_STATE: &str = "filter_state";
+const AUTHORIZATION: &str = "authorization";
+
+#[test]
+fn the_subject_is_what_the_door_has_kept_and_nothing_in_a_header() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration(FILTER_STATE));
+        let stream = plugin.request(
+            &Request::to("api")
+                .through_the_door()
+                .field(AUTHORIZATION, "Bearer CANARY-of-the-client"),
+        );
+        let call = envoy.call();
+        assert_eq!(call.parameter("subject_token"), Some(TH_JWT));
+        call.answer(&Answer::token("CANARY-exchanged", 300));
+        assert_eq!(stream.received(AUTHORIZATION), ["Bearer CANARY-exchanged"]);
+        let refused = plugin.request(&Request::to("api").authenticated());
+        assert_eq!(refused.refusal(), (401, "subject_token_missing".to_owned()));
+    });
+}
+
+#[test]
+fn what_is_kept_is_judged_like_the_header() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration(FILTER_STATE));
+        let (one, two) = (
+            format!("Bearer {TH_JWT}"),
+            format!("Bearer {TH_JWT},Bearer {TH_JWT}"),
+        );
+        let long = format!("Bearer {}", "a".repeat(15_000));
+        for (kept, counts) in [
+            (&*one, true),
+            ("bEARER CANARY", true),
+            ("Bearer   CANARY", true),
+            (&long, true),
+            // What Envoy writes for nothing.
+            ("-", false),
+            ("", false),
+            ("CANARY", false),
+            ("Basic CANARY", false),
+            ("Bearer", false),
+            ("Bearer ", false),
+            ("Bearer CANARY CANARY", false),
+            ("Bearer tökén", false),
+            (&two, false),
+        ] {
+            let stream = plugin.request(&Request::to("api").kept(kept));
+            match counts {
+                true => assert_eq!(stream.outcome(), Outcome::Waits, "{kept:.20}"),
+                false => assert_eq!(stream.refusal().1, "subject_token_missing", "{kept:.20}"),
+            }
+            stream.end();
+        }
+    });
+}
+
+/// Otherwise a second attempt would have the first one's credential exchanged.
+#[test]
+fn upstream_no_header_is_ever_a_subject() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration(AUTHORIZATION));
+        envoy.log();
+        let refused = plugin.request(&Request::to("api").authenticated());
+        assert_eq!(refused.refusal(), (500, "identity_unreadable".to_owned()));
+        let lines = envoy.log_from(Level::Warn);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        for part in ["\"api\"", "tokenFrom: filter_state", "set_filter_state"] {
+            assert!(lines[0].contains(part), "{part} in {}", lines[0]);
+        }
+        // Whom that does not concern is served.
+        let tokens = json!({"github": "CANARY-gho"});
+        let other = plugin.request(&Request::to("tools").tokens(&tokens));
+        assert_eq!(other.received(AUTHORIZATION), ["Bearer CANARY-gho"]);
+    });
+}
+
+#[test]
+fn where_envoy_does_not_say_where_the_filter_stands_it_is_taken_for_upstream() {
+    worker(|envoy| {
+        envoy.downstream();
+        let plugin = envoy.plugin(&configuration(AUTHORIZATION));
+        let mut request = Request::to("api").authenticated();
+        request.attributes.failing = vec!["upstream.request_attempt_count".to_owned()];
+        assert_eq!(plugin.request(&request).refusal().1, "identity_unreadable");
+        assert!(envoy.calls().is_empty());
+    });
+}
+
+#[test]
+fn downstream_the_header_is_the_subject() {
+    worker(|envoy| {
+        envoy.downstream();
+        let plugin = envoy.plugin(&configuration(AUTHORIZATION));
+        let stream = plugin.request(&Request::to("api").authenticated());
+        let call = envoy.call();
+        assert_eq!(call.parameter("subject_token"), Some(TH_JWT));
+        call.answer(&Answer::token("CANARY-exchanged", 300));
+        assert_eq!(stream.received(AUTHORIZATION), ["Bearer CANARY-exchanged"]);
+    });
+}
+
+/// A retry, a hedged attempt, a filter that stands twice in the chain.
+#[test]
+fn a_second_attempt_never_has_the_first_ones_credential_exchanged() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration(FILTER_STATE));
+        let request = Request::to("api").through_the_door().attempt_of(1);
+        let first = plugin.request(&request);
+        envoy.call().answer(&Answer::token("CANARY-exchanged", 300));
+        let left: Vec<String> = first.received(AUTHORIZATION);
+        let second = |left: &[String]| {
+            let request = Request::to("api").through_the_door().attempt_of(1);
+            let fields = left.iter();
+            plugin.request(&fields.fold(request, |request, field| {
+                request.field(AUTHORIZATION, field)
+            }))
+        };
+        let retried = second(&left);
+        assert_eq!(retried.received(AUTHORIZATION), left);
+        assert!(envoy.calls().is_empty(), "the same subject, so no call");
+        // A 401 is seen where it happens: the next attempt obtains a fresh token of the same
+        // subject.
+        retried.end_with(401, "via_upstream");
+        let third = second(&left);
+        let call = envoy.call();
+        assert_eq!(call.parameter("subject_token"), Some(TH_JWT));
+        call.answer(&Answer::token("CANARY-fresh", 300));
+        assert_eq!(third.received(AUTHORIZATION), ["Bearer CANARY-fresh"]);
+    });
+}
+
+/// A retry to another cluster carries nothing of the first one's.
+#[test]
+fn an_attempt_at_another_backend_finds_no_credential_of_the_first() {
+    let mut configuration = configuration(FILTER_STATE);
+    let backends = &mut configuration["outgoingAuth"]["backends"];
+    backends["key"] = json!({
+        "type": "header_injection",
+        "headerInjection": {"headerName": "X-API-Key", "headerValue": "CANARY-key"},
+    });
+    backends["open"] = json!({"type": "unauthenticated"});
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration);
+        let tokens = json!({"github": "CANARY-gho"});
+        let to = |backend: &str| Request::to(backend).tokens(&tokens).attempt_of(1);
+        let first = plugin.request(&to("key"));
+        assert_eq!(first.received("x-api-key"), ["CANARY-key"]);
+        for (backend, authorization) in [("open", None), ("tools", Some("Bearer CANARY-gho"))] {
+            let second = to(backend)
+                .field("x-api-key", "CANARY-key")
+                .field(AUTHORIZATION, "Bearer CANARY-of-an-earlier-attempt");
+            let second = plugin.request(&second);
+            assert_eq!(second.received("x-api-key"), [""; 0], "{backend}");
+            let expected: Vec<&str> = authorization.into_iter().collect();
+            assert_eq!(second.received(AUTHORIZATION), expected, "{backend}");
+        }
+        // Nor where the backend is nobody's.
+        let third = plugin.request(&to("not-listed").field("x-api-key", "CANARY-key"));
+        assert_eq!(third.refusal().1, "backend_not_configured");
+    });
+}
+
+/// A client that has shown a token is told that it is no good; one that has not, to log in.
+#[test]
+fn where_the_door_has_taken_the_token_off_the_checked_payload_tells_that_there_was_one() {
+    let challenged = |stream: Stream| stream.reply().headers["www-authenticate"].clone();
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration(AUTHORIZATION));
+        let request = || Request::to("tools");
+        assert_eq!(challenged(plugin.request(&request())), "Bearer");
+        let payload = json!({"iss": "https://vmcp.example.com", "tsid": "s"});
+        for request in [request().checked(&payload), request().authenticated()] {
+            let challenge = challenged(plugin.request(&request));
+            assert!(
+                challenge.starts_with("Bearer error=\"invalid_token\""),
+                "{challenge}"
+            );
+        }
+        let plugin = envoy.plugin(&configuration(FILTER_STATE));
+        let challenge = challenged(plugin.request(&request().through_the_door()));
+        assert!(
+            challenge.starts_with("Bearer error=\"invalid_token\""),
+            "{challenge}"
+        );
+        assert_eq!(challenged(plugin.request(&request().kept("-"))), "Bearer");
+    });
+}
