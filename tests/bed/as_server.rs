@@ -3,7 +3,6 @@
 //! JWKS that the TH-JWT is checked with, and everything else that clients ask it for.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,7 +15,7 @@ use envoy_types::ext_authz::v3::pb::{
 use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{ListValue, Struct, Value as ProtoValue};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -25,17 +24,22 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tonic::{Request, Response, Status};
 
-use crate::identity_token::{AUDIENCE, IdentityIssuer};
+use crate::as_login::Login;
+use crate::identity_token::{AUDIENCE, ISSUER, IdentityIssuer};
 use crate::runtime;
+use crate::sts::wire;
 
 /// Where `jwt_authn` leaves its findings, and under which key the bed's configurations tell it to.
 const JWT_NAMESPACE: &str = "envoy.filters.http.jwt_authn";
 /// `payload_in_metadata` of the bed's and the demo's configurations.
 pub const JWT_PAYLOAD_KEY: &str = "th_jwt";
 
+/// The session of whoever logs in over HTTP.
+pub const LOGIN_SESSION: &str = "logged-in";
+
 /// A running embedded AS with its sessions.
 pub struct EmbeddedAs {
-    issuer: IdentityIssuer,
+    issuer: Arc<IdentityIssuer>,
     sessions: Arc<Sessions>,
     asked: Arc<Mutex<Vec<Asked>>>,
     grpc: SocketAddr,
@@ -70,11 +74,26 @@ impl EmbeddedAs {
     /// # Errors
     /// No port can be bound.
     pub async fn issuing_for(audience: Value) -> std::io::Result<Self> {
-        let issuer = IdentityIssuer::for_audience(audience);
+        Self::issuing(IdentityIssuer::named(ISSUER, audience)).await
+    }
+
+    /// An auth server at which clients can log in, under this URL: [`LOGIN_SESSION`] is the session
+    /// of all of them.
+    ///
+    /// # Errors
+    /// No port can be bound.
+    pub async fn at(url: &str) -> std::io::Result<Self> {
+        Self::issuing(IdentityIssuer::named(url, json!(url))).await
+    }
+
+    async fn issuing(issuer: IdentityIssuer) -> std::io::Result<Self> {
+        let issuer = Arc::new(issuer);
+        let login = Arc::new(Login::new(Arc::clone(&issuer), LOGIN_SESSION));
         let sessions = Arc::new(Sessions::default());
         let asked = Arc::new(Mutex::default());
         let (grpc, grpc_task) = serve_grpc(Arc::clone(&sessions)).await?;
-        let (http, http_task) = serve_http(issuer.jwks().to_string(), Arc::clone(&asked)).await?;
+        let (http, http_task) =
+            serve_http(issuer.jwks().to_string(), login, Arc::clone(&asked)).await?;
         Ok(Self {
             issuer,
             sessions,
@@ -141,8 +160,7 @@ impl EmbeddedAs {
         self.grpc
     }
 
-    /// Address of the HTTP server: the keys are at `/jwks.json`, everything else is answered with
-    /// `{}`.
+    /// Address of the HTTP server: the keys are at `/jwks.json`, the rest is for logins.
     #[must_use]
     pub fn http_address(&self) -> SocketAddr {
         self.http
@@ -289,6 +307,7 @@ async fn serve_grpc(
 
 async fn serve_http(
     jwks: String,
+    login: Arc<Login>,
     asked: Arc<Mutex<Vec<Asked>>>,
 ) -> std::io::Result<(SocketAddr, tokio::task::JoinHandle<()>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -296,18 +315,21 @@ async fn serve_http(
     let task = runtime::spawn(async move {
         loop {
             let stream = runtime::accept(&listener).await;
-            let (jwks, asked) = (jwks.clone(), Arc::clone(&asked));
+            let (jwks, login, asked) = (jwks.clone(), Arc::clone(&login), Arc::clone(&asked));
             let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
-                let body = if request.uri().path().ends_with("/jwks.json") {
-                    jwks.clone()
-                } else {
+                let (jwks, login, asked) = (jwks.clone(), Arc::clone(&login), Arc::clone(&asked));
+                async move {
+                    if request.uri().path().ends_with("/jwks.json") {
+                        return Ok(answer(http::StatusCode::OK, None, jwks));
+                    }
                     asked.lock().expect("no panic in here").push(note(&request));
-                    "{}".to_owned()
-                };
-                let answer = http::Response::builder()
-                    .header("content-type", "application/json")
-                    .body(Full::new(bytes::Bytes::from(body)));
-                async move { Ok::<_, Infallible>(answer.expect("a valid answer")) }
+                    let (head, body) = request.into_parts();
+                    let form = body.collect().await.map(|it| it.to_bytes())?;
+                    let mut parameters = pairs(head.uri.query().unwrap_or_default().as_bytes());
+                    parameters.extend(pairs(&form));
+                    let (status, header, body) = login.answer(head.uri.path(), &parameters);
+                    Ok::<_, hyper::Error>(answer(status, header, body.to_string()))
+                }
             });
             runtime::spawn(async move {
                 let _ = auto::Builder::new(TokioExecutor::new())
@@ -317,6 +339,27 @@ async fn serve_http(
         }
     });
     Ok((address, task))
+}
+
+fn answer(
+    status: http::StatusCode,
+    header: Option<(&'static str, String)>,
+    body: String,
+) -> http::Response<Full<bytes::Bytes>> {
+    let mut builder = http::Response::builder()
+        .status(status)
+        .header("content-type", "application/json");
+    if let Some((name, value)) = header {
+        builder = builder.header(name, value);
+    }
+    builder
+        .body(Full::new(bytes::Bytes::from(body)))
+        .expect("a valid answer")
+}
+
+fn pairs(form: &[u8]) -> HashMap<String, String> {
+    let pairs = wire::decode_form(&String::from_utf8_lossy(form));
+    pairs.into_iter().collect()
 }
 
 fn note(request: &http::Request<Incoming>) -> Asked {

@@ -68,6 +68,8 @@ impl Bed {
             without_the_filter: false,
             filter_at_sts: false,
             router: true,
+            also_downstream: false,
+            identified_only: false,
         }
     }
 
@@ -180,6 +182,8 @@ pub struct Plan {
     without_the_filter: bool,
     filter_at_sts: bool,
     router: bool,
+    also_downstream: bool,
+    identified_only: bool,
 }
 
 impl Plan {
@@ -215,6 +219,13 @@ impl Plan {
     #[must_use]
     pub fn filter(mut self, filter: Value) -> Self {
         self.filters.push(filter);
+        self
+    }
+
+    /// Puts the filter before the router as well, as an old installation that was left there.
+    #[must_use]
+    pub fn also_downstream(mut self) -> Self {
+        self.also_downstream = true;
         self
     }
 
@@ -257,6 +268,13 @@ impl Plan {
     #[must_use]
     pub fn provider(mut self, change: &Value) -> Self {
         bootstrap::merge(&mut self.provider, change);
+        self
+    }
+
+    /// Lets `jwt_authn` refuse whoever has no TH-JWT, as the shipped configurations do.
+    #[must_use]
+    pub fn identified_only(mut self) -> Self {
+        self.identified_only = true;
         self
     }
 
@@ -394,6 +412,10 @@ impl Plan {
         let mut jwt_authn = bootstrap::jwt_authn(jwks);
         let provider = &mut jwt_authn["typed_config"]["providers"]["embedded_as"];
         bootstrap::merge(provider, &self.provider);
+        if self.identified_only {
+            jwt_authn["typed_config"]["rules"][0]["requires"] =
+                json!({"provider_name": "embedded_as"});
+        }
         let mut filters = vec![
             jwt_authn,
             bootstrap::ext_authz(),
@@ -415,6 +437,9 @@ impl Plan {
 
     fn listener(&self, jwks: &Value) -> Value {
         let mut filters = self.first_filters(jwks);
+        if self.also_downstream {
+            filters.push(self.this_filter());
+        }
         let at_the_door = self.at_the_door();
         match self.placement {
             _ if !self.router => {}

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -29,6 +30,8 @@ pub enum Program {
     McpEcho,
     /// A FastMCP server that verifies its bearer tokens.
     McpJwt,
+    /// npm `server-everything`, an MCP server with every feature of the protocol.
+    Everything,
 }
 
 impl Program {
@@ -39,6 +42,7 @@ impl Program {
             Self::IdPyOidc => "idpyoidc",
             Self::Jmondi => "jmondi",
             Self::McpEcho | Self::McpJwt => "mcp",
+            Self::Everything => "conformance",
         }
     }
 
@@ -52,6 +56,11 @@ impl Program {
         match self {
             Self::OidcProvider | Self::Jmondi => {
                 let mut command = Command::new(installed.join("bin/node"));
+                command.arg(directory.join("server.mjs"));
+                command
+            }
+            Self::Everything => {
+                let mut command = Command::new(installed.join("bin/node-22"));
                 command.arg(directory.join("server.mjs"));
                 command
             }
@@ -205,6 +214,63 @@ pub fn mcp_client(configuration: &Value) -> Result<Value, String> {
     let output = process::output("the MCP client", PATIENCE, command)?;
     serde_json::from_slice(&output.stdout)
         .map_err(|_| format!("MCP client:\n{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// The official SDK of MCP in a language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sdk {
+    /// PyPI `mcp`.
+    Python,
+    /// npm `@modelcontextprotocol/sdk`.
+    TypeScript,
+}
+
+/// Uses MCP servers as the official SDK does that has to log in first; the configuration and the
+/// result are those of `tests/counterparts/mcp/login.py` and `tests/counterparts/mcp-js/login.mjs`.
+///
+/// # Errors
+/// The SDK cannot be installed, or breaks for another reason than the servers' answers.
+pub fn mcp_login(sdk: Sdk, configuration: &Value) -> Result<Value, String> {
+    let mut command = match sdk {
+        Sdk::Python => {
+            let mut command = Command::new(installed("mcp")?.join("mcp/bin/python"));
+            command.arg(sources().join("mcp/login.py"));
+            command
+        }
+        Sdk::TypeScript => {
+            let installed = installed("mcp-js")?;
+            let mut command = Command::new(installed.join("bin/node"));
+            command.arg(installed.join("mcp-js/login.mjs"));
+            command
+        }
+    };
+    command.arg(configuration.to_string());
+    printed(&format!("{sdk:?}"), PATIENCE * 2, command)
+}
+
+/// How long the conformance suite may take; some seconds on an idle machine.
+const SUITE_LIMIT: Duration = Duration::from_secs(100);
+
+/// Runs MCP's conformance suite against the server at `url`: for each check how it ended.
+///
+/// # Errors
+/// The suite cannot be installed, or run.
+pub fn mcp_conformance(url: &str) -> Result<Value, String> {
+    let installed = installed("conformance")?;
+    let directory = paths::scratch("conformance").map_err(|error| error.to_string())?;
+    let configuration = serde_json::json!({"url": url, "directory": directory});
+    let mut command = Command::new(installed.join("bin/node-22"));
+    command
+        .arg(installed.join("conformance/suite.mjs"))
+        .arg(configuration.to_string());
+    printed("the conformance suite", SUITE_LIMIT, command)
+}
+
+/// What a program prints as JSON.
+fn printed(what: &str, limit: Duration, command: Command) -> Result<Value, String> {
+    let output = process::output(what, limit, command)?;
+    serde_json::from_slice(&output.stdout)
+        .map_err(|_| format!("{what}:\n{}", String::from_utf8_lossy(&output.stderr)))
 }
 
 /// Judges a file of Kubernetes resources by the schemas and types that Envoy Gateway and Istio

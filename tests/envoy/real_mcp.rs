@@ -1,7 +1,7 @@
 //! The official MCP SDK's client, through the real Envoy, at MCP servers: what users do all day.
 
 use bed::bootstrap::{self, PluginConfig};
-use bed::{Bed, Counterpart, Placement, Program, canary, mcp_client};
+use bed::{Bed, Counterpart, Program, canary, mcp_client};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -99,10 +99,7 @@ async fn start_bed(servers: &Servers, secret: &str) -> Bed {
         "realm": "mcp", "resourceMetadata": RESOURCE_METADATA, "scope": "mcp:tools",
     });
     let plugin = PluginConfig::Json(plugin);
-    let mut plan = Bed::with("real-mcp", plugin)
-        .placed(Placement::Downstream)
-        .without_the_door()
-        .environment("STS_CLIENT_SECRET", secret);
+    let mut plan = Bed::with("real-mcp", plugin).environment("STS_CLIENT_SECRET", secret);
     for (name, server) in [
         ("github-tools", &servers.echo),
         ("verifying", &servers.verifying),
@@ -211,7 +208,7 @@ async fn one_mcp_session_costs_one_exchange() {
     assert_eq!(lab.exchanges_for(AUDIENCE, "carol").await, 1);
 }
 
-/// The server's own 401 reaches the client as it is.
+/// The server's own 401 reaches the client with its body, and with the gateway's challenge.
 async fn a_token_made_for_another_server_is_refused_by_the_server() {
     let lab = lab().await;
     let subject = lab.sts.subject_token("dave", "envoy").await;
@@ -224,11 +221,9 @@ async fn a_token_made_for_another_server_is_refused_by_the_server() {
         (&refusal["status"], &refusal["error"]),
         (&json!(401), &json!("invalid_token"))
     );
-    assert_eq!(
-        refusal["resource_metadata"],
-        Value::Null,
-        "not the filter's challenge: {refusal}"
-    );
+    assert_eq!(refusal["resource_metadata"], RESOURCE_METADATA, "{refusal}");
+    let body = refusal["body"].as_str().unwrap_or_default();
+    assert!(body.contains("invalid_token"), "{refusal}");
     assert_eq!(lab.exchanges_for(OTHER_AUDIENCE, "dave").await, 1);
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use bed::{Bed, Placement, PluginConfig, Reply, Request, canary, eventually};
+use bed::{Bed, PluginConfig, Reply, Request, canary, eventually};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use tonic_health::pb::HealthCheckRequest;
@@ -177,8 +177,6 @@ async fn bed() -> &'static Bed {
             "scope": "mcp:tools",
         });
         let mut plan = Bed::with("refusals", PluginConfig::Json(config))
-            .placed(Placement::Downstream)
-            .without_the_door()
             .backend("unlisted")
             .http2_backend("grpc")
             .backend("often")

@@ -1,15 +1,18 @@
 //! A filter before this one changes what routes match on: still each backend gets its own
-//! credential.
+//! credential. Where the filter stands before the router, nothing can promise that, and the tripwire
+//! tells instead.
 
-use bed::{Bed, Placement, PluginConfig, Reply, Request, canary};
+use bed::{Bed, Placement, PluginConfig, Reply, Request, canary, eventually};
 use serde_json::{Value, json};
 
 use crate::plugin;
-use crate::trial::trials;
+use crate::trial::{SharedBed, trials};
 
 trials!("wrong_backend":
     in_the_router_each_backend_gets_its_own_credential,
     in_clusters_each_backend_gets_its_own_credential,
+    downstream_a_credential_at_another_backend_trips_the_wire,
+    downstream_what_has_been_routed_anew_before_the_filter_trips_nothing,
 );
 
 /// Ways in which a filter before this one changes what decides between `first` and `second`; each
@@ -174,4 +177,58 @@ async fn in_the_router_each_backend_gets_its_own_credential() {
 
 async fn in_clusters_each_backend_gets_its_own_credential() {
     each_gets_its_own(Placement::Clusters).await;
+}
+
+static DOWNSTREAM: SharedBed = SharedBed::new();
+
+async fn downstream() -> &'static Bed {
+    DOWNSTREAM.get(|| start(Placement::Downstream)).await
+}
+
+const MISROUTED: &str = "wasmcustom.upstream_inject.misrouted";
+
+/// What Envoy does with the filter in this place, and no filter can prevent.
+async fn downstream_a_credential_at_another_backend_trips_the_wire() {
+    let bed = downstream().await;
+    let mut misrouted = bed.envoy.stat(MISROUTED).await;
+    let mut astray = 0;
+    for change in CHANGES.into_iter().chain(["treacherous"]) {
+        let reply = send(bed, change).await;
+        assert_eq!(reply.status, 200, "{change}: {}", reply.text());
+        let (backend, tokens) = seen(&reply);
+        if change == "disabled" {
+            // The filter was not asked: nothing is on the request.
+            assert_eq!((&*backend, tokens), ("second", Vec::new()), "{change}");
+            continue;
+        }
+        if !tokens.is_empty() && tokens != [token(&backend)] {
+            astray += 1;
+            misrouted += 1;
+            bed.envoy.expect_stat(MISROUTED, misrouted).await;
+        }
+    }
+    assert!(astray > 0, "nothing went astray");
+    eventually("an ERROR line with both names", || async {
+        bed.envoy
+            .log()
+            .lines()
+            .any(|line| {
+                line.contains("[error][wasm]")
+                    && line.contains("\"first\"")
+                    && line.contains("\"second\"")
+            })
+            .then_some(())
+    })
+    .await;
+}
+
+async fn downstream_what_has_been_routed_anew_before_the_filter_trips_nothing() {
+    let bed = start(Placement::Downstream).await;
+    for _ in 0..3 {
+        let (backend, tokens) = seen(&send(&bed, "cleared").await);
+        assert_eq!((&*backend, tokens), ("second", vec![token("second")]));
+    }
+    // Another counter of the same requests is there: this one would be, too.
+    bed.expect_outcome("second", "injected", 3).await;
+    assert_eq!(bed.envoy.stat(MISROUTED).await, 0);
 }

@@ -42,12 +42,7 @@ impl StsRequest {
     /// The form's parameters in order, decoded.
     #[must_use]
     pub fn form(&self) -> Vec<(String, String)> {
-        self.body
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-            .map(|(name, value)| (decode(name), decode(value)))
-            .collect()
+        decode_form(&self.body)
     }
 
     /// A parameter's first value; "" if there is none.
@@ -58,6 +53,15 @@ impl StsRequest {
             .find_map(|(found, value)| (found == name).then_some(value))
             .unwrap_or_default()
     }
+}
+
+/// The pairs of a form or a query, decoded.
+pub(crate) fn decode_form(form: &str) -> Vec<(String, String)> {
+    form.split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (decode(name), decode(value)))
+        .collect()
 }
 
 fn decode(text: &str) -> String {

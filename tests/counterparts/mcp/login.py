@@ -1,0 +1,109 @@
+"""Uses protected MCP servers as the official Python SDK does: `python login.py CONFIGURATION`.
+
+CONFIGURATION is JSON: `servers`, URLs that are used one after the other, with the tokens of the
+logins before. Where the SDK sends the user to log in, the user agrees at once.
+
+Prints one JSON object: `servers`, for each one `ok`, `tools` or `error`, and `logins`; `requests`,
+every HTTP request that the SDK made, as method, URL without its query, and status.
+"""
+
+import asyncio
+import json
+import sys
+from urllib.parse import parse_qs, urlsplit
+
+import httpx2
+from mcp import Client
+from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider, TokenStorage
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
+from mcp.shared.auth import OAuthClientMetadata
+
+CALLBACK = "http://localhost:1/callback"
+LOGINS_AT_MOST = 3
+DEADLINE_SECONDS = 60
+
+
+class TooManyLogins(Exception):
+    """The user would not agree again and again."""
+
+
+class Storage(TokenStorage):
+    """What the SDK asks an application to keep."""
+
+    def __init__(self):
+        self.tokens = None
+        self.client = None
+
+    async def get_tokens(self):
+        return self.tokens
+
+    async def set_tokens(self, tokens):
+        self.tokens = tokens
+
+    async def get_client_info(self):
+        return self.client
+
+    async def set_client_info(self, client_info):
+        self.client = client_info
+
+
+async def main():
+    storage, requests, servers = Storage(), [], []
+    for url in json.loads(sys.argv[1])["servers"]:
+        logins = []
+        try:
+            tools = await asyncio.wait_for(use(url, storage, requests, logins), DEADLINE_SECONDS)
+            result = {"ok": True, "tools": tools}
+        except BaseException as error:  # Whatever it is, it is what came of it.
+            result = {"ok": False, "error": " | ".join(str(leaf) for leaf in leaves(error))}
+        servers.append({**result, "logins": len(logins)})
+    print(json.dumps({"servers": servers, "requests": requests}))
+
+
+async def use(url, storage, requests, logins):
+    async def note(response):
+        shown = response.request.url
+        path = f"{shown.scheme}://{shown.netloc.decode()}{shown.path}"
+        request = {"method": response.request.method, "url": path, "status": response.status_code}
+        requests.append(request)
+
+    async def agree(authorization):
+        if len(logins) == LOGINS_AT_MOST:
+            raise TooManyLogins
+        async with httpx2.AsyncClient() as browser:
+            response = await browser.get(authorization)
+            await note(response)
+            query = parse_qs(urlsplit(response.headers["location"]).query)
+        logins.append({name: values[0] for name, values in query.items()})
+
+    async def come_back():
+        answer = logins[-1]
+        return AuthorizationCodeResult(
+            code=answer["code"], state=answer["state"], iss=answer.get("iss")
+        )
+
+    metadata = OAuthClientMetadata(
+        client_name="bed",
+        redirect_uris=[CALLBACK],
+        grant_types=["authorization_code", "refresh_token"],
+        response_types=["code"],
+        token_endpoint_auth_method="none",
+    )
+    provider = OAuthClientProvider(url, metadata, storage, agree, come_back)
+    async with create_mcp_http_client(auth=provider) as http:
+        http.event_hooks["response"].append(note)
+        async with Client(streamable_http_client(url, http_client=http), mode="legacy") as client:
+            return sorted(tool.name for tool in (await client.list_tools()).tools)
+
+
+def leaves(error):
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves(inner)
+    else:
+        yield error
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
