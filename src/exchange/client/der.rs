@@ -68,8 +68,7 @@ impl<'a> Reader<'a> {
             [0] => Some(&[]),
             // A zero is there only to keep the number from being negative.
             [0, digits @ ..] if digits.first().is_some_and(|first| *first >= 0x80) => Some(digits),
-            [0 | 0x80.., ..] => None,
-            [] => None,
+            [] | [0 | 0x80.., ..] => None,
             digits => Some(digits),
         }
     }

@@ -183,11 +183,8 @@ fn from_pkcs8(bytes: &[u8]) -> Read {
 /// `RSAPrivateKey` (RFC 8017 §A.1.2), of two primes.
 fn from_pkcs1(bytes: &[u8]) -> Read {
     let mut key = Reader::sequence(bytes)?;
-    match key.unsigned()? {
-        [] => {}
-        [1] => return Some(Err(KeyProblem::Other("an RSA key of more than two primes"))),
-        _ => return None,
-    }
+    // The other version is that of more than two primes, which nobody signs with.
+    key.unsigned()?.is_empty().then_some(())?;
     let (modulus, exponent) = (key.unsigned()?, key.unsigned()?);
     // The private exponent, both primes, their exponents and their coefficient.
     for _ in 0..6 {

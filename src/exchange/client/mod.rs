@@ -7,6 +7,13 @@ pub mod key;
 pub mod pem;
 mod public_key;
 
+#[cfg(test)]
+mod assertion_tests;
+#[cfg(test)]
+mod key_tests;
+#[cfg(test)]
+mod testing;
+
 use crate::secret::Secret;
 use assertion::Assertion;
 use key::SigningKey;

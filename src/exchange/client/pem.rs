@@ -53,7 +53,11 @@ pub fn blocks(text: &str) -> Result<Vec<Block<'_>>, Problem> {
     let mut blocks = Vec::new();
     let mut open: Option<Block<'_>> = None;
     // Windows' editors put a mark at the beginning.
-    for line in text.trim_start_matches('\u{feff}').lines().map(str::trim) {
+    for line in text
+        .trim_start_matches('\u{feff}')
+        .lines()
+        .map(str::trim_ascii)
+    {
         open = match open {
             None if line.starts_with(BEGIN) => Some(begin(line)?),
             None if line.starts_with(END) => return Err(Problem::Unfinished),
@@ -79,13 +83,13 @@ pub fn blocks(text: &str) -> Result<Vec<Block<'_>>, Problem> {
 }
 
 fn begin(line: &str) -> Result<Block<'_>, Problem> {
-    let (label, rest) = line
-        .strip_prefix(BEGIN)
-        .and_then(|rest| rest.split_once(DASHES))
-        .ok_or(Problem::Unfinished)?;
-    if !rest.is_empty() {
-        return Err(Problem::NoLineBreaks);
-    }
+    let rest = line.strip_prefix(BEGIN).ok_or(Problem::Unfinished)?;
+    let label = match rest.strip_suffix(DASHES) {
+        Some(label) if !label.contains('-') => label,
+        // Something stands behind the dashes.
+        _ if rest.trim_end_matches('-').contains('-') => return Err(Problem::NoLineBreaks),
+        _ => return Err(Problem::Unfinished),
+    };
     Ok(Block {
         label,
         has_headers: false,
@@ -119,7 +123,7 @@ mod tests {
 
     fn read(text: &str) -> Result<Vec<(&str, Vec<u8>)>, Problem> {
         blocks(text)?
-            .iter()
+            .into_iter()
             .map(|block| Ok((block.label, block.decode()?)))
             .collect()
     }
@@ -180,6 +184,7 @@ mod tests {
             ("-----BEGIN A KEY-----\naGk=", Problem::Unfinished),
             ("-----BEGIN A KEY", Problem::Unfinished),
             ("-----BEGIN A KEY-----", Problem::Unfinished),
+            ("-----BEGIN A KEY----", Problem::Unfinished),
             (
                 "-----BEGIN A KEY-----\naGk=\n-----END A KE",
                 Problem::Unfinished,
