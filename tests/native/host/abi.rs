@@ -158,13 +158,10 @@ extern "C" fn proxy_get_property(
     let path = unsafe { text(path, path_size) };
     let read = host(|host| {
         host.enter("get_property", &path.replace('\0', "."))?;
-        match &*path {
-            "plugin_root_id" => {
-                let root_id = host.root().and_then(|root| host.root_ids.get(&root));
-                let root_id = root_id.map_or("upstream_inject", |root_id| root_id);
-                return Ok(root_id.as_bytes().to_vec());
-            }
-            _ => {}
+        if path == "plugin_root_id" {
+            let root_id = host.root().and_then(|root| host.root_ids.get(&root));
+            let root_id = root_id.map_or("upstream_inject", |root_id| root_id);
+            return Ok(root_id.as_bytes().to_vec());
         }
         let attempts = u64::from(!host.downstream);
         let stream = host.stream().ok_or(status::NOT_FOUND)?;
