@@ -132,7 +132,7 @@ pub(crate) const TIMEOUT: Optional<DurationIn> = Optional {
     meaning: "How long to wait for the token endpoint, 5s by default.",
 };
 
-pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `stsErrors` of a backend.
 pub(crate) const STS_ERRORS: Optional<MapOf<Choice<Meaning>, ErrorWord>> = Optional {
@@ -188,8 +188,7 @@ pub(crate) struct Called<'n, 'b> {
     pub usual: Method,
     /// What log lines call it.
     pub name: &'static str,
-    pub sts_errors: Vec<(String, Meaning)>,
-    pub timeout: Duration,
+    pub sts_errors: Result<Vec<(String, Meaning)>, Reported>,
 }
 
 impl Called<'_, '_> {
@@ -199,6 +198,7 @@ impl Called<'_, '_> {
         let client = self.client(endpoint.as_ref().ok(), draft);
         let cluster = self.block.get(&self.keys.cluster);
         let parameters = self.block.get(&self.keys.parameters);
+        let timeout = self.block.get(&TIMEOUT)?.unwrap_or(DEFAULT_TIMEOUT);
         let endpoint = endpoint?;
         Ok(TokenCall {
             name: self.name,
@@ -219,8 +219,8 @@ impl Called<'_, '_> {
                     values.into_iter().map(pair)
                 })
                 .collect(),
-            sts_errors: self.sts_errors,
-            timeout: self.timeout,
+            sts_errors: self.sts_errors?,
+            timeout,
         })
     }
 
@@ -364,11 +364,13 @@ fn pem<T, E: std::fmt::Display>(
 }
 
 /// `stsErrors`, owned.
-pub(crate) fn sts_errors(configured: Option<Vec<(&str, Meaning)>>) -> Vec<(String, Meaning)> {
-    let configured = configured.unwrap_or_default().into_iter();
-    configured
+pub(crate) fn sts_errors(
+    configured: Result<Option<Vec<(&str, Meaning)>>, Reported>,
+) -> Result<Vec<(String, Meaning)>, Reported> {
+    let configured = configured?.unwrap_or_default().into_iter();
+    Ok(configured
         .map(|(word, meaning)| (word.to_owned(), meaning))
-        .collect()
+        .collect())
 }
 
 /// The texts, owned.

@@ -1,7 +1,7 @@
 //! From a document of the right shape to a plan: the rules that look at more than one value.
 
 use super::draft::{Draft, Exchanges, Upstreams};
-use super::endpoint::{Called, DEFAULT_TIMEOUT, ENDPOINT, Method, TIMEOUT, sts_errors};
+use super::endpoint::{Called, ENDPOINT, Method, sts_errors};
 use super::format::Format;
 use super::path::Place;
 use super::problem::{Problems, Reported, Rule, Wrong, quoted};
@@ -246,8 +246,7 @@ fn identity_call(root: &Section<'_>, draft: &mut Draft<'_>) -> Result<(), Report
         keys: &ENDPOINT,
         usual: Method::Basic,
         name: "",
-        sts_errors: sts_errors(block.get(&keys::IDENTITY_STS_ERRORS)?),
-        timeout: block.get(&TIMEOUT)?.unwrap_or(DEFAULT_TIMEOUT),
+        sts_errors: sts_errors(block.get(&keys::IDENTITY_STS_ERRORS)),
     };
     // Each provider's exchange has the grant that asks for its token.
     let call = called.with(grant::identity("", false), draft)?;

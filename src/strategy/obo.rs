@@ -4,8 +4,8 @@ use super::StrategyType;
 use super::subject::{Subject, subject};
 use crate::config::draft::Draft;
 use crate::config::endpoint::{
-    ASSUMED_LIFETIME, Called, DEFAULT_TIMEOUT, ENDPOINT, Method, PARAMETERS, REFRESH_AHEAD,
-    STS_ERRORS, TIMEOUT, sts_errors, terms,
+    ASSUMED_LIFETIME, Called, ENDPOINT, Method, PARAMETERS, REFRESH_AHEAD, STS_ERRORS, TIMEOUT,
+    sts_errors, terms,
 };
 use crate::config::format::{
     AnyText, Count, FormParameter, ListOf, MapOf, MetadataKeyOrNone, OneOrMany, ScopeToken, Text,
@@ -166,8 +166,7 @@ fn build(
         keys: &ENDPOINT,
         usual: Method::Post,
         name: "",
-        sts_errors: sts_errors(block.get(&STS_ERRORS)?),
-        timeout: block.get(&TIMEOUT)?.unwrap_or(DEFAULT_TIMEOUT),
+        sts_errors: sts_errors(block.get(&STS_ERRORS)),
     };
     let grant = grant::on_behalf_of(scope.as_deref().unwrap_or_default());
     let call = called.with(grant, draft)?;

@@ -5,8 +5,8 @@ use super::StrategyType;
 use super::subject::{Subject, provider, subject};
 use crate::config::draft::Draft;
 use crate::config::endpoint::{
-    ASSUMED_LIFETIME, Called, DEFAULT_TIMEOUT, ENDPOINT, Method, REFRESH_AHEAD, STS_ERRORS,
-    TIMEOUT, owned, sts_errors, terms,
+    ASSUMED_LIFETIME, Called, ENDPOINT, Method, REFRESH_AHEAD, STS_ERRORS, TIMEOUT, owned,
+    sts_errors, terms,
 };
 use crate::config::format::{
     AbsoluteUri, GrantKind, GrantType, HeaderName, ListOf, MetadataKeyOrNone, OneOrMany,
@@ -212,8 +212,7 @@ fn build(
         keys: &ENDPOINT,
         usual: Method::Basic,
         name: "",
-        sts_errors: sts_errors(block.get(&STS_ERRORS)?),
-        timeout: block.get(&TIMEOUT)?.unwrap_or(DEFAULT_TIMEOUT),
+        sts_errors: sts_errors(block.get(&STS_ERRORS)),
     };
     // Its own problems are reported whatever is wrong with the grant.
     let placeholder = || grant::jwt_bearer(&[], &[], "");
@@ -244,7 +243,12 @@ fn grant(
     let kind = block.get(&GRANT_TYPE)?.unwrap_or(GrantKind::TokenExchange);
     let audience = owned(block.get(&AUDIENCE)?);
     let resource = owned(block.get(&RESOURCE)?);
-    let scope = block.get(&SCOPES)?.unwrap_or_default().join(" ");
+    let scope = block
+        .get(&SCOPES)
+        .ok()
+        .flatten()
+        .unwrap_or_default()
+        .join(" ");
     if kind == GrantKind::JwtBearer {
         let foreign = [
             (SUBJECT_TOKEN_TYPE.name, block.has(&SUBJECT_TOKEN_TYPE)),

@@ -6,8 +6,8 @@ use super::StrategyType;
 use super::subject::provider;
 use crate::config::draft::Draft;
 use crate::config::endpoint::{
-    ASSUMED_LIFETIME, Called, DEFAULT_TIMEOUT, EndpointKeys, METHODS, Method, PARAMETERS,
-    REFRESH_AHEAD, STS_ERRORS, TIMEOUT, sts_errors, terms,
+    ASSUMED_LIFETIME, Called, EndpointKeys, METHODS, Method, PARAMETERS, REFRESH_AHEAD, STS_ERRORS,
+    TIMEOUT, sts_errors, terms,
 };
 use crate::config::format::{
     AbsoluteUri, Boolean, IdTokenType, ListOf, MetadataKey, ScopeToken, Text, TokenUrl,
@@ -281,7 +281,12 @@ fn build(
     };
     let audience = block.get(&TARGET_AUDIENCE);
     let resource = block.get(&TARGET_RESOURCE);
-    let scope = block.get(&SCOPES)?.unwrap_or_default().join(" ");
+    let scope = block
+        .get(&SCOPES)
+        .ok()
+        .flatten()
+        .unwrap_or_default()
+        .join(" ");
     let (for_idp, for_resource) = (
         *audience.as_ref().unwrap_or(&""),
         *resource.as_ref().unwrap_or(&None),
@@ -324,8 +329,7 @@ fn call(
         keys,
         usual: Method::Basic,
         name,
-        sts_errors: sts_errors(block.get(&STS_ERRORS)?),
-        timeout: block.get(&TIMEOUT)?.unwrap_or(DEFAULT_TIMEOUT),
+        sts_errors: sts_errors(block.get(&STS_ERRORS)),
     };
     let call = called.with(grant(), draft)?;
     let meant = block.get(&keys.auth_method)? == Some(Method::None);
