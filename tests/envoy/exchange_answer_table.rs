@@ -75,6 +75,8 @@ pub fn usable() -> Vec<Row> {
     let padding = MIB - plain.len() - r#","p":"""#.len();
     let mut other_type = ok("requested-nothing", json!({"issued_token_type": "urn:x"}));
     other_type.settings = json!({"requestedTokenType": ""});
+    let mut no_type = ok("no-issued-type", json!({"issued_token_type": null}));
+    no_type.settings = other_type.settings.clone();
     vec![
         ok("type-in-lower-case", json!({"token_type": "bearer"})),
         ok("type-in-upper-case", json!({"token_type": "BEARER"})),
@@ -105,6 +107,7 @@ pub fn usable() -> Vec<Row> {
             Expected::Token(longest),
         ),
         other_type,
+        no_type,
     ]
 }
 
@@ -121,8 +124,6 @@ pub fn unusable() -> Vec<Row> {
     let raw = |lane, status, text: String| row(lane, Answer::raw(status, text), invalid.clone());
     let plain = body(json!({})).to_string();
     let token = canary::token("sts_", "row");
-    let mut nothing_requested = bad("no-issued-type", json!({"issued_token_type": null}));
-    nothing_requested.settings = json!({"requestedTokenType": ""});
     vec![
         bad("issued-type-missing", json!({"issued_token_type": null})),
         bad(
@@ -130,7 +131,6 @@ pub fn unusable() -> Vec<Row> {
             json!({"issued_token_type": format!("{ACCESS_TOKEN}2")}),
         ),
         bad("issued-type-is-a-number", json!({"issued_token_type": 1})),
-        nothing_requested,
         bad("type-missing", json!({"token_type": null})),
         bad("type-n-a", json!({"token_type": "N_A"})),
         bad("type-dpop", json!({"token_type": "DPoP"})),

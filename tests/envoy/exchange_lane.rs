@@ -160,8 +160,12 @@ pub struct Refused {
 
 /// Asserts that the filter itself gave the reply, with everything that each refusal has.
 pub fn refused(reply: &Reply) -> Refused {
-    assert!(!reply.is_from_backend(), "it reached the backend");
-    assert_eq!(reply.header("cache-control"), "no-store");
+    assert!(
+        !reply.is_from_backend(),
+        "it reached the backend: {}",
+        reply.text()
+    );
+    assert_eq!(reply.header("cache-control"), "no-store", "{reply:?}");
     assert_eq!(reply.header("content-type"), "application/json");
     let body = reply.json();
     assert!(body["error_description"].is_string(), "{}", reply.text());

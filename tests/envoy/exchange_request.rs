@@ -112,14 +112,14 @@ fn requests() -> Vec<Row> {
                 "clientAuthMethod": "client_secret_post",
                 "audience": ["one", "two of them"],
                 "resource": ["https://a.example.com/x?y=1&z", "urn:b"],
-                "subjectTokenType": "id_token",
+                "subjectTokenType": "jwt",
                 "requestedTokenType": "jwt",
             }),
             "POST /t HTTP/1.1",
             "127.0.0.1",
             String::new(),
             &format!(
-                "urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aid_token\
+                "urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Ajwt\
                  &requested_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Ajwt\
                  &audience=one&audience=two%20of%20them\
                  &resource=https%3A%2F%2Fa.example.com%2Fx%3Fy%3D1%26z&resource=urn%3Ab\
@@ -171,6 +171,10 @@ async fn every_parameter_arrives_byte_for_byte() {
                 "application/x-www-form-urlencoded".to_owned(),
             ),
             ("accept", "application/json".to_owned()),
+            (
+                "user-agent",
+                concat!("upstream-inject/", env!("CARGO_PKG_VERSION")).to_owned(),
+            ),
         ];
         if !row.authorization.is_empty() {
             headers.push(("authorization", row.authorization));
