@@ -40,6 +40,8 @@ run_tests() {
         cargo test --quiet --locked --all-features --package upstream-inject-artifact -- --ignored
     step "the artifact, built again elsewhere"
     build_elsewhere
+    step "what cargo makes of the filter by itself, which Envoy must refuse"
+    cargo build --quiet --locked --package upstream-inject --lib --target "$WASM_TARGET"
     step "the counterparts of the tests in Envoy"
     # What cannot be installed fails the tests that need it, and no others.
     tests/counterparts/install.sh >/dev/null || true

@@ -18,8 +18,28 @@ use proxy_wasm::types::LogLevel;
 const CONTINUE: u32 = 0;
 const PAUSE: u32 = 1;
 
-proxy_wasm::main! {{
+/// The VM begins.
+#[unsafe(no_mangle)]
+pub extern "C" fn upstream_inject_initialize() {
+    #[cfg(target_os = "wasi")]
+    {
+        unsafe extern "C" {
+            fn __wasm_call_ctors();
+        }
+        // SAFETY: the linker defines it, and Envoy enters this before anything else, and once.
+        unsafe { __wasm_call_ctors() };
+    }
     proxy_wasm::set_log_level(LogLevel::Trace);
+}
+
+// What Envoy enters in its place as long as nobody has finished the module. Left to itself it would
+// take the SDK's callbacks, or find none, and requests would trap, or go by unchanged.
+proxy_wasm::main! {{
+    let _ = proxy_wasm::hostcalls::log(
+        LogLevel::Critical,
+        "this .wasm is unfinished: run ./build.sh, and load dist/upstream_inject.wasm",
+    );
+    std::process::abort();
 }}
 
 /// The host wants memory for `size` bytes that it hands over.

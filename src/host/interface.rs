@@ -12,8 +12,9 @@ use std::collections::BTreeSet;
 /// What the artifact exports: exactly this.
 pub const EXPORTS: &[Export] = &[
     Export::same("memory", "the host reads and writes arguments in it"),
-    Export::same(
+    Export::own(
         "_initialize",
+        "upstream_inject_initialize",
         "runs constructors and sets up logging, once per VM",
     ),
     Export::same(

@@ -14,7 +14,7 @@ use crate::trial::trials;
 trials!(
     "exchange_reload":
     tokens_live_on_where_the_exchange_is_unchanged,
-    a_new_secret_in_the_environment_makes_all_tokens_anew,
+    a_new_secret_in_the_environment_makes_all_tokens_anew from 39,
     a_refused_configuration_leaves_the_old_one_at_work,
     a_trapped_vm_lets_nothing_through_and_comes_back,
     requests_that_wait_when_the_vm_traps_are_not_forwarded,

@@ -44,6 +44,7 @@ mod static_key;
 mod strategies;
 mod traffic;
 mod twice;
+mod unfinished;
 mod updates;
 mod waiting;
 mod wrong_backend;
@@ -71,6 +72,7 @@ fn main() {
         features::trials(),
         redirects::trials(),
         twice::trials(),
+        unfinished::trials(),
         hedging::trials(),
         own_calls::trials(),
         waiting::trials(),

@@ -1,7 +1,7 @@
 //! A request that Envoy itself sends on to another backend: what the filter has set for the first
 //! one must not go along. (`check` calls such a configuration an error all the same.)
 
-use bed::{Bed, Placement, PluginConfig, Request, canary, envoy};
+use bed::{Bed, Placement, PluginConfig, Request, canary};
 use serde_json::{Value, json};
 
 use crate::plugin;
@@ -159,9 +159,6 @@ async fn an_error_page_of_another_backend_gets_no_key() {
 }
 
 async fn retried_elsewhere(door: bool) {
-    if envoy::minor_version() < 39 {
-        return;
-    }
     let weighted = |weights: [u32; 2]| {
         json!([
             {"name": "first", "weight": weights[0]}, {"name": "second", "weight": weights[1]},

@@ -90,10 +90,10 @@ impl Envoy {
         FIRST.call_once(|| {
             // The SDK installs a panic hook for the VM, which would swallow what a test says.
             let hook = panic::take_hook();
-            filter::_initialize();
+            filter::upstream_inject_initialize();
             panic::set_hook(hook);
         });
-        filter::_initialize();
+        filter::upstream_inject_initialize();
         host(|host| {
             host.now = START;
             host.steady = 1;
