@@ -14,4 +14,5 @@ mod convert;
 mod documentation;
 mod golden;
 mod render;
+mod reread;
 mod tool;

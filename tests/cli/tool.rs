@@ -125,6 +125,9 @@ pub fn run_in(
         stderr: String::from_utf8(output.stderr).expect("UTF-8"),
     };
     assert!(!run.stderr.contains("panicked"), "{arguments:?}: {run:?}");
+    if run.code == 0 {
+        crate::reread::product(directory, arguments, &run.stdout);
+    }
     run
 }
 

@@ -14,7 +14,7 @@ fn write_block(node: &Node, indent: usize, text: &mut String) {
     match node {
         Node::Map(entries) if !entries.is_empty() => {
             for (key, value) in entries {
-                let _ = write!(text, "{:indent$}{}:", "", scalar(key));
+                let _ = write!(text, "{:indent$}{}", "", map_key(key, indent));
                 write_value(value, indent.saturating_add(2), text);
             }
         }
@@ -27,6 +27,18 @@ fn write_block(node: &Node, indent: usize, text: &mut String) {
         leaf => {
             let _ = writeln!(text, "{:indent$}{}", "", flow(leaf));
         }
+    }
+}
+
+/// A key with its colon. What is longer than YAML lets a key in front of a colon be is marked as a
+/// key.
+fn map_key(key: &str, indent: usize) -> String {
+    const LONGEST: usize = 1000; // 1,024 characters, minus quotes and some care
+    let key = scalar(key);
+    if key.len() > LONGEST {
+        format!("? {key}\n{:indent$}:", "")
+    } else {
+        format!("{key}:")
     }
 }
 
@@ -101,7 +113,9 @@ fn is_safe_bare(text: &str) -> bool {
         || is_bare_url(text)
 }
 
-/// A colon that no space follows does not end a key; operators are used to bare URLs.
+/// A colon that no space follows does not end a key; operators are used to bare URLs. But within
+/// `[]` and `{}` older readers stop at `?`, and this scalar may stand there: what is more than a
+/// path is quoted.
 fn is_bare_url(text: &str) -> bool {
     ["https://", "http://"].iter().any(|scheme| {
         text.strip_prefix(scheme).is_some_and(|rest| {
@@ -109,13 +123,13 @@ fn is_bare_url(text: &str) -> bool {
                 && !rest.ends_with(':')
                 && rest
                     .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"_-./:~=&?%".contains(&byte))
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"_-./:~".contains(&byte))
         })
     })
 }
 
 /// A JSON string, which YAML reads as a double-quoted scalar, with every character escaped that
-/// YAML does not call printable.
+/// is not what it seems.
 fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len().saturating_add(2));
     quoted.push('"');
@@ -126,14 +140,27 @@ fn quoted(text: &str) -> String {
             '\n' => quoted.push_str("\\n"),
             '\t' => quoted.push_str("\\t"),
             '\r' => quoted.push_str("\\r"),
-            '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => {
-                let _ = write!(quoted, "\\u{:04x}", u32::from(character));
+            deceptive if is_deceptive(deceptive) => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(deceptive)); // all below U+10000
             }
-            printable => quoted.push(printable),
+            plain => quoted.push(plain),
         }
     }
     quoted.push('"');
     quoted
+}
+
+/// Whether a character breaks lines for some reader, is none that YAML allows in a file, or changes
+/// how what is around it looks. All of them are below U+10000.
+pub(crate) fn is_deceptive(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{2028}' | '\u{2029}' // line breaks to readers of YAML 1.1, in comments too
+                | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
+                | '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+                | '\u{2060}'..='\u{2069}'
+        )
 }
 
 /// `node` as `serde_json` has it. A number that JSON cannot hold becomes `null`.
@@ -205,7 +232,29 @@ mod tests {
             "ü",
             "🦀",
             "https://a.example/b?c=d&e=%20",
+            "https://a.example/{b}",
+            "https://a.example/#b",
+            "https://a.example/b#c",
+            "https://a.example/, b",
+            "https://a.example/[b]",
+            "https://a.example: b",
+            "http://[::1]:80/",
+            "http://a:80/b:c",
             "http://a:",
+            "http://a?",
+            "urn:a:b",
+            "a:",
+            "a?",
+            "?a",
+            "a\u{2028}b",
+            "a\u{2029}b",
+            "a\u{85}b",
+            "a\u{fffe}b",
+            "a\u{202e}b",
+            "a\u{200b}b",
+            "---",
+            "...",
+            "--- a",
             "@x",
             "`x",
             "{a}",
@@ -231,9 +280,43 @@ mod tests {
                 ("list", Node::List(vec![text(value)])),
             ]);
             let written = block(&node);
-            let read = document::parse(written.as_bytes()).expect(&written);
-            assert_eq!(read[0].root, node, "{written}");
+            assert_read_alike(&written, &node);
+            assert!(
+                written
+                    .chars()
+                    .all(|character| character == '\n' || !is_deceptive(character)),
+                "{written}"
+            );
+            // In a flow map, and behind a comment that names it.
+            let inside = format!("{{a: {}, b: [{0}, c]}}\n", scalar(value));
+            let node = map([
+                ("a", text(value)),
+                ("b", Node::List(vec![text(value), text("c")])),
+            ]);
+            assert_read_alike(&inside, &node);
         }
+    }
+
+    /// The tool's own reader, and one of another make that reads YAML 1.1 as kubectl's does.
+    fn assert_read_alike(written: &str, node: &Node) {
+        let read = document::parse(written.as_bytes()).expect(written);
+        assert_eq!(read.len(), 1, "{written}");
+        assert_eq!(&read[0].root, node, "{written}");
+        let read: serde_json::Value = serde_yaml_ng::from_str(written).expect(written);
+        assert_eq!(read, to_json(node), "{written}");
+    }
+
+    #[test]
+    fn a_key_may_be_longer_than_yaml_likes() {
+        let long = "a".repeat(1200);
+        let node = map([(
+            "b",
+            Node::List(vec![map([
+                (&long, map([(&long, text("c"))])),
+                ("d", text("e")),
+            ])]),
+        )]);
+        assert_read_alike(&block(&node), &node);
     }
 
     #[test]

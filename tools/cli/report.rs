@@ -292,12 +292,14 @@ fn file_json(file: &FileReport) -> serde_json::Value {
     })
 }
 
-/// What a file can name itself, or a key in it, cannot move the cursor or fake a line.
+/// What a file can name itself, or a key in it, cannot move the cursor or fake a line, on a screen
+/// or in a comment.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|character| {
-            let escaped = character.is_control().then(|| character.escape_default());
-            let plain = (!character.is_control()).then_some(character);
+            let is_deceptive = crate::emit::is_deceptive(character);
+            let escaped = is_deceptive.then(|| character.escape_default());
+            let plain = (!is_deceptive).then_some(character);
             escaped.into_iter().flatten().chain(plain)
         })
         .collect()

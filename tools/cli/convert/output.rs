@@ -3,6 +3,7 @@
 use super::Conversion;
 use super::variables::Variable;
 use crate::emit;
+use crate::report::printable;
 use serde_json::json;
 use std::fmt::Write as _;
 
@@ -11,7 +12,7 @@ pub(crate) fn yaml(conversion: &Conversion) -> String {
     let mut text =
         String::from("# Made by `upstream-inject convert`.\n#\n# Backends and their resources:\n");
     for (backend, origin) in &conversion.origins {
-        let _ = writeln!(text, "#   {backend}: {origin}");
+        let _ = writeln!(text, "#   {}", printable(&format!("{backend}: {origin}")));
     }
     text.push_str(
         "# The filter finds a backend by its Envoy cluster name (backendFrom); `upstream-inject\n\
@@ -70,7 +71,7 @@ pub(crate) fn json(conversion: &Conversion) -> String {
 fn comment(note: &str, text: &mut String) {
     const WIDTH: usize = 96;
     let mut line = String::from("#");
-    for word in note.split_whitespace() {
+    for word in printable(note).split_whitespace() {
         if line.len().saturating_add(word.len()) >= WIDTH {
             let _ = writeln!(text, "{line}");
             line = String::from("#");

@@ -27,7 +27,12 @@ pub(super) fn render(target: &mut Rendering<'_>) -> Result<String, String> {
         .unwrap_or_default();
     let mapping: String = routes
         .iter()
-        .map(|(backend, cluster)| format!("#   {backend}: {cluster}\n"))
+        .map(|(backend, cluster)| {
+            format!(
+                "#   {}\n",
+                crate::report::printable(&format!("{backend}: {cluster}"))
+            )
+        })
         .collect();
     note_environment(target);
     Ok(fill(

@@ -24,7 +24,12 @@ pub(super) fn render(target: &mut Rendering<'_>) -> Result<String, String> {
     let authentication = authentication(target)?;
     let mapping: String = hosts
         .iter()
-        .map(|(backend, cluster)| format!("#   {backend}: {cluster}\n"))
+        .map(|(backend, cluster)| {
+            format!(
+                "#   {}\n",
+                crate::report::printable(&format!("{backend}: {cluster}"))
+            )
+        })
         .collect();
     if !target.setup.variables.is_empty() {
         target.note(
