@@ -77,7 +77,9 @@ fn every_variable_reaches_the_filter() {
             "- UPSTREAM_INJECT_CORPORATE_API_CLIENT_SECRET\n",
         ],
     );
-    let run = render(CONFIG, &["--target", "envoy-gateway"]).expect(0);
+    let identity = ["--identity", "http://identity.mcp.svc:9193"];
+    let of = |target| [&["--target", target], &identity[..]].concat();
+    let run = render(CONFIG, &of("envoy-gateway")).expect(0);
     assert_holds(
         &run,
         &[
@@ -85,8 +87,26 @@ fn every_variable_reaches_the_filter() {
             "- name: INTERNAL\n",
         ],
     );
-    let run = render(CONFIG, &["--target", "istio"]).expect(0);
+    let run = render(CONFIG, &of("istio")).expect(0);
     assert_holds(&run, &["- {name: INTERNAL, valueFrom: HOST}"]);
+    // Beyond the cluster the filter is a client of the identity service, with a secret.
+    let run = render(
+        CONFIG,
+        &[
+            "--target",
+            "envoy",
+            "--identity",
+            "https://identity.example.com",
+        ],
+    )
+    .expect(0);
+    assert_holds(
+        &run,
+        &[
+            "- IDENTITY_CLIENT_SECRET\n",
+            "clientSecretEnv: IDENTITY_CLIENT_SECRET\n",
+        ],
+    );
 }
 
 #[test]
@@ -162,7 +182,7 @@ fn a_whole_vmcp_file_says_where_its_backends_are() {
             "sni: gh.example.com",
             "host_rewrite_literal: gh.example.com",
             "substitution: \"/mcp\"",
-            "audiences: [https://mcp.example.com]",
+            "audiences: [\"https://mcp.example.com\"]",
         ],
     );
     assert!(
@@ -179,14 +199,15 @@ fn what_nobody_has_said_fails_closed_and_is_named() {
         &run,
         &[
             "github-tools.invalid",
-            "embedded-auth-server.invalid",
+            "tokenUrl: http://127.0.0.1:9193/token\n",
             "# To do:",
         ],
     );
     for missing in [
         "--backend github-tools=",
         "--backend internal=",
-        "--ext-authz is missing",
+        "--identity is missing",
+        "give --public-url",
     ] {
         assert!(run.stderr.contains(missing), "{}", run.stderr);
     }
@@ -246,9 +267,9 @@ fn names_that_collide_are_errors_and_nothing_is_written() {
             "name the same cluster, \"sts\"",
         ),
         (
-            &CONFIG.replace("internal:", "embedded-auth-server:"),
+            &CONFIG.replace("internal:", "identity-keys:"),
             &["--target", "envoy"],
-            "two clusters would be called \"embedded-auth-server\"",
+            "two clusters would be called \"identity-keys\"",
         ),
         (
             CONFIG,
@@ -270,7 +291,7 @@ fn names_that_collide_are_errors_and_nothing_is_written() {
         (
             CONFIG,
             &["--target", "envoy", "--backend", "internal=ftp://a"],
-            "neither host:port nor",
+            "write HOST:PORT, or a URL",
         ),
         (
             CONFIG,
@@ -285,7 +306,7 @@ fn names_that_collide_are_errors_and_nothing_is_written() {
         (
             CONFIG,
             &["--target", "envoy", "--jwks-url", "x:y"],
-            "not a URL",
+            "write an absolute URL",
         ),
         (
             &CONFIG.replace("providerName: github", "providerName: gitlab"),
@@ -346,7 +367,7 @@ fn a_backend_is_found_wherever_the_configuration_says_its_name_comes_from() {
     for (backend_from, expected) in [
         ("cluster_name", "cluster: github-tools\n"),
         ("route_name", "- name: github-tools\n"),
-        ("route_metadata", "upstream_inject: {backend: github-tools}"),
+        ("route_metadata", "upstream_inject:\n"),
     ] {
         let config = format!("backendFrom: {backend_from}\n{CONFIG}");
         let run = render(&config, &["--target", "envoy"]).expect(0);

@@ -2,7 +2,7 @@
 
 use crate::check::Assume;
 use crate::output::Color;
-use crate::render::Target;
+use crate::render;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -37,7 +37,7 @@ pub(crate) enum Verb {
     /// Reads a plugin configuration or a whole vMCP file. What neither says (addresses, the image)
     /// is given by options; what is still missing is filled with something that fails closed, and
     /// named. Secrets in plain text are not repeated: they become environment variables.
-    Render(RenderArgs),
+    Render(render::Options),
     /// Print the JSON Schema of the plugin configuration
     Schema,
 }
@@ -103,103 +103,6 @@ pub(crate) struct ConvertArgs {
     /// When to print in colours
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pub(crate) color: Color,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RenderArgs {
-    /// The configuration; - is the standard input
-    #[arg(value_name = "FILE")]
-    pub(crate) file: String,
-
-    /// Where the filter is to run
-    #[arg(short, long, value_enum)]
-    pub(crate) target: Target,
-
-    /// Where a backend is; give it once for each
-    ///
-    /// envoy: host:port, or a URL. envoy-gateway: NAMESPACE/HTTPROUTE[/RULE], or a cluster name.
-    /// istio: HOST:PORT of the service, or a cluster name.
-    #[arg(long = "backend", value_name = "NAME=ADDRESS", value_parser = backend)]
-    pub(crate) backends: Vec<(String, String)>,
-
-    /// Where the embedded auth server answers ext_authz over gRPC: host:port, or an https URL
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) ext_authz: Option<String>,
-
-    /// Who issues the tokens that clients present [default: the auth server's issuer]
-    #[arg(long, value_name = "URL")]
-    pub(crate) issuer: Option<String>,
-
-    /// Where the issuer publishes its keys [default: ISSUER/.well-known/jwks.json]
-    #[arg(long, value_name = "URL")]
-    pub(crate) jwks_url: Option<String>,
-
-    /// What tokens must be issued for, one or more [default: as the file says]
-    #[arg(long = "audience", value_name = "AUDIENCE")]
-    pub(crate) audiences: Vec<String>,
-
-    /// envoy: the address to listen on
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:10000")]
-    pub(crate) listen: String,
-
-    /// envoy: the address of Envoy's admin interface
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9901")]
-    pub(crate) admin: String,
-
-    /// envoy: the filter, as Envoy finds it
-    #[arg(long, value_name = "PATH", default_value = "dist/upstream_inject.wasm")]
-    pub(crate) wasm: String,
-
-    /// envoy-gateway, istio: the filter's image, NAME@sha256:DIGEST
-    #[arg(long, value_name = "IMAGE")]
-    pub(crate) image: Option<String>,
-
-    /// envoy-gateway, istio: the namespace of the gateway
-    #[arg(short, long, value_name = "NAMESPACE", default_value = "default", value_parser = label)]
-    pub(crate) namespace: String,
-
-    /// envoy-gateway, istio: the name of the gateway
-    #[arg(long, value_name = "NAME", default_value = "gateway", value_parser = label)]
-    pub(crate) gateway: String,
-
-    /// envoy, envoy-gateway: the certificates that Envoy trusts, as it finds them
-    #[arg(
-        long,
-        value_name = "PATH",
-        default_value = "/etc/ssl/certs/ca-certificates.crt"
-    )]
-    pub(crate) ca_file: String,
-
-    /// Write to this file instead of the standard output
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-
-    /// When to print in colours
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    pub(crate) color: Color,
-}
-
-fn backend(text: &str) -> Result<(String, String), String> {
-    // A cluster name may hold "=", an address does not.
-    match text.rsplit_once('=') {
-        Some((name, address)) if !name.is_empty() && !address.is_empty() => {
-            Ok((name.to_owned(), address.to_owned()))
-        }
-        _ => Err("must be NAME=ADDRESS".to_owned()),
-    }
-}
-
-/// A name of Kubernetes: nothing else may stand where it goes.
-fn label(text: &str) -> Result<String, String> {
-    let fits = text.len() <= 253
-        && text.bytes().all(|byte| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte)
-        });
-    if fits && !text.is_empty() {
-        Ok(text.to_owned())
-    } else {
-        Err("must be a name of Kubernetes: lower-case letters, digits, - and .".to_owned())
-    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -22,7 +22,7 @@ mod report;
 
 use check::{AnyVariable, ThisProcess};
 use clap::Parser;
-use command_line::{CheckArgs, CommandLine, ConvertArgs, RenderArgs, Verb};
+use command_line::{CheckArgs, CommandLine, ConvertArgs, Verb};
 use report::Verdict;
 use std::process::ExitCode;
 use upstream_inject::config::Environment;
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let verdict = match CommandLine::parse().verb {
         Verb::Check(args) => check(&args),
         Verb::Convert(args) => convert(&args),
-        Verb::Render(args) => render(args),
+        Verb::Render(options) => render(&options),
         Verb::Schema => output::product(&schema(), None),
     };
     ExitCode::from(verdict.exit_code())
@@ -71,27 +71,12 @@ fn convert(args: &ConvertArgs) -> Verdict {
     output::product(&text, args.output.as_deref())
 }
 
-fn render(args: RenderArgs) -> Verdict {
-    let options = render::Options {
-        target: args.target,
-        backends: args.backends,
-        ext_authz: args.ext_authz,
-        issuer: args.issuer,
-        jwks_url: args.jwks_url,
-        audiences: args.audiences,
-        listen: args.listen,
-        admin: args.admin,
-        wasm: args.wasm,
-        image: args.image,
-        namespace: args.namespace,
-        gateway: args.gateway,
-        ca_file: args.ca_file,
-    };
-    let (file, text) = render::render(&args.file, &options);
+fn render(options: &render::Options) -> Verdict {
+    let (file, text) = render::render(options);
     let verdict = file.verdict;
-    output::findings(&[file], args.color);
+    output::findings(&[file], options.color);
     match text {
-        Some(text) => output::product(&text, args.output.as_deref()),
+        Some(text) => output::product(&text, options.output.as_deref()),
         None => verdict.max(Verdict::Invalid),
     }
 }

@@ -2,6 +2,8 @@
 //! backend, as a newcomer would go that way.
 
 mod kubernetes;
+mod plain;
+mod plain_variants;
 mod tls;
 
 use std::io::Write as _;
@@ -22,10 +24,16 @@ trials!("rendered":
 
 /// The trials of all modules.
 pub fn all_trials() -> Vec<libtest_mimic::Trial> {
-    [trials(), tls::trials(), kubernetes::trials()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        trials(),
+        tls::trials(),
+        kubernetes::trials(),
+        plain::trials(),
+        plain_variants::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The RFC's example, and the upstream that it lacks.
@@ -72,8 +80,11 @@ fn tool(arguments: &[&str], stdin: &str) -> Run {
 
 /// Renders a configuration, which must be possible.
 fn render(target: &str, configuration: &str, arguments: &[String]) -> String {
-    let wasm = bed::artifact().display().to_string();
-    let mut all = vec!["render", "--target", target, "--wasm", &wasm, "-"];
+    let wasm = format!("--wasm={}", bed::artifact().display());
+    let mut all = vec!["render", "--target", target, "-"];
+    if target == "envoy" {
+        all.push(&wasm);
+    }
     all.extend(arguments.iter().map(String::as_str));
     let run = tool(&all, configuration);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
@@ -119,7 +130,7 @@ async fn start(name: &str, config: String, environment: &[(&str, &str)]) -> (Env
 async fn send(client: &Client, request: impl Fn() -> Request) -> Reply {
     bed::eventually("the keys to be fetched", || async {
         let reply = client.send(request()).await;
-        (!reply.text().contains("Jwks")).then_some(reply)
+        (reply.json()["error"] != "identity_unavailable").then_some(reply)
     })
     .await
 }

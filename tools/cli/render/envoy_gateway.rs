@@ -2,7 +2,6 @@
 
 use super::Rendering;
 use super::cluster::Cluster;
-use super::setup::needs_upstream_tokens;
 use super::template::{block, fill, raw, scalar};
 use crate::emit;
 use std::collections::BTreeMap;
@@ -11,7 +10,7 @@ use std::fmt::Write as _;
 /// Renders the resources.
 pub(super) fn render(target: &mut Rendering<'_>) -> Result<String, String> {
     let routes = routes(target)?;
-    let plugin = target.plugin(
+    let plugin = target.plugin_as_written(
         |backend| {
             routes
                 .get(backend)
@@ -40,8 +39,8 @@ pub(super) fn render(target: &mut Rendering<'_>) -> Result<String, String> {
         &[
             ("mapping", block(mapping)),
             ("notes", block(target.notes_comment())),
-            ("namespace", scalar(&target.options.namespace)),
-            ("gateway", scalar(&target.options.gateway)),
+            ("namespace", scalar(target.options.namespace())),
+            ("gateway", scalar(target.options.gateway())),
             ("image", scalar(&image)),
             ("sha256", block(sha256)),
             ("provider", block(provider(target))),
@@ -56,8 +55,9 @@ pub(super) fn render(target: &mut Rendering<'_>) -> Result<String, String> {
 /// Which cluster each backend is.
 fn routes(target: &mut Rendering<'_>) -> Result<BTreeMap<String, String>, String> {
     let mut routes = BTreeMap::new();
-    for name in target.setup.backends.clone() {
-        let cluster = match target.addresses.get(&name) {
+    for backend in target.gateway.backends.clone() {
+        let name = backend.name;
+        let cluster = match &backend.address {
             Some(route) => cluster_of(route).ok_or_else(|| {
                 format!(
                     "--backend {name}={route}: not NAMESPACE/HTTPROUTE, NAMESPACE/HTTPROUTE/RULE, \
@@ -68,7 +68,7 @@ fn routes(target: &mut Rendering<'_>) -> Result<BTreeMap<String, String>, String
                 name.clone()
             }
             None => {
-                let namespace = target.options.namespace.clone();
+                let namespace = target.options.namespace().to_owned();
                 target.note(format!(
                     "--backend {name}=… is missing: the first rule of the HTTPRoute \
                      {namespace}/{name} is assumed"
@@ -156,11 +156,10 @@ fn env(target: &Rendering<'_>) -> String {
 }
 
 fn security_policy(target: &mut Rendering<'_>) -> Result<String, String> {
-    let Some(issuer) = target.setup.issuer.clone() else {
-        target.note_missing_issuer();
+    let Some(authentication) = target.gateway.authentication.clone() else {
         return Ok(String::new());
     };
-    let needs_tokens = target.setup.has_auth_server || needs_upstream_tokens(&target.setup.plugin);
+    let needs_tokens = target.setup.has_auth_server() || target.setup.needs_upstream_tokens();
     let ext_auth = if needs_tokens {
         ext_auth(target)?
     } else {
@@ -170,11 +169,11 @@ fn security_policy(target: &mut Rendering<'_>) -> Result<String, String> {
     Ok(fill(
         include_str!("templates/envoy-gateway-security.yaml"),
         &[
-            ("namespace", scalar(&target.options.namespace)),
-            ("gateway", scalar(&target.options.gateway)),
-            ("issuer", scalar(&issuer)),
+            ("namespace", scalar(target.options.namespace())),
+            ("gateway", scalar(target.options.gateway())),
+            ("issuer", scalar(&authentication.issuer)),
             ("audiences", block(audiences)),
-            ("jwks_url", scalar(&target.jwks_url(&issuer))),
+            ("jwks_url", scalar(&authentication.keys_url)),
             ("ext_auth", block(ext_auth)),
         ],
     ))
@@ -188,7 +187,7 @@ fn ext_auth(target: &mut Rendering<'_>) -> Result<String, String> {
     let namespace = labels
         .next()
         .filter(|label| *label != "invalid")
-        .unwrap_or(&target.options.namespace);
+        .unwrap_or(target.options.namespace());
     Ok(fill(
         include_str!("templates/envoy-gateway-ext-auth.yaml"),
         &[

@@ -2,7 +2,7 @@
 
 use super::Rendering;
 use super::endpoint::Endpoint;
-use super::setup::{TokenEndpoint, needs_upstream_tokens};
+use super::setup::TokenEndpoint;
 use super::template::{block, fill, raw, scalar};
 use crate::emit;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Renders the resources.
 pub(super) fn render(target: &mut Rendering<'_>) -> Result<String, String> {
     let hosts = hosts(target)?;
-    let plugin = target.plugin(
+    let plugin = target.plugin_as_written(
         |backend| {
             hosts
                 .get(backend)
@@ -42,8 +42,8 @@ pub(super) fn render(target: &mut Rendering<'_>) -> Result<String, String> {
         &[
             ("mapping", block(mapping)),
             ("notes", block(target.notes_comment())),
-            ("namespace", scalar(&target.options.namespace)),
-            ("gateway", scalar(&target.options.gateway)),
+            ("namespace", scalar(target.options.namespace())),
+            ("gateway", scalar(target.options.gateway())),
             ("image", scalar(&format!("oci://{image}"))),
             ("env", block(env(target))),
             ("plugin", block(emit::block(&plugin))),
@@ -61,11 +61,12 @@ fn cluster_name(endpoint: &Endpoint) -> String {
 /// Which cluster each backend is.
 fn hosts(target: &mut Rendering<'_>) -> Result<BTreeMap<String, String>, String> {
     let mut hosts = BTreeMap::new();
-    for name in target.setup.backends.clone() {
-        let cluster = match target.addresses.get(&name) {
+    for backend in target.gateway.backends.clone() {
+        let name = backend.name;
+        let cluster = match &backend.address {
             Some(cluster) if cluster.starts_with("outbound|") => cluster.clone(),
             Some(address) => {
-                let endpoint = Endpoint::parse(address).ok_or_else(|| {
+                let endpoint = Endpoint::of_address(address).map_err(|_| {
                     format!(
                         "--backend {name}={address}: neither HOST:PORT of a service nor a cluster \
                          name that begins with outbound|"
@@ -75,7 +76,7 @@ fn hosts(target: &mut Rendering<'_>) -> Result<BTreeMap<String, String>, String>
             }
             None if name.starts_with("outbound|") => name.clone(),
             None => {
-                let host = format!("{name}.{}.svc.cluster.local", target.options.namespace);
+                let host = format!("{name}.{}.svc.cluster.local", target.options.namespace());
                 target.note(format!(
                     "--backend {name}=… is missing: the service {host}:80 is assumed"
                 ));
@@ -130,7 +131,7 @@ fn token_endpoint(target: &Rendering<'_>, sts: &TokenEndpoint) -> String {
         ("backends", raw(&sts.backends.join(", "))),
         ("cluster", raw(&cluster_name(endpoint))),
         ("name", scalar(&name)),
-        ("namespace", scalar(&target.options.namespace)),
+        ("namespace", scalar(target.options.namespace())),
         ("host", scalar(&endpoint.host)),
         ("port", raw(&endpoint.port.to_string())),
         ("port_name", scalar(&protocol.to_ascii_lowercase())),
@@ -153,11 +154,10 @@ fn token_endpoint(target: &Rendering<'_>, sts: &TokenEndpoint) -> String {
 }
 
 fn authentication(target: &mut Rendering<'_>) -> Result<String, String> {
-    let Some(issuer) = target.setup.issuer.clone() else {
-        target.note_missing_issuer();
+    let Some(authentication) = target.gateway.authentication.clone() else {
         return Ok(String::new());
     };
-    let needs_tokens = target.setup.has_auth_server || needs_upstream_tokens(&target.setup.plugin);
+    let needs_tokens = target.setup.has_auth_server() || target.setup.needs_upstream_tokens();
     let custom = if needs_tokens {
         let endpoint = target.ext_authz()?;
         fill(
@@ -165,8 +165,8 @@ fn authentication(target: &mut Rendering<'_>) -> Result<String, String> {
             &[
                 ("service", raw(&endpoint.host)),
                 ("port", raw(&endpoint.port.to_string())),
-                ("namespace", scalar(&target.options.namespace)),
-                ("gateway", scalar(&target.options.gateway)),
+                ("namespace", scalar(target.options.namespace())),
+                ("gateway", scalar(target.options.gateway())),
             ],
         )
     } else {
@@ -176,11 +176,11 @@ fn authentication(target: &mut Rendering<'_>) -> Result<String, String> {
     Ok(fill(
         include_str!("templates/istio-authentication.yaml"),
         &[
-            ("namespace", scalar(&target.options.namespace)),
-            ("gateway", scalar(&target.options.gateway)),
-            ("issuer", scalar(&issuer)),
+            ("namespace", scalar(target.options.namespace())),
+            ("gateway", scalar(target.options.gateway())),
+            ("issuer", scalar(&authentication.issuer)),
             ("audiences", block(audiences)),
-            ("jwks_url", scalar(&target.jwks_url(&issuer))),
+            ("jwks_url", scalar(&authentication.keys_url)),
             ("custom", block(custom)),
         ],
     ))

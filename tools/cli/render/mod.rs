@@ -1,57 +1,37 @@
 //! `render`: everything that a proxy needs to load the filter, in the proxy's own words.
 
+mod challenge;
 mod cluster;
 mod endpoint;
 mod envoy;
 mod envoy_gateway;
+mod gateway;
+mod identity;
+mod incoming;
 mod istio;
+mod options;
+mod parts;
+mod plugin;
 mod rename;
 mod setup;
+mod smoke;
 mod template;
+
+pub(crate) use options::{Options, Target};
 
 use crate::check::{self, AnyVariable, Kind};
 use crate::input;
 use crate::report::{FileReport, Finding, Severity};
 use document::Document;
 use endpoint::Endpoint;
+use gateway::Gateway;
 use rename::Names;
 use setup::Setup;
-use std::collections::BTreeMap;
 use upstream_inject::config::{self, Node};
 
-/// Where the filter is to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Target {
-    /// A bootstrap for Envoy itself
-    Envoy,
-    /// Resources for Envoy Gateway
-    EnvoyGateway,
-    /// Resources for Istio
-    Istio,
-}
-
-/// What the configuration of the filter does not say.
-#[derive(Debug)]
-pub(crate) struct Options {
-    pub(crate) target: Target,
-    /// `NAME=ADDRESS`, one for each backend.
-    pub(crate) backends: Vec<(String, String)>,
-    pub(crate) ext_authz: Option<String>,
-    pub(crate) issuer: Option<String>,
-    pub(crate) jwks_url: Option<String>,
-    pub(crate) audiences: Vec<String>,
-    pub(crate) listen: String,
-    pub(crate) admin: String,
-    pub(crate) wasm: String,
-    pub(crate) image: Option<String>,
-    pub(crate) namespace: String,
-    pub(crate) gateway: String,
-    pub(crate) ca_file: String,
-}
-
-/// Renders the configuration in `file`, or says what is wrong with it.
-pub(crate) fn render(file: &str, options: &Options) -> (FileReport, Option<String>) {
-    let input = match input::read(file) {
+/// Renders the configuration in `options.file`, or says what is wrong with it.
+pub(crate) fn render(options: &Options) -> (FileReport, Option<String>) {
+    let input = match input::read(&options.file) {
         Ok(input) => input,
         Err(report) => return (report, None),
     };
@@ -84,7 +64,8 @@ fn render_documents(
     {
         return None;
     }
-    let rendered = Setup::of(&document.root, kind).and_then(|setup| {
+    let rendered = options.check().and_then(|()| {
+        let setup = Setup::of(&document.root, kind)?;
         let mut target = Rendering::new(setup, options)?;
         let text = match options.target {
             Target::Envoy => envoy::render(&mut target),
@@ -123,48 +104,34 @@ fn prove(text: &str) -> Result<(), String> {
 /// A rendering under way.
 struct Rendering<'a> {
     setup: Setup,
+    /// What is to be expressed.
+    gateway: Gateway,
     options: &'a Options,
     /// What the operator should know, on the screen and at the head of the file.
     notes: Vec<String>,
-    /// Where backends are, as far as anyone has said.
-    addresses: BTreeMap<String, String>,
 }
 
 impl<'a> Rendering<'a> {
     fn new(mut setup: Setup, options: &'a Options) -> Result<Self, String> {
-        let mut addresses = BTreeMap::new();
-        if options.target == Target::Envoy {
-            addresses.extend(setup.urls.iter().cloned());
-        }
-        for (name, address) in &options.backends {
-            if !setup.backends.contains(name) {
-                if !setup.has_default {
-                    return Err(format!(
-                        "--backend {name}: there is no backend of this name ({})",
-                        setup.backends.join(", ")
-                    ));
-                }
-                setup.backends.push(name.clone());
-            }
-            addresses.insert(name.clone(), address.clone());
-        }
         if let Some(issuer) = &options.issuer {
             setup.issuer = Some(issuer.clone());
         }
         if !options.audiences.is_empty() {
             setup.audiences.clone_from(&options.audiences);
         }
+        let backends = backends(&mut setup, options)?;
         if options.target != Target::Envoy && setup.leave_out_backend_from() {
             setup.notes.push(
                 "backendFrom is left out: backends are listed by the names of their clusters here"
                     .to_owned(),
             );
         }
+        let gateway = Gateway::of(&mut setup, options, backends)?;
         Ok(Self {
             notes: std::mem::take(&mut setup.notes),
             setup,
+            gateway,
             options,
-            addresses,
         })
     }
 
@@ -184,19 +151,11 @@ impl<'a> Rendering<'a> {
         text
     }
 
-    /// Where the auth server publishes its keys. ToolHive's does it here.
-    fn jwks_url(&self, issuer: &str) -> String {
-        self.options
-            .jwks_url
-            .clone()
-            .unwrap_or_else(|| format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/')))
-    }
-
     /// The auth server's ext_authz service, or an address that leads nowhere.
     fn ext_authz(&mut self) -> Result<Endpoint, String> {
         match &self.options.ext_authz {
-            Some(address) => Endpoint::parse(address)
-                .ok_or_else(|| format!("--ext-authz {address}: neither host:port nor a URL")),
+            Some(address) => Endpoint::of_address(address)
+                .map_err(|error| format!("--ext-authz {address}: {error}")),
             None => {
                 self.note(
                     "--ext-authz is missing: fill in where the embedded auth server answers \
@@ -207,26 +166,49 @@ impl<'a> Rendering<'a> {
         }
     }
 
-    /// Notes what nobody checks.
-    fn note_missing_issuer(&mut self) {
-        self.note(
-            "no issuer is known, so nothing in here checks who a request comes from: give \
-             --issuer, or see to it before the filter",
-        );
-    }
-
     /// The plugin configuration under the names that the target gives things, still valid.
     fn plugin(
         &self,
         backend: impl Fn(&str) -> String,
         cluster: impl Fn(&setup::TokenEndpoint) -> String,
     ) -> Result<Node, String> {
-        let plugin = Names { backend, cluster }.apply(&self.setup);
+        self.named(
+            &plugin::complete(&self.setup, &self.gateway),
+            backend,
+            cluster,
+        )
+    }
+
+    /// The same of the file alone, for a filter in front of the router.
+    fn plugin_as_written(
+        &self,
+        backend: impl Fn(&str) -> String,
+        cluster: impl Fn(&setup::TokenEndpoint) -> String,
+    ) -> Result<Node, String> {
+        self.named(&self.setup.plugin, backend, cluster)
+    }
+
+    fn named(
+        &self,
+        plugin: &Node,
+        backend: impl Fn(&str) -> String,
+        cluster: impl Fn(&setup::TokenEndpoint) -> String,
+    ) -> Result<Node, String> {
+        let endpoints: Vec<_> = self.token_endpoints().collect();
+        let plugin = Names { backend, cluster }.apply(plugin, &endpoints);
         let outcome = config::plan(&plugin, &AnyVariable);
         match outcome.errors.first() {
             None => Ok(plugin),
             Some(problem) => Err(format!("under the names of the target: {problem}")),
         }
+    }
+
+    /// Whom the filter itself calls, each once: the token endpoints, and the identity service.
+    fn token_endpoints(&self) -> impl Iterator<Item = &setup::TokenEndpoint> {
+        self.setup
+            .token_endpoints
+            .iter()
+            .chain(self.gateway.identity.service().map(|one| &one.endpoint))
     }
 
     /// The image, and its digest.
@@ -258,20 +240,72 @@ impl<'a> Rendering<'a> {
     }
 }
 
-/// Without a list, a TH-JWT for any other service of the same issuer would do.
-fn audiences(target: &mut Rendering<'_>) -> String {
-    if target.setup.audiences.is_empty() {
-        target.note(
-            "no audience is known, so a token that was issued for another service is accepted: \
-             give --audience",
-        );
-        return String::new();
+/// The backends, in the order written, and where they are as far as anyone has said.
+fn backends(setup: &mut Setup, options: &Options) -> Result<Vec<(String, Option<String>)>, String> {
+    let mut given: Vec<(String, String)> = Vec::new();
+    for text in &options.backends {
+        let (name, address) = name_and_address(text, &setup.backends)?;
+        if given.iter().any(|(known, _)| known == name) {
+            return Err(format!(
+                "--backend {name} is given twice: a backend is in one place; leave one out"
+            ));
+        }
+        if !setup.backends.iter().any(|known| known == name) {
+            if !setup.has_default {
+                return Err(format!(
+                    "--backend {name}: there is no backend of this name ({})",
+                    setup.backends.join(", ")
+                ));
+            }
+            setup.backends.push(name.to_owned());
+        }
+        given.push((name.to_owned(), address.to_owned()));
     }
+    let of_file: &[(String, String)] = match options.target {
+        Target::Envoy => &setup.urls,
+        Target::EnvoyGateway | Target::Istio => &[],
+    };
+    let address = |name: &String| {
+        let mut known = given.iter().chain(of_file);
+        known
+            .find(|(known, _)| known == name)
+            .map(|(_, address)| address.clone())
+    };
+    Ok(setup
+        .backends
+        .iter()
+        .map(|name| (name.clone(), address(name)))
+        .collect())
+}
+
+/// Both may hold `=`: a backend that is known wins, the longest first.
+fn name_and_address<'a>(text: &'a str, known: &[String]) -> Result<(&'a str, &'a str), String> {
+    let of_known = known
+        .iter()
+        .filter(|name| {
+            text.strip_prefix(name.as_str())
+                .is_some_and(|rest| rest.starts_with('='))
+        })
+        .max_by_key(|name| name.len())
+        .and_then(|name| Some((text.get(..name.len())?, text.get(name.len()..)?.get(1..)?)));
+    match of_known.or_else(|| text.split_once('=')) {
+        Some((name, address)) if !name.is_empty() && !address.is_empty() => Ok((name, address)),
+        _ => Err(format!(
+            "--backend {text}: write NAME=ADDRESS, such as github-tools=https://mcp.example.com/mcp"
+        )),
+    }
+}
+
+/// What the file or the options say that tokens are issued for, for a list of `audiences`.
+fn audiences(target: &Rendering<'_>) -> String {
     let audiences: Vec<String> = target
         .setup
         .audiences
         .iter()
-        .map(|audience| crate::emit::scalar(audience))
+        .map(|audience| parts::quoted(audience))
         .collect();
+    if audiences.is_empty() {
+        return String::new();
+    }
     format!("audiences: [{}]", audiences.join(", "))
 }

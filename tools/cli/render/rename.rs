@@ -1,7 +1,7 @@
 //! A control plane gives clusters names of its own; the filter must know backends and STS clusters by
 //! these.
 
-use super::setup::{Setup, TokenEndpoint};
+use super::setup::TokenEndpoint;
 use crate::check::TOKEN_ENDPOINTS;
 use document::entries;
 use upstream_inject::config::Node;
@@ -17,35 +17,49 @@ where
     B: Fn(&str) -> String,
     C: Fn(&TokenEndpoint) -> String,
 {
-    /// The plugin configuration under these names.
-    pub(super) fn apply(&self, setup: &Setup) -> Node {
-        at_key(&setup.plugin, "outgoingAuth", |outgoing| {
+    /// `plugin` under these names; `endpoints` are those that it names clusters of.
+    pub(super) fn apply(&self, plugin: &Node, endpoints: &[&TokenEndpoint]) -> Node {
+        let plugin = at_key(plugin, "outgoingAuth", |outgoing| {
             let outgoing = at_key(outgoing, "default", |strategy| {
-                self.in_strategy(setup, strategy)
+                self.in_strategy(endpoints, strategy)
             });
             at_key(&outgoing, "backends", |backends| {
                 map_entries(backends, |name, strategy| {
-                    ((self.backend)(name), self.in_strategy(setup, strategy))
+                    ((self.backend)(name), self.in_strategy(endpoints, strategy))
                 })
+            })
+        });
+        let plugin = at_key(&plugin, "identity", |identity| {
+            at_key(identity, "exchange", |exchange| {
+                at_key(exchange, "cluster", |cluster| {
+                    self.renamed(endpoints, cluster)
+                })
+            })
+        });
+        at_key(&plugin, "challenge", |challenge| {
+            at_key(challenge, "backends", |backends| {
+                map_entries(backends, |name, own| ((self.backend)(name), own.clone()))
             })
         })
     }
 
-    fn in_strategy(&self, setup: &Setup, strategy: &Node) -> Node {
-        let renamed = |cluster: &Node| {
-            setup
-                .token_endpoints
-                .iter()
-                .find(|known| *cluster == Node::String(known.cluster.clone()))
-                .map_or_else(
-                    || cluster.clone(),
-                    |known| Node::String((self.cluster)(known)),
-                )
-        };
+    fn renamed(&self, endpoints: &[&TokenEndpoint], cluster: &Node) -> Node {
+        endpoints
+            .iter()
+            .find(|known| *cluster == Node::String(known.cluster.clone()))
+            .map_or_else(
+                || cluster.clone(),
+                |known| Node::String((self.cluster)(known)),
+            )
+    }
+
+    fn in_strategy(&self, endpoints: &[&TokenEndpoint], strategy: &Node) -> Node {
         TOKEN_ENDPOINTS
             .iter()
             .fold(strategy.clone(), |strategy, (block, _, cluster, _)| {
-                at_key(&strategy, block, |block| at_key(block, cluster, renamed))
+                at_key(&strategy, block, |block| {
+                    at_key(block, cluster, |cluster| self.renamed(endpoints, cluster))
+                })
             })
     }
 }

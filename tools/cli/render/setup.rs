@@ -1,6 +1,7 @@
 //! What every target needs to know of a configuration.
 
 use super::endpoint::Endpoint;
+use super::incoming;
 use crate::check::{KEY_VARIABLES, Kind, SECRETS, TOKEN_ENDPOINTS, providers, upstream_name};
 use crate::convert::{auth_server_node, variable_name};
 use document::{entries, get, get_text, items};
@@ -20,11 +21,16 @@ pub(super) struct Setup {
     pub(super) variables: BTreeSet<String>,
     /// One for each cluster.
     pub(super) token_endpoints: Vec<TokenEndpoint>,
-    /// Whether there is an embedded auth server, which knows the upstream tokens.
-    pub(super) has_auth_server: bool,
     /// Who issues the tokens that clients present.
     pub(super) issuer: Option<String>,
+    /// What the file says that they are issued for.
     pub(super) audiences: Vec<String>,
+    /// Where a vMCP file says that the issuer's keys are.
+    pub(super) keys_url: Option<String>,
+    /// The URL under which a vMCP file says that clients reach it.
+    pub(super) incoming_resource: Option<String>,
+    /// The scopes that a vMCP file has clients ask for.
+    pub(super) incoming_scope: Option<String>,
     /// Where a vMCP file says that its backends are.
     pub(super) urls: Vec<(String, String)>,
     /// What the operator should know.
@@ -53,11 +59,13 @@ impl Setup {
             has_default: false,
             variables: BTreeSet::new(),
             token_endpoints: Vec::new(),
-            has_auth_server: get(&filter_part, "authServer").is_some(),
-            issuer: issuer(root),
-            audiences: audiences(root),
-            urls: urls(root),
-            notes: Vec::new(),
+            issuer: incoming::issuer(root),
+            audiences: incoming::audiences(root),
+            keys_url: incoming::keys_url(root),
+            incoming_resource: incoming::resource(root),
+            incoming_scope: incoming::scope(root),
+            urls: incoming::urls(root),
+            notes: incoming::notes(root),
         };
         setup.variables = variables_in(&filter_part);
         let mut plugin = Vec::new();
@@ -66,12 +74,130 @@ impl Setup {
                 _ if *value == Node::Null => continue,
                 "authServer" => auth_server(value),
                 "outgoingAuth" => setup.outgoing(value)?,
+                "identity" => setup.identity(value),
                 _ => value.clone(),
             };
             plugin.push((key.clone(), value));
         }
         setup.plugin = Node::Map(plugin);
+        setup.add_unlisted();
         Ok(setup)
+    }
+
+    /// The backends of a vMCP file that only `default` covers, or nothing.
+    fn add_unlisted(&mut self) {
+        for (name, _) in &self.urls {
+            if self.backends.contains(name) {
+                continue;
+            }
+            if self.has_default {
+                self.backends.push(name.clone());
+            } else {
+                self.notes.push(format!(
+                    "the backend {name} of the file has no strategy in outgoingAuth, so there is no \
+                     route to it"
+                ));
+            }
+        }
+    }
+
+    /// The strategies, the default one without a name.
+    fn strategies(&self) -> impl Iterator<Item = (Option<&str>, &Node)> {
+        let outgoing = get(&self.plugin, "outgoingAuth").unwrap_or(&Node::Null);
+        let backends = get(outgoing, "backends").map(entries).unwrap_or_default();
+        let default = get(outgoing, "default").map(|strategy| (None, strategy));
+        let named = backends
+            .iter()
+            .map(|(name, strategy)| (Some(name.as_str()), strategy));
+        default.into_iter().chain(named)
+    }
+
+    /// The headers that the router takes off, in lower case: what clients present, and whatever a
+    /// strategy sets.
+    pub(super) fn door(&self) -> Vec<String> {
+        let set = self.strategies().flat_map(|(_, strategy)| {
+            [
+                ("headerInjection", "headerName"),
+                ("tokenExchange", "externalTokenHeaderName"),
+            ]
+            .into_iter()
+            .filter_map(|(block, key)| get_text(get(strategy, block)?, key))
+        });
+        let set: BTreeSet<String> = set
+            .map(str::to_ascii_lowercase)
+            .filter(|name| !name.is_empty() && name != "authorization")
+            .collect();
+        ["authorization".to_owned()]
+            .into_iter()
+            .chain(set)
+            .collect()
+    }
+
+    /// The providers whose tokens a backend's strategy needs.
+    pub(super) fn providers_of(&self, backend: &str) -> Vec<String> {
+        let of = |wanted: Option<&str>| self.strategies().find(|(name, _)| *name == wanted);
+        let strategy = of(Some(backend)).or_else(|| of(None));
+        let names: BTreeSet<&str> = strategy
+            .into_iter()
+            .flat_map(|(_, strategy)| providers(strategy))
+            .collect();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Whether any strategy needs an upstream token.
+    pub(super) fn needs_upstream_tokens(&self) -> bool {
+        self.strategies()
+            .any(|(_, strategy)| providers(strategy).next().is_some())
+    }
+
+    /// Where the filter looks for the checked payload.
+    pub(super) fn payload_key(&self) -> String {
+        get(&self.plugin, "identity")
+            .and_then(|identity| get_text(identity, "payloadKey"))
+            .unwrap_or("th_jwt")
+            .to_owned()
+    }
+
+    /// Where the filter looks for the mark of a health check: a namespace of metadata, and a key.
+    pub(super) fn health_check_marker(&self) -> (String, String) {
+        let text = |key: &str, default: &str| {
+            get(&self.plugin, "identity")
+                .and_then(|identity| get_text(identity, key))
+                .unwrap_or(default)
+                .to_owned()
+        };
+        (
+            text("metadataNamespace", "envoy.filters.http.ext_authz"),
+            text("healthCheckKey", "health_check"),
+        )
+    }
+
+    /// `identity`, the secret of its client in a variable.
+    fn identity(&mut self, identity: &Node) -> Node {
+        let mut written = Vec::new();
+        for (key, value) in entries(identity) {
+            let value = match (key.as_str(), value) {
+                (_, Node::Null) => continue,
+                ("exchange", Node::Map(settings)) => Node::Map(
+                    settings
+                        .iter()
+                        .filter(|(_, value)| *value != Node::Null)
+                        // Its keys are those of a token exchange.
+                        .map(|(key, value)| {
+                            self.without_secret("identity", "tokenExchange", key, value)
+                        })
+                        .collect(),
+                ),
+                _ => value.clone(),
+            };
+            written.push((key.clone(), value));
+        }
+        Node::Map(written)
+    }
+
+    /// Whether there is an embedded auth server, which knows the upstream tokens.
+    pub(super) fn has_auth_server(&self) -> bool {
+        get(&self.plugin, "authServer").is_some()
     }
 
     /// Leaves `backendFrom` to its default, the cluster's name; true if it was anything else.
@@ -177,7 +303,7 @@ impl Setup {
         let Some(url) = get_text(settings, url_key) else {
             return Ok(None);
         };
-        let Some(mut endpoint) = Endpoint::parse(url) else {
+        let Ok(mut endpoint) = Endpoint::of_url(url) else {
             return Err(format!("{backend}: a {url_key} without a host and a port"));
         };
         endpoint.path = String::new();
@@ -226,80 +352,33 @@ fn auth_server(node: &Node) -> Node {
     auth_server_node(get_text(run_config, "issuer"), &upstreams)
 }
 
-fn run_config(root: &Node) -> Option<&Node> {
-    get(root, "authServer").and_then(|server| get(server, "runConfig"))
-}
-
-fn oidc(root: &Node) -> Option<&Node> {
-    get(root, "incomingAuth").and_then(|incoming| get(incoming, "oidc"))
-}
-
-/// The embedded auth server's, or in a vMCP file that of the one that clients log in at.
-fn issuer(root: &Node) -> Option<String> {
-    let of_auth_server = run_config(root).and_then(|node| get_text(node, "issuer"));
-    let of_incoming = oidc(root).and_then(|node| get_text(node, "issuer"));
-    of_auth_server
-        .or(of_incoming)
-        .filter(|issuer| !issuer.is_empty())
-        .map(str::to_owned)
-}
-
-/// What the gateway accepts: vMCP's own audience, or whatever the auth server may issue.
-fn audiences(root: &Node) -> Vec<String> {
-    if let Some(audience) = oidc(root).and_then(|oidc| get_text(oidc, "audience")) {
-        return vec![audience.to_owned()];
-    }
-    run_config(root)
-        .and_then(|run_config| {
-            get(run_config, "allowed_audiences").or_else(|| get(run_config, "allowedAudiences"))
-        })
-        .map(items)
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|item| match item {
-            Node::String(text) if !text.is_empty() => Some(text.clone()),
-            _ => None,
-        })
-        .collect()
-}
-
-fn urls(root: &Node) -> Vec<(String, String)> {
-    get(root, "backends")
-        .map(items)
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|backend| {
-            let name = get_text(backend, "name")?;
-            Some((name.to_owned(), get_text(backend, "url")?.to_owned()))
-        })
-        .collect()
-}
-
 fn variables_in(filter_part: &Node) -> BTreeSet<String> {
     let outgoing = get(filter_part, "outgoingAuth").unwrap_or(&Node::Null);
     let default = get(outgoing, "default");
     let backends = get(outgoing, "backends").map(entries).unwrap_or_default();
+    let exchange = get(filter_part, "identity").and_then(|identity| get(identity, "exchange"));
+    // The client of the identity service has the keys of a token exchange.
+    let of_identity = exchange.into_iter().flat_map(|exchange| {
+        variable_keys().filter_map(move |(block, key)| {
+            get_text(exchange, key).filter(|_| block == "tokenExchange")
+        })
+    });
     default
         .into_iter()
         .chain(backends.iter().map(|(_, strategy)| strategy))
         .flat_map(|strategy| {
-            let of_secrets = SECRETS.map(|(block, _, key)| (block, key));
-            of_secrets
-                .into_iter()
-                .chain(KEY_VARIABLES)
-                .filter_map(move |(block, key)| get_text(get(strategy, block)?, key))
+            variable_keys().filter_map(move |(block, key)| get_text(get(strategy, block)?, key))
         })
+        .chain(of_identity)
         .filter(|name| !name.is_empty())
         .map(str::to_owned)
         .collect()
 }
 
-/// Whether any strategy of the configuration needs an upstream token.
-pub(super) fn needs_upstream_tokens(plugin: &Node) -> bool {
-    let outgoing = get(plugin, "outgoingAuth").unwrap_or(&Node::Null);
-    let backends = get(outgoing, "backends").map(entries).unwrap_or_default();
-    get(outgoing, "default")
+/// The keys that name environment variables, each with its block.
+fn variable_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SECRETS
+        .map(|(block, _, key)| (block, key))
         .into_iter()
-        .chain(backends.iter().map(|(_, strategy)| strategy))
-        .any(|strategy| providers(strategy).next().is_some())
+        .chain(KEY_VARIABLES)
 }

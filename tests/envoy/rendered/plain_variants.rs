@@ -1,0 +1,276 @@
+//! What options change of what is rendered for plain Envoy, and what it does when others fail.
+
+use bed::{Envoy, Request, canary};
+use serde_json::json;
+
+use super::plain::{BACKENDS, PUBLIC, Scene, assert_refused, configuration, parameters};
+use super::{render, send, start};
+use crate::trial::trials;
+
+trials!("rendered_plain_variants":
+    while_the_keys_cannot_be_had_nobody_is_sent_to_log_in,
+    a_shared_audience_serves_every_backend,
+    backends_with_hosts_of_their_own_keep_their_paths,
+    tokens_in_metadata_are_asked_for_by_route_and_fail_closed,
+    the_path_of_an_issuer_is_taken_off,
+    every_version_takes_the_capabilities_where_it_wants_them,
+    ten_lines_are_enough,
+);
+
+/// An address at which nobody listens.
+fn nobody() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("bound").to_string()
+}
+
+async fn while_the_keys_cannot_be_had_nobody_is_sent_to_log_in() {
+    let keys = format!("--jwks-url=http://{}/jwks.json", nobody());
+    let scene = Scene::new("plain-no-keys", &[&keys], |rendered| rendered).await;
+    let token = scene.token("github-tools");
+    let reply = scene
+        .client
+        .send(Request::get("/github-tools/mcp").bearer(&token))
+        .await;
+    assert_refused(&reply, 503, "identity_unavailable", "");
+    assert_eq!(reply.header("retry-after"), "5");
+    let reply = scene.client.send(Request::get("/github-tools/mcp")).await;
+    let challenge = format!("Bearer {}", parameters("github-tools"));
+    assert_refused(&reply, 401, "token_missing", &challenge);
+}
+
+async fn a_shared_audience_serves_every_backend() {
+    let options = ["--shared-audience", "--audience=https://shared.example"];
+    let scene = Scene::new("plain-shared", &options, |rendered| rendered).await;
+    let issuer = scene.embedded_as.issuer();
+    let lifetime = std::time::Duration::from_secs(3600);
+    let token = issuer.mint_for("alice", "t", lifetime, &json!("https://shared.example"));
+    for backend in BACKENDS {
+        let reply = scene.get(&format!("/{backend}/mcp"), &token).await;
+        assert_eq!(reply.status, 200, "{backend}: {}", reply.text());
+    }
+    let other = scene.get("/open-api/mcp", &scene.token("open-api")).await;
+    assert_eq!(other.json()["error"], "token_invalid");
+}
+
+async fn backends_with_hosts_of_their_own_keep_their_paths() {
+    let scene = Scene::new("plain-by-host", &["--by-host"], |rendered| rendered).await;
+    let issuer = scene.embedded_as.issuer();
+    let lifetime = std::time::Duration::from_secs(3600);
+    let host = "github-tools.mcp.example.com";
+    let url = format!("https://{host}/mcp");
+    let token = issuer.mint_for("alice", "t", lifetime, &json!(url));
+    for (path, host) in [
+        ("/mcp?x=1", host.to_owned()),
+        ("/messages", format!("{host}:443")),
+    ] {
+        let reply = send(&scene.client, || {
+            Request::get(path).header("host", &host).bearer(&token)
+        })
+        .await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert_eq!(reply.json()["path"], path);
+        assert_eq!(
+            reply.seen("authorization"),
+            [format!("Bearer {}", canary::token("gho_", "plain"))]
+        );
+    }
+    let elsewhere = Request::get("/mcp")
+        .header("host", "open-api.mcp.example.com")
+        .bearer(&token);
+    let reply = scene.client.send(elsewhere).await;
+    assert_eq!(reply.json()["error"], "token_invalid");
+    let reply = scene
+        .client
+        .send(Request::get("/mcp").header("host", host))
+        .await;
+    let metadata = format!("https://{host}/.well-known/oauth-protected-resource/mcp");
+    let challenge =
+        format!("Bearer realm=\"mcp\", scope=\"mcp:tools\", resource_metadata=\"{metadata}\"");
+    assert_refused(&reply, 401, "token_missing", &challenge);
+    let document = Request::get("/.well-known/oauth-protected-resource/mcp").header("host", host);
+    let reply = scene.client.send(document).await;
+    assert_eq!(reply.json()["resource"], url);
+    // The auth server, and the gateway's own document, are at the gateway's host alone.
+    for (host, status) in [("mcp.example.com", 200), (host, 401)] {
+        let path = "/.well-known/oauth-authorization-server";
+        let reply = scene
+            .client
+            .send(Request::get(path).header("host", host))
+            .await;
+        assert_eq!(reply.status, status, "{host}");
+    }
+    let document =
+        Request::get("/.well-known/oauth-protected-resource").header("host", "mcp.example.com");
+    assert_eq!(scene.client.send(document).await.json()["resource"], PUBLIC);
+}
+
+async fn tokens_in_metadata_are_asked_for_by_route_and_fail_closed() {
+    let mut rendered = String::new();
+    let scene = Scene::new("plain-metadata", &["--ext-authz={grpc}"], |text| {
+        rendered.clone_from(&text);
+        text
+    })
+    .await;
+    for part in [
+        "upstream_inject.providers: \"github\"",
+        "upstream_inject.providers: \"corporate-idp\"",
+        "upstream_inject.providers: \"\"",
+        "status_on_error: {code: ServiceUnavailable}",
+        "failure_mode_allow: false",
+    ] {
+        assert!(rendered.contains(part), "{part}");
+    }
+    assert!(!rendered.contains("source: exchange"));
+    let issuer = scene.embedded_as.issuer();
+    let tokens = json!({"github": canary::token("gho_", "plain")});
+    scene
+        .embedded_as
+        .set_session("session-plain", json!({"upstream_tokens": tokens}));
+    let reply = scene
+        .get("/github-tools/mcp", &scene.token("github-tools"))
+        .await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(
+        reply.seen("authorization"),
+        [format!("Bearer {}", canary::token("gho_", "plain"))]
+    );
+    assert_eq!(issuer.name(), "https://vmcp.example.com");
+    scene.embedded_as.break_down(true);
+    let token = scene.token("github-tools");
+    let reply = scene
+        .client
+        .send(Request::get("/github-tools/mcp").bearer(&token))
+        .await;
+    assert_refused(&reply, 503, "identity_unavailable", "");
+    // Who logs in is not asked for a session.
+    let reply = scene
+        .client
+        .send(Request::post("/oauth/register", "{}"))
+        .await;
+    assert_eq!(reply.status, 201);
+}
+
+async fn the_path_of_an_issuer_is_taken_off() {
+    let embedded_as = bed::EmbeddedAs::start().await.expect("a free port");
+    let config = "outgoingAuth: {backends: {a: {type: unauthenticated}}}";
+    let arguments = [
+        "--listen=127.0.0.1:0".to_owned(),
+        "--admin=127.0.0.1:0".to_owned(),
+        "--issuer=https://mcp.example.com/auth".to_owned(),
+        format!("--public-url={PUBLIC}"),
+        format!("--auth-server-address={}", embedded_as.http_address()),
+        format!("--backend=a={}", nobody()),
+    ];
+    let (_envoy, client) = start(
+        "plain-issuer-path",
+        render("envoy", config, &arguments),
+        &[],
+    )
+    .await;
+    for (path, at_server) in [
+        ("/auth/oauth/authorize?x=1", "/oauth/authorize?x=1"),
+        ("/auth/oauth/register", "/oauth/register"),
+        (
+            "/auth/.well-known/openid-configuration",
+            "/.well-known/openid-configuration",
+        ),
+        (
+            "/.well-known/oauth-authorization-server/auth",
+            "/.well-known/oauth-authorization-server/auth",
+        ),
+        (
+            "/.well-known/openid-configuration/auth",
+            "/.well-known/openid-configuration/auth",
+        ),
+    ] {
+        client.send(Request::get(path)).await;
+        let asked = embedded_as.asked();
+        assert_eq!(asked.last().map(|one| one.path.as_str()), Some(at_server));
+    }
+    assert_eq!(
+        client
+            .send(Request::get("/auth/.well-known/jwks.json"))
+            .await
+            .status,
+        200
+    );
+    let before = embedded_as.asked().len();
+    for path in ["/oauth/token", "/auth/mcp", "/auth/oauth"] {
+        assert_eq!(client.send(Request::get(path)).await.status, 401, "{path}");
+    }
+    assert_eq!(embedded_as.asked().len(), before);
+}
+
+async fn every_version_takes_the_capabilities_where_it_wants_them() {
+    let sts = bed::Sts::start().await.expect("a free port");
+    let verdict = |name: &str, options: &[&str]| {
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        let mut arguments = vec![
+            "--listen=127.0.0.1:0".to_owned(),
+            "--admin=127.0.0.1:0".to_owned(),
+            format!("--public-url={PUBLIC}"),
+        ];
+        arguments.extend(options);
+        for backend in BACKENDS {
+            arguments.push(format!("--backend={backend}=127.0.0.1:1"));
+        }
+        let rendered = render("envoy", &configuration(&sts), &arguments);
+        Envoy::validate(name, &rendered, &[("INTERNAL_API_KEY", "x")]).expect("Envoy runs")
+    };
+    let any = verdict("plain-any-version", &[]);
+    assert!(any.accepted, "{}", any.output);
+    let newest = verdict("plain-newest", &["--envoy-version=1.40"]);
+    assert_eq!(
+        newest.accepted,
+        bed::envoy::minor_version() >= 40,
+        "{}",
+        newest.output
+    );
+    if newest.accepted {
+        assert!(!newest.output.contains("deprecated"), "{}", newest.output);
+    }
+}
+
+async fn ten_lines_are_enough() {
+    let file = super::read("docs/targets/first.yaml");
+    assert_eq!(file.lines().count(), 10);
+    let embedded_as = bed::EmbeddedAs::issuing_for(json!(format!("{PUBLIC}/corporate-api/mcp")))
+        .await
+        .expect("a free port");
+    let sts = bed::Sts::start().await.expect("a free port");
+    let echo = bed::Echo::start("corporate-api")
+        .await
+        .expect("a free port");
+    let here = file
+        .replace(
+            "https://corp-sts.example.com",
+            &format!("http://{}", sts.address()),
+        )
+        .replace("https://login.example.com", embedded_as.issuer().name());
+    let arguments = [
+        "--listen=127.0.0.1:0".to_owned(),
+        "--admin=127.0.0.1:0".to_owned(),
+        format!("--jwks-url=http://{}/jwks.json", embedded_as.http_address()),
+        format!("--backend=corporate-api=http://{}/mcp", echo.address()),
+    ];
+    let secret = canary::token("secret-", "ten-lines");
+    let rendered = render("envoy", &here, &arguments);
+    let (_envoy, client) = start(
+        "plain-ten-lines",
+        rendered,
+        &[("STS_CLIENT_SECRET", &secret)],
+    )
+    .await;
+    let token = embedded_as.login("alice", json!({}));
+    let reply = send(&client, || {
+        Request::get("/corporate-api/mcp").bearer(&token)
+    })
+    .await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(sts.requests()[0].parameter("subject_token"), token);
+    assert!(!reply.text().contains(&token));
+    let reply = client.send(Request::get("/corporate-api/mcp")).await;
+    let metadata = format!("{PUBLIC}/.well-known/oauth-protected-resource/corporate-api/mcp");
+    let challenge = format!("Bearer resource_metadata=\"{metadata}\"");
+    assert_refused(&reply, 401, "token_missing", &challenge);
+}

@@ -1,0 +1,433 @@
+//! The gateway that every target describes in its own words: who may call it, what is behind it,
+//! what leaves a request at its door, and what a client without a token is told.
+
+use super::challenge::{self, Challenge, MetadataDocument};
+use super::endpoint::Endpoint;
+use super::identity::Identity;
+use super::options::Options;
+use super::setup::Setup;
+use document::get;
+
+/// Everything that a target has to express.
+pub(super) struct Gateway {
+    /// Under which URL clients reach it; its path has no slash at the end.
+    pub(super) public: Option<Endpoint>,
+    /// Who checks the TH-JWT; nobody, if no issuer is known.
+    pub(super) authentication: Option<Authentication>,
+    /// What a client is told that calls no backend in particular.
+    pub(super) challenge: Challenge,
+    /// In the order written.
+    pub(super) backends: Vec<Backend>,
+    /// The headers that the router takes off: `authorization`, and whatever a strategy sets. In
+    /// lower case.
+    pub(super) door: Vec<String>,
+    /// Where upstream tokens come from.
+    pub(super) identity: Identity,
+    /// ToolHive's auth server, if it is to be reached through the gateway.
+    pub(super) auth_server: Option<AuthServer>,
+    /// The documents that say where to log in: the backends' first, the gateway's, whose prefix is
+    /// that of all, last.
+    pub(super) documents: Vec<MetadataDocument>,
+    /// The origins whose scripts may call.
+    pub(super) cors: Vec<String>,
+}
+
+/// A backend, as clients see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Backend {
+    pub(super) name: String,
+    /// Where it is, in the words of the target; nobody may have said.
+    pub(super) address: Option<String>,
+    /// What clients' paths begin with; empty where it has a host of its own.
+    pub(super) path_prefix: String,
+    /// Its host, where each backend has one of its own.
+    pub(super) host: Option<String>,
+    /// The URL that clients call, and tokens are issued for.
+    pub(super) resource: Option<Endpoint>,
+    pub(super) challenge: Challenge,
+    /// The providers whose tokens its strategy needs.
+    pub(super) providers: Vec<String>,
+    /// The paths that probes call.
+    pub(super) probes: Vec<String>,
+}
+
+/// How the TH-JWT is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Authentication {
+    pub(super) issuer: String,
+    /// Where the issuer's keys are fetched.
+    pub(super) keys_url: String,
+    pub(super) keys: Endpoint,
+    /// Everything that a token may be issued for; empty: anything.
+    pub(super) audiences: Vec<String>,
+    /// The same for requests to no backend in particular.
+    pub(super) gateway_audiences: Vec<String>,
+    /// Whether a token serves only the backend that it was issued for.
+    pub(super) is_bound: bool,
+    /// Where in its namespace the checked payload is put.
+    pub(super) payload_key: String,
+}
+
+/// ToolHive's auth server behind the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AuthServer {
+    pub(super) endpoint: Endpoint,
+    /// The path of its issuer, which it does not know of itself.
+    pub(super) issuer_path: String,
+}
+
+impl Gateway {
+    /// Puts together what the file and the options say.
+    ///
+    /// # Errors
+    /// What contradicts itself, or cannot be reached.
+    pub(super) fn of(
+        setup: &mut Setup,
+        options: &Options,
+        backends: Vec<(String, Option<String>)>,
+    ) -> Result<Self, String> {
+        let public = public_url(setup, options);
+        if public.is_none() {
+            setup.notes.push(
+                "the gateway's own URL is not known, so no client can find out where to log in: \
+                 give --public-url"
+                    .to_owned(),
+            );
+        }
+        let challenge = gateway_challenge(setup, public.as_ref());
+        let mut described = Vec::new();
+        for (name, address) in backends {
+            let backend = Backend::of(setup, options, public.as_ref(), &challenge, name, address)?;
+            described.push(backend);
+        }
+        let probes = assign_probes(options, &mut described);
+        let auth_server = auth_server(setup, options)?;
+        let authentication = Authentication::of(
+            setup,
+            options,
+            public.as_ref(),
+            &described,
+            auth_server.as_ref(),
+        )?;
+        let gateway = Self {
+            documents: documents(
+                authentication.as_ref(),
+                public.as_ref(),
+                &challenge,
+                &described,
+            ),
+            identity: Identity::of(setup, options)?,
+            door: setup.door(),
+            cors: options.cors.clone(),
+            public,
+            authentication,
+            challenge,
+            backends: described,
+            auth_server,
+        };
+        probes.map(|()| gateway)
+    }
+}
+
+/// `--public-url`, or what the file lets one guess.
+fn public_url(setup: &Setup, options: &Options) -> Option<Endpoint> {
+    if let Some(url) = &options.public_url {
+        return Endpoint::of_url(url).ok();
+    }
+    let of_challenge = get(&setup.plugin, "challenge")
+        .and_then(|challenge| document::get_text(challenge, "resourceMetadata"))
+        .and_then(|url| Endpoint::of_url(url).ok())
+        .map(|mut url| {
+            url.path = String::new();
+            url
+        });
+    of_challenge.or_else(|| Endpoint::of_url(setup.incoming_resource.as_deref()?).ok())
+}
+
+/// With a realm where it would say nothing: what is empty cannot be told from what is missing.
+fn gateway_challenge(setup: &Setup, public: Option<&Endpoint>) -> Challenge {
+    let known = Challenge {
+        scope: setup.incoming_scope.clone(),
+        resource_metadata: public.map(challenge::metadata_url),
+        realm: None,
+    };
+    let mut challenge = Challenge::of(get(&setup.plugin, "challenge"), &known);
+    if challenge == Challenge::default() {
+        challenge.realm = Some("mcp".to_owned());
+    }
+    challenge
+}
+
+impl Backend {
+    fn of(
+        setup: &Setup,
+        options: &Options,
+        public: Option<&Endpoint>,
+        gateway: &Challenge,
+        name: String,
+        address: Option<String>,
+    ) -> Result<Self, String> {
+        let own = get(&setup.plugin, "challenge")
+            .and_then(|challenge| get(challenge, "backends"))
+            .and_then(|backends| get(backends, &name));
+        let host = match public.filter(|_| options.by_host) {
+            Some(public) => Some(host_of(&name, public)?),
+            None if options.by_host => {
+                return Err("--by-host needs --public-url, whose host is that of all".to_owned());
+            }
+            None => None,
+        };
+        let path_prefix = match &host {
+            Some(_) => String::new(),
+            None => format!(
+                "{}/{}",
+                public.map_or("", |public| public.path.as_str()),
+                path_segment(&name)
+            ),
+        };
+        let resource = own
+            .and_then(|own| document::get_text(own, "resourceMetadata"))
+            .and_then(challenge::resource_of)
+            .or_else(|| {
+                let mut resource = public?.clone();
+                if let Some(host) = &host {
+                    resource.host.clone_from(host);
+                }
+                resource.path = format!("{path_prefix}{}", path_at(address.as_deref()));
+                Some(resource)
+            });
+        let known = Challenge {
+            resource_metadata: resource.as_ref().map(challenge::metadata_url),
+            ..gateway.clone()
+        };
+        Ok(Self {
+            challenge: Challenge::of(own, &known),
+            providers: setup.providers_of(&name),
+            probes: Vec::new(),
+            resource,
+            host,
+            path_prefix,
+            name,
+            address,
+        })
+    }
+}
+
+/// Where a backend serves MCP: the path of its URL, else where most do.
+fn path_at(address: Option<&str>) -> String {
+    address
+        .and_then(|address| Endpoint::of_address(address).ok())
+        .map(|endpoint| endpoint.path)
+        .filter(|path| !path.is_empty())
+        .unwrap_or_else(|| "/mcp".to_owned())
+}
+
+fn host_of(name: &str, public: &Endpoint) -> Result<String, String> {
+    let is_label = (1..=63).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-');
+    if !is_label || public.is_address() {
+        return Err(format!(
+            "--by-host: {name}.{} is no host name: a backend must be called by lower-case letters, \
+             digits and -, and --public-url must have a name for its host",
+            public.host
+        ));
+    }
+    Ok(format!("{name}.{}", public.host))
+}
+
+/// A backend's name as one segment of a path.
+fn path_segment(name: &str) -> String {
+    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC)
+        .to_string()
+        .replace("%2D", "-")
+        .replace("%5F", "_")
+        .replace("%2E", ".")
+}
+
+/// A probe belongs to the backend that it is a path of.
+fn assign_probes(options: &Options, backends: &mut [Backend]) -> Result<(), String> {
+    for path in &options.health_check_paths {
+        let mut found = false;
+        for backend in backends.iter_mut() {
+            let is_below = path
+                .strip_prefix(&backend.path_prefix)
+                .is_some_and(|rest| rest.starts_with('/'));
+            if is_below {
+                backend.probes.push(path.clone());
+                found = true;
+            }
+        }
+        if !found {
+            let prefixes: Vec<String> = backends
+                .iter()
+                .map(|backend| format!("{}/…", backend.path_prefix))
+                .collect();
+            return Err(format!(
+                "--health-check-path {path}: no backend has this path; write one below {}",
+                prefixes.join(", ")
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn auth_server(setup: &Setup, options: &Options) -> Result<Option<AuthServer>, String> {
+    let Some(address) = &options.auth_server_address else {
+        return Ok(None);
+    };
+    let endpoint = Endpoint::of_address(address).map_err(str::to_owned)?;
+    let Some(issuer) = &setup.issuer else {
+        return Err(
+            "--auth-server-address: the issuer of that auth server is not known; give --issuer"
+                .to_owned(),
+        );
+    };
+    let issuer = Endpoint::of_url(issuer).map_err(|error| format!("issuer {issuer}: {error}"))?;
+    Ok(Some(AuthServer {
+        endpoint,
+        issuer_path: issuer.path,
+    }))
+}
+
+impl Authentication {
+    fn of(
+        setup: &mut Setup,
+        options: &Options,
+        public: Option<&Endpoint>,
+        backends: &[Backend],
+        auth_server: Option<&AuthServer>,
+    ) -> Result<Option<Self>, String> {
+        let Some(issuer) = setup.issuer.clone() else {
+            setup.notes.push(
+                "no issuer is known, so nothing in here checks who a request comes from: give \
+                 --issuer, or see to it before the filter"
+                    .to_owned(),
+            );
+            return Ok(None);
+        };
+        Endpoint::of_url(&issuer).map_err(|error| format!("the issuer {issuer}: {error}"))?;
+        let keys_url = keys_url(setup, options, &issuer, auth_server);
+        let keys =
+            Endpoint::of_url(&keys_url).map_err(|error| format!("keys at {keys_url}: {error}"))?;
+        if !keys.tls && !keys.is_loopback() {
+            setup.notes.push(format!(
+                "the keys come from {keys_url} in plain text: whoever can change them on the way can \
+                 sign tokens; write https, or see to it that nobody can"
+            ));
+        }
+        let gateway_audiences = public.map_or_else(Vec::new, |public| {
+            let url = public.url();
+            vec![url.clone(), format!("{url}/")]
+        });
+        let resources: Vec<String> = backends
+            .iter()
+            .filter_map(|backend| Some(backend.resource.as_ref()?.url()))
+            .collect();
+        let is_bound =
+            !options.shared_audience && resources.len() == backends.len() && public.is_some();
+        let is_all = [gateway_audiences.as_slice(), resources.as_slice()].concat();
+        let audiences = if is_bound || setup.audiences.is_empty() {
+            is_all
+        } else {
+            setup.audiences.clone()
+        };
+        note_audiences(setup, is_bound, &resources, &audiences);
+        Ok(Some(Self {
+            gateway_audiences: if is_bound {
+                gateway_audiences
+            } else {
+                audiences.clone()
+            },
+            payload_key: setup.payload_key(),
+            issuer,
+            keys_url,
+            keys,
+            audiences,
+            is_bound,
+        }))
+    }
+}
+
+/// Where the issuer publishes its keys. ToolHive's auth server does it here.
+fn keys_url(
+    setup: &Setup,
+    options: &Options,
+    issuer: &str,
+    auth_server: Option<&AuthServer>,
+) -> String {
+    const PATH: &str = "/.well-known/jwks.json";
+    if let Some(url) = &options.jwks_url {
+        return url.clone();
+    }
+    if let Some(server) = auth_server {
+        return format!("{}{PATH}", server.endpoint.origin());
+    }
+    if let Some(url) = &setup.keys_url {
+        return url.clone();
+    }
+    format!("{}{PATH}", issuer.trim_end_matches('/'))
+}
+
+fn note_audiences(setup: &mut Setup, is_bound: bool, resources: &[String], audiences: &[String]) {
+    if audiences.is_empty() {
+        setup.notes.push(
+            "no audience is known, so a token that was issued for another service is accepted: \
+             give --audience, or --public-url"
+                .to_owned(),
+        );
+    }
+    let unknown: Vec<&str> = resources
+        .iter()
+        .filter(|resource| !setup.audiences.contains(resource))
+        .map(String::as_str)
+        .collect();
+    if is_bound && !setup.audiences.is_empty() && !unknown.is_empty() {
+        setup.notes.push(format!(
+            "a token serves the backend that it was issued for, but none is issued for {}: add that to \
+             the auth server's allowed_audiences, or give --shared-audience",
+            unknown.join(", ")
+        ));
+    }
+}
+
+fn documents(
+    authentication: Option<&Authentication>,
+    public: Option<&Endpoint>,
+    challenge: &Challenge,
+    backends: &[Backend],
+) -> Vec<MetadataDocument> {
+    let (Some(authentication), Some(public)) = (authentication, public) else {
+        return Vec::new();
+    };
+    let issuer = &authentication.issuer;
+    let of_backends = backends.iter().filter_map(|backend| {
+        let resource = backend.resource.as_ref()?;
+        // All that clients may ask for below the backend's prefix is about the one resource.
+        let is_below = resource
+            .path
+            .strip_prefix(&backend.path_prefix)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let below = if is_below {
+            &backend.path_prefix
+        } else {
+            &resource.path
+        };
+        Some(MetadataDocument {
+            backend: Some(backend.name.clone()),
+            host: backend.host.clone(),
+            path_prefix: format!("{}{below}", challenge::WELL_KNOWN),
+            body: challenge::document_body(resource, issuer, backend.challenge.scope.as_deref()),
+        })
+    });
+    let of_gateway = MetadataDocument {
+        backend: None,
+        host: None,
+        path_prefix: challenge::WELL_KNOWN.to_owned(),
+        body: challenge::document_body(public, issuer, challenge.scope.as_deref()),
+    };
+    of_backends.chain([of_gateway]).collect()
+}

@@ -1,0 +1,342 @@
+//! The parts of a gateway in Envoy's own words. Each is the same in every target: a bootstrap holds
+//! them as they are, a control plane gets them as patches.
+
+use super::challenge::Challenge;
+use super::gateway::{Authentication, Backend, Gateway};
+use super::options::EnvoyVersion;
+use super::template::{block, fill, raw, scalar};
+use crate::emit;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use upstream_inject::config::Node;
+use upstream_inject::host::interface;
+
+/// What the filter is called, wherever filters have names: routes switch it off by this one.
+pub(super) const FILTER: &str = "upstream_inject";
+
+/// `jwt_authn`, as an item of `http_filters`; a route names its backend's requirement by
+/// [`route_filters`].
+pub(super) fn jwt_authn(
+    authentication: &Authentication,
+    backends: &[Backend],
+    keys_cluster: &str,
+) -> String {
+    let mut requirements = String::new();
+    if authentication.is_bound {
+        requirements.push_str("# Whom a token was issued for: each backend takes its own.\n");
+        requirements.push_str("requirement_map:\n");
+        for backend in backends {
+            let audiences: Vec<String> = backend.resource.iter().map(|url| url.url()).collect();
+            let _ = writeln!(
+                requirements,
+                "  {}: {}",
+                emit::scalar(&backend.name),
+                requirement(&audiences)
+            );
+        }
+    }
+    let requires = if authentication.is_bound {
+        requirement(&authentication.gateway_audiences)
+    } else {
+        "{provider_name: identity}".to_owned()
+    };
+    let audiences = if authentication.audiences.is_empty() {
+        String::new()
+    } else {
+        format!("audiences: {}", texts(&authentication.audiences))
+    };
+    fill(
+        include_str!("templates/parts/jwt-authn.yaml"),
+        &[
+            ("issuer", scalar(&authentication.issuer)),
+            ("audiences", block(audiences)),
+            ("payload_key", scalar(&authentication.payload_key)),
+            ("keys_url", text(&authentication.keys_url)),
+            ("keys_cluster", text(keys_cluster)),
+            ("requirements", block(requirements)),
+            ("requires", super::template::Value::Inline(requires)),
+        ],
+    )
+}
+
+fn requirement(audiences: &[String]) -> String {
+    format!(
+        "{{provider_and_audiences: {{provider_name: identity, audiences: {}}}}}",
+        texts(audiences)
+    )
+}
+
+/// A flow list. Within flow collections more has a meaning than in a line of its own.
+fn texts(texts: &[String]) -> String {
+    let texts: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+    format!("[{}]", texts.join(", "))
+}
+
+/// A text in double quotes, for flow collections.
+pub(super) fn quoted(text: &str) -> String {
+    let scalar = emit::scalar(text);
+    if scalar.starts_with('"') {
+        scalar
+    } else {
+        format!("\"{scalar}\"") // a bare scalar holds nothing that would need escaping
+    }
+}
+
+fn text(text: &str) -> super::template::Value {
+    super::template::Value::Inline(quoted(text))
+}
+
+/// `set_filter_state`, which keeps the TH-JWT, as an item of `http_filters`: after `jwt_authn`.
+pub(super) fn keep_identity_token() -> &'static str {
+    include_str!("templates/parts/keep-identity-token.yaml")
+}
+
+/// `ext_authz`, as an item of `http_filters`: after `jwt_authn`.
+pub(super) fn ext_authz(cluster: &str) -> String {
+    fill(
+        include_str!("templates/parts/ext-authz.yaml"),
+        &[("cluster", text(cluster))],
+    )
+}
+
+/// `cors`, as an item of `http_filters`: the first.
+pub(super) fn cors() -> &'static str {
+    include_str!("templates/parts/cors.yaml")
+}
+
+/// The entry of `typed_per_filter_config` that `cors` needs on a virtual host.
+pub(super) fn cors_policy(origins: &[String]) -> String {
+    let origins: String = origins
+        .iter()
+        .map(|origin| format!("- {{exact: {}}}\n", quoted(origin)))
+        .collect();
+    fill(
+        include_str!("templates/parts/cors-policy.yaml"),
+        &[("origins", block(origins))],
+    )
+}
+
+/// Where the first challenge takes its parameters from.
+pub(super) enum ChallengeFrom<'a> {
+    /// From the route's metadata, where [`route_metadata`] puts them.
+    Route,
+    /// One for all backends: the URL of the metadata is made of the request's path. For control
+    /// planes that keep a route's metadata for themselves.
+    #[allow(dead_code)] // until the first of them takes it
+    Path(&'a Gateway),
+}
+
+/// The content of `local_reply_config`. `also_missing` is a further CEL expression for a request
+/// without a token, where something else than `jwt_authn` refuses those.
+pub(super) fn local_replies(from: &ChallengeFrom<'_>, also_missing: Option<&str>) -> String {
+    let missing = "response.code_details.startsWith('jwt_authn_access_denied{Jwt_is_missing')";
+    let missing = match also_missing {
+        Some(also) => format!("{missing} || {also}"),
+        None => missing.to_owned(),
+    };
+    let (parameters, backend) = match from {
+        ChallengeFrom::Route => (
+            "%METADATA(ROUTE:upstream_inject:challenge)%".to_owned(),
+            ", backend: \"%METADATA(ROUTE:upstream_inject:backend)%\"",
+        ),
+        ChallengeFrom::Path(gateway) => (parameters_by_path(gateway), ""),
+    };
+    fill(
+        include_str!("templates/parts/local-replies.yaml"),
+        &[
+            ("missing", text(&missing)),
+            ("backend", raw(backend)),
+            ("challenge", text(&format!("Bearer {parameters}"))),
+            (
+                "challenge_invalid",
+                text(&format!("Bearer error=\"invalid_token\", {parameters}")),
+            ),
+        ],
+    )
+}
+
+fn parameters_by_path(gateway: &Gateway) -> String {
+    let fixed = Challenge {
+        resource_metadata: None,
+        ..gateway.challenge.clone()
+    };
+    let fixed = fixed.parameters().replace('%', "%%");
+    let by_path = gateway.public.as_ref().map(|public| {
+        format!(
+            "resource_metadata=\"{}{}%PATH(NQ:PATH)%\"",
+            public.origin().replace('%', "%%"),
+            super::challenge::WELL_KNOWN
+        )
+    });
+    let parts: Vec<String> = [Some(fixed), by_path]
+        .into_iter()
+        .flatten()
+        .filter(|part| !part.is_empty())
+        .collect();
+    parts.join(", ")
+}
+
+/// `metadata` of a route: whose it is, and what its first challenge says.
+pub(super) fn route_metadata(backend: Option<&str>, challenge: &Challenge) -> String {
+    let mut metadata = "metadata:\n  filter_metadata:\n    upstream_inject:\n".to_owned();
+    if let Some(backend) = backend {
+        let _ = writeln!(metadata, "      backend: {}", quoted(backend));
+    }
+    let _ = writeln!(
+        metadata,
+        "      challenge: {}",
+        quoted(&challenge.parameters())
+    );
+    metadata
+}
+
+/// What a route to a backend says to the filters in front of the router: the entries of
+/// `typed_per_filter_config`, none at all included.
+pub(super) fn route_filters(gateway: &Gateway, backend: &Backend, has_ext_authz: bool) -> String {
+    let mut filters = String::new();
+    let is_bound = gateway
+        .authentication
+        .as_ref()
+        .is_some_and(|authentication| authentication.is_bound);
+    if is_bound {
+        let _ = write!(
+            filters,
+            "envoy.filters.http.jwt_authn:\n  \"@type\": \
+             type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig\n  \
+             requirement_name: {}\n",
+            emit::scalar(&backend.name)
+        );
+    }
+    if has_ext_authz {
+        let _ = write!(
+            filters,
+            "envoy.filters.http.ext_authz:\n  \"@type\": \
+             type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute\n  \
+             check_settings: {{context_extensions: {{upstream_inject.providers: {}}}}}\n",
+            quoted(&backend.providers.join(","))
+        );
+    }
+    filters
+}
+
+/// The entries of `typed_per_filter_config` of a route that asks for no token. `to_backend`: the
+/// filter stays, as for probes.
+pub(super) fn open_route_filters(
+    gateway: &Gateway,
+    has_ext_authz: bool,
+    to_backend: bool,
+) -> String {
+    let mut filters = String::new();
+    if gateway.authentication.is_some() {
+        filters.push_str(
+            "envoy.filters.http.jwt_authn:\n  \"@type\": \
+             type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig\n  \
+             disabled: true\n",
+        );
+    }
+    if has_ext_authz {
+        filters.push_str(
+            "envoy.filters.http.ext_authz:\n  \"@type\": \
+             type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute\n  \
+             disabled: true\n",
+        );
+    }
+    if to_backend {
+        // An empty config switches a filter on that is off elsewhere.
+        filters.push_str(
+            "envoy.filters.http.set_metadata: {\"@type\": \
+             type.googleapis.com/envoy.config.route.v3.FilterConfig, config: {}}\n",
+        );
+    } else {
+        let _ = writeln!(
+            filters,
+            "{FILTER}: {{\"@type\": type.googleapis.com/envoy.config.route.v3.FilterConfig, \
+             disabled: true}}"
+        );
+    }
+    filters
+}
+
+/// `set_metadata`, off by default, as an item of `http_filters`: marks the requests of probes.
+pub(super) fn health_check((namespace, key): (&str, &str)) -> String {
+    fill(
+        include_str!("templates/parts/health-check.yaml"),
+        &[("namespace", text(namespace)), ("key", text(key))],
+    )
+}
+
+/// `response_headers_to_add` of a metadata document: the `cors` filter does nothing for it.
+pub(super) fn document_headers() -> &'static str {
+    include_str!("templates/parts/document-headers.yaml")
+}
+
+/// The filter as Envoy loads it.
+pub(super) struct Wasm<'a> {
+    /// The content of `code`.
+    pub(super) code: String,
+    /// The environment variables that it may read.
+    pub(super) variables: &'a BTreeSet<String>,
+    pub(super) plugin: &'a Node,
+    pub(super) version: Option<EnvoyVersion>,
+}
+
+impl Wasm<'_> {
+    /// Its `typed_config`.
+    pub(super) fn typed_config(&self) -> String {
+        let in_vm = self
+            .version
+            .is_some_and(|version| version >= EnvoyVersion::RESTRICTS_THE_VM);
+        let capabilities = capabilities();
+        let (vm, plugin) = if in_vm {
+            (capabilities, String::new())
+        } else {
+            let comment = "# From Envoy 1.40 on it belongs into vm_config (--envoy-version 1.40), \
+                           where older ones refuse it.\n";
+            (String::new(), format!("{comment}{capabilities}"))
+        };
+        fill(
+            include_str!("templates/parts/wasm.yaml"),
+            &[
+                ("code", block(self.code.clone())),
+                ("environment", block(self.environment())),
+                ("vm_capabilities", block(vm)),
+                ("plugin_capabilities", block(plugin)),
+                ("plugin", block(emit::block(self.plugin))),
+            ],
+        )
+    }
+
+    /// As the value of the router's `upstream_http_filters`, the codec included.
+    pub(super) fn upstream_http_filters(&self) -> String {
+        let mut filters = format!("- name: {FILTER}\n  typed_config:\n");
+        for line in self.typed_config().lines() {
+            let _ = writeln!(filters, "    {line}");
+        }
+        filters.push_str(include_str!("templates/parts/upstream-codec.yaml"));
+        filters
+    }
+
+    fn environment(&self) -> String {
+        if self.variables.is_empty() {
+            return String::new();
+        }
+        let mut text = "# Read from Envoy's own environment; without them it does not start.\n\
+                        environment_variables:\n  host_env_keys:\n"
+            .to_owned();
+        for variable in self.variables {
+            let _ = writeln!(text, "    - {}", emit::scalar(variable));
+        }
+        text
+    }
+}
+
+/// All that the filter may ask of Envoy, as `capability_restriction_config`.
+fn capabilities() -> String {
+    let mut text = "# All that this version of the filter may ask of Envoy, and nothing else.\n\
+                    capability_restriction_config:\n  allowed_capabilities:\n"
+        .to_owned();
+    for capability in interface::capabilities() {
+        let _ = writeln!(text, "    {capability}: {{}}");
+    }
+    text
+}
