@@ -157,6 +157,7 @@ fuzz() {
 declare -rA FUZZED=(
     [configurations]="--test native -- readers::a_configuration"
     [tokens]="--test native -- readers::a_token"
+    ["lives of a worker"]="--test native -- sequences::"
     [metadata]="--lib -- identity::"
     ["answers of an STS"]="--lib -- exchange::answer::"
 )

@@ -23,6 +23,7 @@ mod own_calls;
 mod readers;
 mod refusals;
 mod reload;
+mod sequences;
 mod somebody;
 mod strategies;
 mod strays;
