@@ -25,6 +25,7 @@ mod exchange_renewal;
 mod exchange_request;
 mod exchange_stampede;
 mod exchange_timeline;
+mod fallbacks;
 mod features;
 mod health_checks;
 mod hedging;
@@ -58,7 +59,10 @@ use libtest_mimic::{Arguments, Failed, Trial};
 const SEARCH_LIMIT: Duration = Duration::from_secs(110);
 
 fn main() {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // They wait for timers, servers and Envoys more than they compute.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.test_threads = arguments.test_threads.or(Some(2 * cores));
     let topics = [
         bare::trials(),
         mishaps::trials(),
@@ -70,6 +74,7 @@ fn main() {
         wrong_backend::trials(),
         door::trials(),
         features::trials(),
+        fallbacks::trials(),
         redirects::trials(),
         twice::trials(),
         unfinished::trials(),
