@@ -14,5 +14,6 @@ mod convert;
 mod documentation;
 mod golden;
 mod render;
+mod render_options;
 mod reread;
 mod tool;

@@ -13,6 +13,7 @@ trials!("rendered_plain_variants":
     backends_with_hosts_of_their_own_keep_their_paths,
     tokens_in_metadata_are_asked_for_by_route_and_fail_closed,
     the_path_of_an_issuer_is_taken_off,
+    a_registration_that_came_too_soon_is_sent_again_when_it_says_so,
     every_version_takes_the_capabilities_where_it_wants_them,
     ten_lines_are_enough,
 );
@@ -199,6 +200,34 @@ async fn the_path_of_an_issuer_is_taken_off() {
         assert_eq!(client.send(Request::get(path)).await.status, 401, "{path}");
     }
     assert_eq!(embedded_as.asked().len(), before);
+}
+
+async fn a_registration_that_came_too_soon_is_sent_again_when_it_says_so() {
+    let auth_server = bed::Sts::start().await.expect("a free port");
+    let config = "outgoingAuth: {backends: {a: {type: unauthenticated}}}";
+    let arguments = [
+        "--listen=127.0.0.1:0".to_owned(),
+        "--admin=127.0.0.1:0".to_owned(),
+        format!("--issuer={PUBLIC}"),
+        format!("--public-url={PUBLIC}"),
+        format!("--jwks-url=http://{}/jwks.json", nobody()),
+        format!("--auth-server-address={}", auth_server.address()),
+        format!("--backend=a={}", nobody()),
+    ];
+    let rendered = render("envoy", config, &arguments);
+    let (_envoy, client) = start("plain-register", rendered, &[]).await;
+    let too_soon = || bed::Answer::raw(429, "").header("retry-after", "1");
+    auth_server.answer_next(too_soon());
+    auth_server.answer_next(bed::Answer::json(201, &json!({"client_id": "c"})));
+    let begun = std::time::Instant::now();
+    let reply = client.send(Request::post("/oauth/register", "{}")).await;
+    assert_eq!(reply.status, 201, "{}", reply.text());
+    assert!(begun.elapsed() >= std::time::Duration::from_millis(900));
+    assert_eq!(auth_server.calls(), 2);
+    // Nothing else is sent twice.
+    auth_server.answer_next(too_soon());
+    let reply = client.send(Request::post("/oauth/token", "x=y")).await;
+    assert_eq!((reply.status, auth_server.calls()), (429, 3));
 }
 
 async fn every_version_takes_the_capabilities_where_it_wants_them() {

@@ -78,6 +78,11 @@ impl Identity {
             return Ok(Self::Metadata(Endpoint::unknown("embedded-auth-server")));
         }
         if source.is_none() && !setup.needs_upstream_tokens() {
+            if options.identity.is_some() {
+                setup.notes.push(
+                    "--identity is not needed: no strategy of the file names a provider".to_owned(),
+                );
+            }
             return Ok(Self::Unused);
         }
         let written = identity.as_ref().and_then(|node| get(node, "exchange"));

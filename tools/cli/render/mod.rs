@@ -1,5 +1,6 @@
 //! `render`: everything that a proxy needs to load the filter, in the proxy's own words.
 
+mod authentication;
 mod challenge;
 mod cluster;
 mod endpoint;

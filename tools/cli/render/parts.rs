@@ -290,8 +290,8 @@ impl Wasm<'_> {
         let (vm, plugin) = if in_vm {
             (capabilities, String::new())
         } else {
-            let comment = "# From Envoy 1.40 on it belongs into vm_config (--envoy-version 1.40), \
-                           where older ones refuse it.\n";
+            let comment = "# From Envoy 1.40 on it belongs into vm_config, where older ones \
+                           refuse\n# it (--envoy-version 1.40).\n";
             (String::new(), format!("{comment}{capabilities}"))
         };
         fill(

@@ -173,8 +173,8 @@ impl Routes<'_> {
         let below = &server.issuer_path;
         let stripped = |path: &'static str| (format!("{below}{path}"), Some(path));
         let mut routes =
-            "# ToolHive's auth server, where clients log in, and nothing else of it: no \
-                          token is asked for,\n# and the filter is off.\n"
+            "# ToolHive's auth server, where clients log in, and nothing else of it:\n# no token is \
+             asked for, and the filter is off.\n"
                 .to_owned();
         let (path, to) = stripped("/oauth/register");
         routes.push_str(&self.open_route(server, "path", &path, to, true));

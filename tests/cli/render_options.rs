@@ -1,0 +1,277 @@
+//! `render`'s options: what they are taken for, and what is said of one that cannot be meant.
+
+use crate::tool::{Run, Workbench};
+
+const CONFIG: &str = "\
+authServer: {runConfig: {issuer: https://vmcp.example.com, upstreams: [{name: github}]}}
+outgoingAuth:
+  backends:
+    github-tools: {type: upstream_inject, upstreamInject: {providerName: github}}
+    a: {type: unauthenticated}
+    a=b: {type: header_injection, headerInjection: {headerName: X-API-Key, headerValueEnv: KEY}}
+";
+const PUBLIC: [&str; 2] = ["--public-url", "https://mcp.example.com"];
+
+fn render(config: &str, target: &str, arguments: &[&str]) -> Run {
+    let mut all = vec!["render", "c.yaml", "--target", target];
+    all.extend(arguments);
+    Workbench::with("c.yaml", config).run(&all)
+}
+
+#[track_caller]
+fn assert_refused(target: &str, arguments: &[&str], expected: &str) {
+    let run = render(CONFIG, target, arguments).expect(1);
+    assert!(
+        run.stderr.contains(expected),
+        "{arguments:?}\n{}",
+        run.stderr
+    );
+    assert_eq!(run.stdout, "");
+}
+
+#[test]
+fn an_address_that_cannot_be_meant_is_refused_with_what_to_write() {
+    for (address, expected) in [
+        (
+            "a=notaport",
+            "--backend a=notaport: write HOST:PORT, or a URL",
+        ),
+        ("a=x:70000", "write HOST:PORT, or a URL"),
+        ("a=ftp://x", "write HOST:PORT, or a URL"),
+        ("a", "--backend a: write NAME=ADDRESS"),
+        ("a=", "write NAME=ADDRESS"),
+        ("=x:1", "write NAME=ADDRESS"),
+    ] {
+        assert_refused("envoy", &["--backend", address], expected);
+    }
+    let twice = ["--backend", "a=x:1", "--backend", "a=y:1"];
+    assert_refused("envoy", &twice, "--backend a is given twice");
+}
+
+#[test]
+fn an_option_of_another_target_is_refused() {
+    for (target, arguments, expected) in [
+        (
+            "envoy",
+            &["--image", "x"][..],
+            "--image means nothing to --target envoy",
+        ),
+        (
+            "envoy",
+            &["-n", "x"],
+            "--namespace means nothing to --target envoy",
+        ),
+        (
+            "envoy",
+            &["--gateway", "x"],
+            "belongs to --target envoy-gateway and istio",
+        ),
+        (
+            "istio",
+            &["--wasm", "x"],
+            "--wasm means nothing to --target istio",
+        ),
+        (
+            "istio",
+            &["--listen", "127.0.0.1:1"],
+            "belongs to --target envoy",
+        ),
+        (
+            "envoy-gateway",
+            &["--admin", "127.0.0.1:1"],
+            "belongs to --target envoy",
+        ),
+        ("envoy-gateway", &["--by-host"], "belongs to --target envoy"),
+    ] {
+        assert_refused(target, arguments, expected);
+    }
+}
+
+#[test]
+fn a_value_that_cannot_be_meant_is_refused_with_what_to_write() {
+    for (arguments, expected) in [
+        (
+            &["--issuer", "vmcp.example.com"][..],
+            "--issuer vmcp.example.com: write an absolute URL",
+        ),
+        (
+            &["--public-url", "//x"],
+            "--public-url //x: write an absolute URL",
+        ),
+        (&["--audience", ""], "--audience is empty"),
+        (&["--cors", "localhost:1"], "write an origin"),
+        (&["--cors", "http://localhost:1/"], "write an origin"),
+        (&["--cors", "*"], "write an origin"),
+        (
+            &["--health-check-path", "healthz"],
+            "write the path that is called",
+        ),
+        (
+            &["--health-check-path", "/a/z?x"],
+            "write the path that is called",
+        ),
+        (
+            &["--health-check-path", "/nobody/z"],
+            "no backend has this path",
+        ),
+        (&["--auth-server-address", "x"], "write HOST:PORT, or a URL"),
+        (
+            &["--ext-authz", "x:1", "--identity", "http://127.0.0.1:1"],
+            "give one",
+        ),
+        // Users' tokens do not travel in plain text.
+        (
+            &["--identity", "http://identity.example.com"],
+            "write https://",
+        ),
+        (&["--identity", "http://10.0.0.1:9193"], "write https://"),
+        (&["--by-host"], "--by-host needs --public-url"),
+        (
+            &["--by-host", "--public-url", "https://mcp.example.com"],
+            "a=b.mcp.example.com is no host name",
+        ),
+    ] {
+        assert_refused("envoy", arguments, expected);
+    }
+    let without_issuer = "outgoingAuth: {default: {type: unauthenticated}}";
+    let keys = ["--jwks-url", "https://login.example.com/keys"];
+    let run = render(without_issuer, "envoy", &keys).expect(1);
+    assert!(
+        run.stderr.contains("whose keys? give --issuer"),
+        "{}",
+        run.stderr
+    );
+    let identity = ["--identity", "http://127.0.0.1:9193"];
+    let run = render(without_issuer, "envoy", &identity).expect(0);
+    assert!(
+        run.stderr.contains("--identity is not needed"),
+        "{}",
+        run.stderr
+    );
+    for (version, expected) in [
+        ("1.35", "tested with Envoy 1.36 and later"),
+        ("2", "must be a version of Envoy"),
+    ] {
+        let run = render(CONFIG, "envoy", &["--envoy-version", version]).expect(2);
+        assert!(run.stderr.contains(expected), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn an_equals_sign_may_stand_in_a_name_and_in_an_address() {
+    for (argument, host, path) in [
+        ("a=http://one.example/mcp?x=1", "one.example", "/a/mcp"),
+        ("a=b=http://two.example/x", "two.example", "/a%3Db/x"),
+    ] {
+        let options = [&["--backend", argument], &PUBLIC[..]].concat();
+        let run = render(CONFIG, "envoy", &options).expect(0);
+        for part in [
+            format!("address: {host}, port_value: 80"),
+            format!("https://mcp.example.com{path}"),
+        ] {
+            assert!(run.stdout.contains(&part), "{part}\n{}", run.stdout);
+        }
+    }
+}
+
+#[test]
+fn the_door_takes_off_whatever_a_strategy_sets() {
+    let config = "\
+outgoingAuth:
+  default: {type: header_injection, headerInjection: {headerName: X-Default, headerValueEnv: A}}
+  backends:
+    b:
+      type: token_exchange
+      tokenExchange: {tokenUrl: https://sts.example/t, externalTokenHeaderName: X-Token}
+    c: {type: header_injection, headerInjection: {headerName: Authorization, headerValueEnv: B}}
+";
+    let run = render(config, "envoy", &[]).expect(0);
+    let door = "request_headers_to_remove: [authorization, x-default, x-token]\n";
+    assert!(run.stdout.contains(door), "{}", run.stdout);
+}
+
+#[test]
+fn a_metadata_url_of_a_backend_decides_what_tokens_are_issued_for() {
+    let config = format!(
+        "{CONFIG}challenge:\n  backends:\n    a: {{resourceMetadata: \
+         https://mcp.example.com/.well-known/oauth-protected-resource/a/v1, realm: own}}\n"
+    );
+    let run = render(&config, "envoy", &PUBLIC).expect(0);
+    for part in [
+        r#"a: {provider_and_audiences: {provider_name: identity, audiences: ["https://mcp.example.com/a/v1"]}}"#,
+        r#"\"resource\":\"https://mcp.example.com/a/v1\""#,
+        r#"realm=\"own\", resource_metadata=\"https://mcp.example.com/.well-known/oauth-protected-resource/a/v1\""#,
+        "realm: own\n",
+    ] {
+        assert!(run.stdout.contains(part), "{part}\n{}", run.stdout);
+    }
+}
+
+#[test]
+fn who_calls_is_known_from_a_vmcp_file() {
+    let config = "\
+backends: [{name: a, url: https://a.example/mcp}, {name: b, url: https://b.example/sse}]
+incomingAuth:
+  type: oidc
+  oidc:
+    issuer: https://login.example.com/realms/x
+    jwksUrl: https://login.example.com/realms/x/protocol/openid-connect/certs
+    resource: https://mcp.example.com
+    scopes: [openid, offline_access]
+    caBundlePath: /etc/ca.pem
+    introspectionUrl: https://login.example.com/introspect
+outgoingAuth:
+  default: {type: unauthenticated}
+";
+    let run = render(config, "envoy", &[]).expect(0);
+    for part in [
+        "uri: \"https://login.example.com/realms/x/protocol/openid-connect/certs\"",
+        "address: login.example.com, port_value: 443",
+        r#"scope=\"openid offline_access\""#,
+        "https://mcp.example.com/a/mcp",
+        // Only `default` is for it, and it has a route all the same.
+        "https://mcp.example.com/b/sse",
+    ] {
+        assert!(run.stdout.contains(part), "{part}\n{}", run.stdout);
+    }
+    for note in [
+        "caBundlePath is not taken over",
+        "introspectionUrl is not taken over",
+    ] {
+        assert!(run.stderr.contains(note), "{note}\n{}", run.stderr);
+    }
+}
+
+#[test]
+fn the_smoke_test_is_printed_as_commands() {
+    let backend = ["--backend", "github-tools=http://127.0.0.1:1/mcp"];
+    let run = render(CONFIG, "envoy", &[&backend[..], &PUBLIC].concat()).expect(0);
+    let metadata = "https://mcp.example.com/.well-known/oauth-protected-resource/github-tools/mcp";
+    for part in [
+        "curl -i http://127.0.0.1:10000/github-tools/mcp",
+        &format!("resource_metadata=\"{metadata}\""),
+        "curl -s http://127.0.0.1:10000/.well-known/oauth-protected-resource/github-tools",
+        "wasmcustom.upstream_inject.backend.github-tools",
+    ] {
+        assert!(run.stderr.contains(part), "{part}\n{}", run.stderr);
+        assert!(run.stdout.contains(part), "{part}\n{}", run.stdout);
+    }
+}
+
+#[test]
+fn what_tokens_are_not_issued_for_is_said_before_anyone_logs_in_in_vain() {
+    let config = CONFIG.replace(
+        "upstreams: [{name: github}]",
+        "upstreams: [{name: github}], allowed_audiences: [https://mcp.example.com/a/mcp]",
+    );
+    let run = render(&config, "envoy", &PUBLIC).expect(0);
+    let unknown = "none is issued for https://mcp.example.com/github-tools/mcp, \
+                   https://mcp.example.com/a%3Db/mcp: ";
+    assert!(run.stderr.contains(unknown), "{}", run.stderr);
+    let shared = [&["--shared-audience"], &PUBLIC[..]].concat();
+    let run = render(&config, "envoy", &shared).expect(0);
+    assert!(!run.stderr.contains("none is issued"), "{}", run.stderr);
+    let audiences = "audiences: [\"https://mcp.example.com/a/mcp\"]\n";
+    assert!(run.stdout.contains(audiences), "{}", run.stdout);
+    assert!(!run.stdout.contains("requirement_map"));
+}
