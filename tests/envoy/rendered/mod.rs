@@ -2,6 +2,7 @@
 //! backend, as a newcomer would go that way.
 
 mod kubernetes;
+mod login;
 mod plain;
 mod plain_variants;
 mod tls;
@@ -28,6 +29,7 @@ pub fn all_trials() -> Vec<libtest_mimic::Trial> {
         trials(),
         tls::trials(),
         kubernetes::trials(),
+        login::trials(),
         plain::trials(),
         plain_variants::trials(),
     ]
