@@ -28,15 +28,10 @@ fn what_cannot_be_read_is_2() {
         .file("utf16.yaml", b"\xff\xfea\0:\0 \x001\0")
         .file("tagged.yaml", "a: !!python/object x\n")
         .file("alias.yaml", "a: *missing\n");
-    std::fs::create_dir(bench.path("directory")).expect("writable");
     for (file, expected) in [
         (
             "missing.yaml",
             "missing.yaml: error: cannot be read: No such file",
-        ),
-        (
-            "directory",
-            "directory: error: cannot be read: Is a directory",
         ),
         ("broken.yaml", "broken.yaml:3:1: error: broken YAML: "),
         ("tab.yaml", "tab.yaml:2:"),
@@ -54,6 +49,30 @@ fn what_cannot_be_read_is_2() {
         ("alias.yaml", "alias.yaml:1:4: error: broken YAML: "),
     ] {
         every_verb(&bench, file, 2, expected);
+    }
+}
+
+#[test]
+fn a_folder_without_a_configuration_is_2() {
+    let bench = Workbench::new();
+    std::fs::create_dir(bench.path("folder")).expect("writable");
+    for (arguments, expected) in [
+        (
+            &["check", "folder"][..],
+            "folder: error: nothing in this folder is a configuration",
+        ),
+        (
+            &["convert", "folder"],
+            "folder: error: cannot be read: Is a directory",
+        ),
+        (
+            &["render", "--target", "envoy", "folder"],
+            "folder: error: cannot be read: Is a directory",
+        ),
+    ] {
+        let run = bench.run(arguments).expect(2);
+        let said = format!("{}{}", run.stdout, run.stderr);
+        assert!(said.contains(expected), "{arguments:?}: {said}");
     }
 }
 
@@ -125,9 +144,10 @@ outgoingAuth:
     let run = Workbench::with("c.yaml", text)
         .run(&["check", "c.yaml"])
         .expect(1);
-    assert_eq!(run.lines().len(), 2, "{run:#?}");
+    // Three merge keys, of which Envoy's own reader knows nothing.
+    assert_eq!(run.lines().len(), 4, "{run:#?}");
     assert!(
-        run.stdout.starts_with(
+        run.stdout.contains(
             "c.yaml:9:42: error: config: outgoingAuth.backends.four.upstreamInject.providerName: V-02"
         ),
         "{run:#?}"
@@ -166,7 +186,8 @@ fn names_that_need_quoting_are_quoted_and_cannot_fake_a_line() {
     let run = Workbench::with("c\u{1b}.yaml", text)
         .run(&["check", "c\u{1b}.yaml"])
         .expect(1);
-    assert_eq!(run.lines().len(), 2, "{run:#?}");
+    // The type, the name itself, and the verdict.
+    assert_eq!(run.lines().len(), 3, "{run:#?}");
     assert!(!run.stdout.contains('\u{1b}'), "{run:#?}");
     assert!(
         run.stdout

@@ -52,14 +52,14 @@ fn every_type_is_converted_as_expected() {
         ("env", "tests/cli/golden/convert-env.yaml"),
     ] {
         let run = bench
-            .run(&["convert", "--format", format, "r.yaml"])
+            .run(&["convert", "--print", format, "r.yaml"])
             .expect(0);
         golden::compare(file, &run.stdout);
     }
     let run = bench.run(&["convert", "r.yaml"]).expect(0);
     bench.run_with(&["check", "-"], &run.stdout, &[]).expect(0);
     let json = bench
-        .run(&["convert", "--format", "json", "r.yaml"])
+        .run(&["convert", "--print", "json", "r.yaml"])
         .expect(0);
     let json: Value = serde_json::from_str(&json.stdout).expect("JSON");
     let plugin = json["configuration"].to_string();

@@ -138,8 +138,9 @@ impl Run {
         self
     }
 
-    /// The lines of the standard output.
+    /// The lines of the standard output, but for excerpts, which are indented.
     pub fn lines(&self) -> Vec<&str> {
-        self.stdout.lines().collect()
+        let lines = self.stdout.lines();
+        lines.filter(|line| !line.starts_with(' ')).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::check::Assume;
+use crate::codes::{self, Code};
 use crate::output::Color;
 use crate::render;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -24,6 +25,9 @@ pub(crate) enum Verb {
     /// Reads a plugin configuration or a whole vMCP file, as YAML or JSON, and applies the rules
     /// that the filter applies when Envoy loads it. A vMCP file is also checked for what its two
     /// halves must agree on: issuer (V-04), the auth server's structure (V-05), audience (V-07).
+    #[command(
+        after_help = "Examples:\n  upstream-inject check vmcp.yaml\n  upstream-inject check --strict --format github deploy/"
+    )]
     Check(CheckArgs),
     /// Make a configuration of MCPExternalAuthConfig resources
     ///
@@ -31,15 +35,24 @@ pub(crate) enum Verb {
     /// and writes one backend for each. A secret reference becomes an environment variable; the
     /// container's env list that sets it is printed too. Nothing is written unless everything is
     /// valid.
+    #[command(
+        after_help = "Examples:\n  kubectl get mcpexternalauthconfigs,virtualmcpservers -o yaml | upstream-inject convert - > plugin.yaml\n  upstream-inject convert resources.yaml --auth-server authserver-config.yaml --print env"
+    )]
     Convert(ConvertArgs),
     /// Write what Envoy, Envoy Gateway or Istio needs to load the filter with a configuration
     ///
     /// Reads a plugin configuration or a whole vMCP file. What neither says (addresses, the image)
     /// is given by options; what is still missing is filled with something that fails closed, and
     /// named. Secrets in plain text are not repeated: they become environment variables.
+    #[command(
+        after_help = "Examples:\n  upstream-inject render --target envoy vmcp.yaml -o envoy.yaml\n  upstream-inject render --target istio --image registry.example.com/upstream-inject@sha256:… plugin.yaml"
+    )]
     Render(render::Options),
     /// Print the JSON Schema of the plugin configuration
-    Schema,
+    #[command(
+        after_help = "Examples:\n  upstream-inject schema -o upstream-inject.schema.json\n  upstream-inject schema | jq .properties"
+    )]
+    Schema(SchemaArgs),
 }
 
 /// With the commit, as the filter's first log line has it.
@@ -49,15 +62,51 @@ fn version() -> &'static str {
     Box::leak(version.into_boxed_str()) // once per run
 }
 
+/// How findings are told, the same for all verbs.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Findings")]
+pub(crate) struct Reporting {
+    /// How to tell what was found
+    ///
+    /// What a verb makes goes to the standard output, and what it found, in this format, to the
+    /// standard error; what check found is what it makes.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: ReportFormat,
+
+    /// Make warnings count: with one, the exit code is 1 and nothing is written
+    #[arg(long)]
+    pub(crate) strict: bool,
+
+    /// Silence warnings and notes of this code; repeatable. Errors stay
+    #[arg(long, value_name = "CODE", value_parser = codes::parse)]
+    pub(crate) ignore: Vec<&'static Code>,
+
+    /// When to print in colours
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub(crate) color: Color,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// Write to this file instead of the standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) reporting: Reporting,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// The files to check; - is the standard input
+    /// The files and folders to check; - is the standard input
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<String>,
 
-    /// How to print what was found
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: ReportFormat,
+    /// The auth server's configuration, where it is neither in the file nor beside it
+    ///
+    /// vMCP keeps it in authserver-config.yaml beside its own file, where it is found without this.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) auth_server: Option<String>,
 
     /// Require the environment variables that the configuration names to be set here
     ///
@@ -69,9 +118,8 @@ pub(crate) struct CheckArgs {
     #[arg(long = "as", value_enum, default_value_t, value_name = "KIND")]
     pub(crate) assume: Assume,
 
-    /// When to print in colours
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    pub(crate) color: Color,
+    #[command(flatten)]
+    pub(crate) reporting: Reporting,
 }
 
 #[derive(Debug, Args)]
@@ -93,23 +141,28 @@ pub(crate) struct ConvertArgs {
 
     /// What to print: the configuration with the rest in comments, everything as JSON, or the
     /// container's env list alone
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: ConvertFormat,
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub(crate) print: ConvertFormat,
 
     /// Write to this file instead of the standard output
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// When to print in colours
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    pub(crate) color: Color,
+    #[command(flatten)]
+    pub(crate) reporting: Reporting,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReportFormat {
+    /// For people
     #[default]
     Text,
+    /// One JSON object
     Json,
+    /// Workflow commands of GitHub Actions
+    Github,
+    /// SARIF 2.1.0
+    Sarif,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

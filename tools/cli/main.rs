@@ -12,6 +12,7 @@
 )]
 
 mod check;
+mod codes;
 mod command_line;
 mod convert;
 mod emit;
@@ -22,8 +23,8 @@ mod report;
 
 use check::{AnyVariable, ThisProcess};
 use clap::Parser;
-use command_line::{CheckArgs, CommandLine, ConvertArgs, Verb};
-use report::Verdict;
+use command_line::{CheckArgs, CommandLine, ConvertArgs, ConvertFormat, SchemaArgs, Verb};
+use report::{FileReport, Finding, Severity, Verdict};
 use std::process::ExitCode;
 use upstream_inject::config::Environment;
 
@@ -32,25 +33,39 @@ fn main() -> ExitCode {
         Verb::Check(args) => check(&args),
         Verb::Convert(args) => convert(&args),
         Verb::Render(options) => render(&options),
-        Verb::Schema => output::product(&schema(), None),
+        Verb::Schema(args) => schema(&args),
     };
     ExitCode::from(verdict.exit_code())
 }
 
 fn check(args: &CheckArgs) -> Verdict {
     let environment: &dyn Environment = if args.env { &ThisProcess } else { &AnyVariable };
-    let files: Vec<_> = args
-        .files
-        .iter()
-        .map(|file| check::check(file, args.assume, environment))
-        .collect();
-    let text = match args.format {
-        command_line::ReportFormat::Text => {
-            report::text(&files, args.color.on(output::Stream::Out))
-        }
-        command_line::ReportFormat::Json => report::json(&files),
+    let options = check::Options {
+        assume: args.assume,
+        environment,
+        auth_server: args.auth_server.as_deref(),
     };
-    output::product(&text, None).max(report::worst(&files))
+    let mut files: Vec<FileReport> = Vec::new();
+    for name in check::expand(&args.files) {
+        match name {
+            Ok(name) => {
+                // An auth server that belongs to a configuration is told of once.
+                if !files.iter().any(|file| file.name == name) {
+                    let mut new = check::check(&name, &options);
+                    new.retain(|new| !files.iter().any(|file| file.name == new.name));
+                    files.extend(new);
+                }
+            }
+            Err(folder) => {
+                let text = "nothing in this folder is a configuration";
+                let finding = Finding::about_file(Severity::Error, None, text);
+                let finding = finding.coded(&codes::NO_CONFIGURATION);
+                files.push(FileReport::unreadable(&folder, finding));
+            }
+        }
+    }
+    let verdict = args.reporting.judge(&mut files, &codes::CONFIGURATION);
+    args.reporting.report(&files).max(verdict)
 }
 
 fn convert(args: &ConvertArgs) -> Verdict {
@@ -58,32 +73,39 @@ fn convert(args: &ConvertArgs) -> Verdict {
         auth_server: args.auth_server.clone(),
         skip_unsupported: args.skip_unsupported,
     };
-    let (files, conversion) = convert::convert(&args.files, &options);
-    output::findings(&files, args.color);
-    let Some(conversion) = conversion else {
-        return report::worst(&files).max(Verdict::Invalid);
+    let (mut files, conversion) = convert::convert(&args.files, &options);
+    let verdict = args.reporting.judge(&mut files, &codes::CONVERSION);
+    args.reporting.aside(&files);
+    let Some(conversion) = conversion.filter(|_| verdict == Verdict::Valid) else {
+        return verdict.max(Verdict::Invalid);
     };
-    let text = match args.format {
-        command_line::ConvertFormat::Yaml => convert::yaml(&conversion),
-        command_line::ConvertFormat::Json => convert::json(&conversion),
-        command_line::ConvertFormat::Env => convert::env(&conversion),
+    let text = match args.print {
+        ConvertFormat::Yaml => convert::yaml(&conversion),
+        ConvertFormat::Json => convert::json(&conversion),
+        ConvertFormat::Env => convert::env(&conversion),
     };
-    output::product(&text, args.output.as_deref())
+    let inputs = args.files.iter().chain(&args.auth_server);
+    let inputs: Vec<&str> = inputs.map(String::as_str).collect();
+    output::product(&text, args.output.as_deref(), &inputs)
 }
 
 fn render(options: &render::Options) -> Verdict {
     let (file, text) = render::render(options);
-    let verdict = file.verdict;
-    output::findings(&[file], options.color);
-    match text {
-        Some(text) => output::product(&text, options.output.as_deref()),
+    let mut files = [file];
+    let verdict = options.reporting.judge(&mut files, &codes::RENDERING);
+    options.reporting.aside(&files);
+    match text.filter(|_| verdict == Verdict::Valid) {
+        Some(text) => output::product(&text, options.output.as_deref(), &[&options.file]),
         None => verdict.max(Verdict::Invalid),
     }
 }
 
-fn schema() -> String {
+/// Nothing can be found here; the options for findings are taken, so that a script can give them to
+/// every verb.
+fn schema(args: &SchemaArgs) -> Verdict {
     let schema = upstream_inject::config::json_schema();
     let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
     text.push('\n');
-    text
+    args.reporting.aside(&[]);
+    output::product(&text, args.output.as_deref(), &[])
 }

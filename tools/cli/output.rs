@@ -1,6 +1,8 @@
 //! Where things are written to.
 
-use crate::report::{self, FileReport, Paint, Verdict};
+use crate::codes::{self, Code};
+use crate::command_line::{ReportFormat, Reporting};
+use crate::report::{self, FileReport, Judgement, Paint, Verdict};
 use clap::ValueEnum;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
@@ -47,10 +49,57 @@ impl Color {
     }
 }
 
-/// Writes what was asked for, to `file` or to the standard output: all of it, or it is an error.
-pub(crate) fn product(text: &str, file: Option<&Path>) -> Verdict {
+impl Reporting {
+    /// Judges what was found as the command line wants it; `usual` is the code of findings that have
+    /// none of their own.
+    pub(crate) fn judge(&self, files: &mut [FileReport], usual: &'static Code) -> Verdict {
+        let rules = Judgement {
+            strict: self.strict,
+            ignored: &self.ignore,
+            usual,
+        };
+        report::judge(files, &rules)
+    }
+
+    /// Findings that are what was asked for.
+    pub(crate) fn report(&self, files: &[FileReport]) -> Verdict {
+        let text = match self.format {
+            ReportFormat::Text => report::text(files, self.color.on(Stream::Out)),
+            machine => for_machines(files, machine),
+        };
+        product(&text, None, &[])
+    }
+
+    /// Findings beside what was asked for: on the standard error.
+    pub(crate) fn aside(&self, files: &[FileReport]) {
+        let text = match self.format {
+            ReportFormat::Text => {
+                let paint = self.color.on(Stream::Err);
+                files
+                    .iter()
+                    .map(|file| report::findings(file, paint))
+                    .collect()
+            }
+            machine => for_machines(files, machine),
+        };
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+}
+
+fn for_machines(files: &[FileReport], format: ReportFormat) -> String {
+    match format {
+        ReportFormat::Text => report::text(files, Paint::Plain),
+        ReportFormat::Json => report::json(files),
+        ReportFormat::Github => report::github(files),
+        ReportFormat::Sarif => report::sarif(files),
+    }
+}
+
+/// Writes what was asked for, to `file` or to the standard output: all of it, or it is an error. No
+/// file that was read for it is written over.
+pub(crate) fn product(text: &str, file: Option<&Path>, inputs: &[&str]) -> Verdict {
     let (result, place) = match file {
-        Some(file) => (replace(file, text), file.display().to_string()),
+        Some(file) => (replace(file, text, inputs), file.display().to_string()),
         None => (to_stdout(text), "the standard output".to_owned()),
     };
     match result {
@@ -59,7 +108,9 @@ pub(crate) fn product(text: &str, file: Option<&Path>) -> Verdict {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Verdict::Valid,
         Err(error) => {
             let place = report::printable(&place);
-            let _ = writeln!(io::stderr(), "{place}: error: cannot be written: {error}");
+            let code = codes::UNREADABLE.link();
+            let text = format!("{place}: error: cannot be written: {error}\n       = {code}");
+            let _ = writeln!(io::stderr(), "{text}");
             Verdict::Unreadable
         }
     }
@@ -71,27 +122,33 @@ fn to_stdout(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes beside `file` first: a full disk leaves the old file as it was.
-fn replace(file: &Path, text: &str) -> io::Result<()> {
-    if !file.is_file() && file.exists() {
-        return std::fs::write(file, text); // a pipe or a device
+/// Writes beside `file` first: a full disk leaves the old file as it was. A link is followed, and a
+/// file that was there keeps its mode.
+fn replace(file: &Path, text: &str, inputs: &[&str]) -> io::Result<()> {
+    let target = std::fs::canonicalize(file);
+    let is_input = |input: &&str| {
+        let input = std::fs::canonicalize(input);
+        matches!((&input, &target), (Ok(input), Ok(target)) if input == target)
+    };
+    if inputs.iter().any(is_input) {
+        return Err(io::Error::other("it is what was read"));
     }
-    let mut name = file.file_name().unwrap_or_default().to_owned();
+    let target = target.unwrap_or_else(|_| file.to_owned());
+    let old = std::fs::metadata(&target);
+    if old.as_ref().is_ok_and(|old| !old.is_file()) {
+        return std::fs::write(&target, text); // a pipe or a device
+    }
+    let mut name = target.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
-    let beside = file.with_file_name(name);
-    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, file));
+    let beside = target.with_file_name(name);
+    let written = std::fs::write(&beside, text)
+        .and_then(|()| match &old {
+            Ok(old) => std::fs::set_permissions(&beside, old.permissions()),
+            Err(_) => Ok(()),
+        })
+        .and_then(|()| std::fs::rename(&beside, &target));
     if written.is_err() {
         let _ = std::fs::remove_file(&beside);
     }
     written
-}
-
-/// Says on the standard error what was found, one line each.
-pub(crate) fn findings(files: &[FileReport], color: Color) {
-    let paint = color.on(Stream::Err);
-    let text: String = files
-        .iter()
-        .map(|file| report::findings(file, paint))
-        .collect();
-    let _ = io::stderr().write_all(text.as_bytes());
 }

@@ -72,7 +72,7 @@ impl<'a> Walk<'a> {
         let (node, inner) = read(self)?;
         self.take(1);
         self.depth = self.depth.saturating_sub(1);
-        Ok((node, Located { at, inner }))
+        Ok((node, Located::new(at, inner)))
     }
 
     fn map(&mut self) -> Nested {
@@ -85,7 +85,7 @@ impl<'a> Walk<'a> {
             self.skip_space();
             let (node, located) = self.value()?;
             entries.push((key, node));
-            inner.push(Located { at, ..located });
+            inner.push(located.at(at));
         }
         Ok((Node::Map(entries), inner))
     }

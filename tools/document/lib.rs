@@ -15,12 +15,14 @@
 )]
 
 pub mod auth_server;
+pub mod configuration;
 mod json;
 mod located;
 mod resolve;
+pub mod words;
 mod yaml;
 
-pub use located::{Document, Position};
+pub use located::{Document, Doubt, Position};
 
 use upstream_inject::config::Node;
 

@@ -1,5 +1,8 @@
 //! Positions, kept beside the tree rather than in it.
 
+use std::cell::OnceCell;
+use std::collections::HashMap;
+
 use upstream_inject::config::path::Step;
 use upstream_inject::config::{Node, Path};
 
@@ -32,14 +35,48 @@ pub(super) struct Located {
     /// Of a map's value, where its key stands.
     pub(super) at: Position,
     pub(super) inner: Vec<Located>,
+    /// Of a large map: which entry has which key.
+    index: OnceCell<HashMap<Box<str>, usize>>,
 }
 
+/// Maps with more entries get an index: each finding looks its place up.
+const SMALL: usize = 16;
+
 impl Located {
-    pub(super) fn leaf(at: Position) -> Self {
+    pub(super) fn new(at: Position, inner: Vec<Located>) -> Self {
         Self {
             at,
-            inner: Vec::new(),
+            inner,
+            index: OnceCell::new(),
         }
+    }
+
+    /// The same, said to stand elsewhere.
+    pub(super) fn at(self, at: Position) -> Self {
+        Self { at, ..self }
+    }
+
+    /// Which of `entries` has this key; of one given twice the last: it is the one too many.
+    fn entry(&self, entries: &[(String, Node)], key: &str) -> Option<usize> {
+        if entries.len() <= SMALL {
+            return entries.iter().rposition(|(name, _)| name == key);
+        }
+        let index = self.index.get_or_init(|| {
+            let names = entries.iter().enumerate();
+            names
+                .map(|(index, (name, _))| (name.as_str().into(), index))
+                .collect()
+        });
+        index.get(key).copied()
+    }
+
+    fn placed(self, block: &Block) -> Self {
+        let inner = self.inner.into_iter().map(|inner| inner.placed(block));
+        Self::new(block.place(self.at), inner.collect())
+    }
+
+    pub(super) fn leaf(at: Position) -> Self {
+        Self::new(at, Vec::new())
     }
 }
 
@@ -49,11 +86,30 @@ pub struct Document {
     /// What it holds.
     pub root: Node,
     located: Located,
+    /// What other readers of YAML, Envoy's first, take for something else.
+    pub doubts: Vec<Doubt>,
+}
+
+/// A value that Envoy's own reader takes for something else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// Where.
+    pub at: Position,
+    /// What it is there, and what to write.
+    pub text: &'static str,
 }
 
 impl Document {
     pub(super) fn new(root: Node, located: Located) -> Self {
-        Self { root, located }
+        Self {
+            root,
+            located,
+            doubts: Vec::new(),
+        }
+    }
+
+    pub(super) fn doubted(self, doubts: Vec<Doubt>) -> Self {
+        Self { doubts, ..self }
     }
 
     /// Where the value at `path` stands, or the innermost value around it that does exist: that
@@ -69,21 +125,100 @@ impl Document {
         located.at
     }
 
+    /// The same, as it stands in a larger file.
+    pub(super) fn placed(self, block: &Block) -> Self {
+        Self::new(self.root, self.located.placed(block))
+    }
+
+    /// Puts a value at `path`; one that is there gives way.
+    pub(super) fn put(&mut self, path: &[&str], value: Node, place: Located) {
+        put(&mut self.root, &mut self.located, path, value, place);
+    }
+
+    /// The value at `path`, and where it and all in it stand.
+    pub(super) fn part(&self, path: &Path) -> Option<(Node, Located)> {
+        let (mut node, mut located) = (&self.root, &self.located);
+        for step in path.steps() {
+            (node, located) = child(node, located, step)?;
+        }
+        Some((node.clone(), located.clone()))
+    }
+
     /// Where the document begins.
     pub fn start(&self) -> Position {
         self.located.at
     }
 }
 
-/// Of a key given twice the last one: it is the one too many.
+/// Maps on the way are made where there are none.
+fn put(node: &mut Node, located: &mut Located, path: &[&str], value: Node, place: Located) {
+    let Some((key, rest)) = path.split_first() else {
+        (*node, *located) = (value, place);
+        return;
+    };
+    if !matches!(node, Node::Map(_)) {
+        *node = Node::Map(Vec::new());
+        *located = Located::leaf(located.at);
+    }
+    let Node::Map(entries) = node else { return };
+    let index = match located.entry(entries, key) {
+        Some(index) => index,
+        None => {
+            entries.push(((*key).to_owned(), Node::Null));
+            located.inner.push(Located::leaf(place.at));
+            located.index.take();
+            entries.len().saturating_sub(1)
+        }
+    };
+    if let (Some((_, node)), Some(located)) = (entries.get_mut(index), located.inner.get_mut(index))
+    {
+        put(node, located, rest, value, place);
+    }
+}
+
 fn child<'a>(node: &'a Node, located: &'a Located, step: &Step) -> Option<(&'a Node, &'a Located)> {
     let (index, inner) = match (node, step) {
         (Node::Map(entries), Step::Key(key)) => {
-            let index = entries.iter().rposition(|(name, _)| name == key)?;
+            let index = located.entry(entries, key)?;
             (index, &entries.get(index)?.1)
         }
         (Node::List(items), Step::Index(index)) => (*index, items.get(*index)?),
         _ => return None,
     };
     Some((inner, located.inner.get(index)?))
+}
+
+/// Where a text that stands in a file as one value has its lines.
+pub(super) struct Block {
+    key: Position,
+    /// The columns before each of its lines, if it is a literal block.
+    indent: Option<usize>,
+}
+
+impl Block {
+    /// The value whose key stands at `key`.
+    pub(super) fn at(source: &str, key: Position) -> Self {
+        let mut lines = source.lines().skip(key.line.saturating_sub(1));
+        let head = lines.next().unwrap_or_default();
+        let head = head.split(" #").next().unwrap_or_default().trim_end();
+        let head = head.trim_end_matches(['-', '+']);
+        let is_literal = head.ends_with('|');
+        let indent = lines
+            .find(|line| !line.trim().is_empty())
+            .map(|line| line.len().saturating_sub(line.trim_start().len()));
+        Self {
+            key,
+            indent: indent.filter(|_| is_literal),
+        }
+    }
+
+    fn place(&self, inner: Position) -> Position {
+        match self.indent {
+            Some(indent) => Position {
+                line: self.key.line.saturating_add(inner.line),
+                column: inner.column.saturating_add(indent),
+            },
+            None => self.key,
+        }
+    }
 }

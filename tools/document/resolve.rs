@@ -21,6 +21,28 @@ pub(super) fn plain(text: &str) -> Node {
         .unwrap_or_else(|| Node::String(text.to_owned()))
 }
 
+/// What Envoy's reader, which follows YAML 1.1 in this, takes a plain scalar for, if for something else.
+pub(super) fn read_otherwise(text: &str) -> Option<&'static str> {
+    let is_switch = ["y", "n", "yes", "no", "on", "off"]
+        .iter()
+        .any(|word| text.eq_ignore_ascii_case(word));
+    if is_switch {
+        return Some("Envoy's reader takes it for a boolean; quote it");
+    }
+    let is_plain = is_digits(text.strip_prefix('-').unwrap_or(text)) && !has_leading_zero(text);
+    match plain(text) {
+        Node::Number(_) if !is_plain && !text.starts_with("0x") => {
+            Some("Envoy's reader does not take it for this number; write plain decimal digits")
+        }
+        _ => None,
+    }
+}
+
+fn has_leading_zero(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    digits.len() > 1 && digits.starts_with('0')
+}
+
 /// The value of a scalar under a tag, or `None` if its text does not fit the tag.
 pub(super) fn tagged(tag: ScalarTag, text: &str) -> Option<Node> {
     match tag {

@@ -3,7 +3,7 @@
 //!
 //! Merge keys (`<<`) are not part of YAML 1.2, but vMCP's own loader knows them, so they work here.
 
-use super::located::{Document, Located, Position};
+use super::located::{Document, Doubt, Located, Position};
 use super::resolve::{self, ScalarTag};
 use super::{MAX_DEPTH, SyntaxError};
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
@@ -15,9 +15,49 @@ use upstream_inject::config::Node;
 /// were made to exhaust memory.
 const MAX_ALIASED_VALUES: usize = 100_000;
 
+/// How many doubts are kept.
+const MAX_DOUBTS: usize = 10_000;
+
 const MERGE_KEY: &str = "<<";
 
+/// How many lines are put right for the parser's sake. A configuration has a handful.
+const MAX_REPAIRS: usize = 500;
+
+/// The parser refuses what YAML allows and Envoy, kubectl and Go's reader take: a closing bracket, or
+/// the continuation of a quoted text, in the column of its key. Such a line is moved in by a space.
 pub(super) fn parse(text: &str) -> Result<Vec<Document>, SyntaxError> {
+    let mut repaired: Option<Vec<Cow<'_, str>>> = None;
+    for _ in 0..MAX_REPAIRS {
+        let joined = repaired.as_ref().map(|lines| lines.concat());
+        let error = match parse_strictly(joined.as_deref().unwrap_or(text)) {
+            Ok(documents) => return Ok(documents),
+            Err(error) => error,
+        };
+        let is_indentation = error.text.contains("invalid indentation");
+        let Some(at) = error.at.filter(|_| is_indentation) else {
+            return Err(error);
+        };
+        let lines =
+            repaired.get_or_insert_with(|| text.split_inclusive('\n').map(Cow::Borrowed).collect());
+        let is_quoted = error.text.contains("quoted");
+        // Of a quoted text the parser names the line before.
+        let candidates = [at.line.saturating_sub(1), at.line];
+        let line = candidates
+            .into_iter()
+            .filter_map(|index| Some((index, lines.get(index)?)))
+            .find(|(_, line)| is_quoted || line.trim_start().starts_with([']', '}']))
+            .map(|(index, _)| index);
+        match line.and_then(|index| lines.get_mut(index)) {
+            Some(line) if line.len() < 4096 => {
+                *line = Cow::Owned(format!(" {line}"));
+            }
+            _ => return Err(error),
+        }
+    }
+    parse_strictly(text)
+}
+
+fn parse_strictly(text: &str) -> Result<Vec<Document>, SyntaxError> {
     let mut builder = Builder::default();
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| in_words(&error))?;
@@ -88,6 +128,8 @@ struct Builder {
     open: Vec<Frame>,
     anchors: HashMap<usize, Value>,
     aliased: usize,
+    /// Of the document under way: what Envoy's reader takes for something else.
+    doubts: Vec<Doubt>,
 }
 
 impl Builder {
@@ -95,6 +137,7 @@ impl Builder {
         match event {
             Event::DocumentStart(_) => {
                 self.anchors.clear();
+                self.doubts.clear();
                 self.aliased = 0;
                 Ok(())
             }
@@ -129,12 +172,22 @@ impl Builder {
             if anchor > 0 {
                 self.anchors.insert(anchor, scalar(text_node(text), at));
             }
+            let is_merge = is_plain && tag.is_none() && text == MERGE_KEY;
+            if is_merge {
+                let text = "Envoy's reader has no merge keys: << is an unknown key to it";
+                self.doubt(at, text);
+            }
             self.set_key(Key {
                 text: text.to_owned(),
                 at,
-                is_merge: is_plain && tag.is_none() && text == MERGE_KEY,
+                is_merge,
             });
             return Ok(());
+        }
+        if tag.is_some() {
+            self.doubt(at, "Envoy's reader ignores tags; quote the value");
+        } else if is_plain && let Some(text) = resolve::read_otherwise(text) {
+            self.doubt(at, text);
         }
         let node = match tag.as_deref() {
             None if is_plain => resolve::plain(text),
@@ -230,11 +283,23 @@ impl Builder {
             None => {
                 // `---` with nothing behind it is no document of its own.
                 if value.node != Node::Null {
-                    self.documents
-                        .push(Document::new(value.node, value.located));
+                    let document = Document::new(value.node, value.located);
+                    let doubts = std::mem::take(&mut self.doubts);
+                    self.documents.push(document.doubted(doubts));
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// Where the value's key stands, if it has one.
+    fn doubt(&mut self, at: Position, text: &'static str) {
+        let at = match self.open.last().map(|frame| &frame.content) {
+            Some(Content::Map { key: Some(key), .. }) => key.at,
+            _ => at,
+        };
+        if self.doubts.len() < MAX_DOUBTS {
+            self.doubts.push(Doubt { at, text });
         }
     }
 
@@ -280,10 +345,7 @@ impl Frame {
                     *merged = Some((key.at, value));
                 } else {
                     entries.push((key.text, value.node));
-                    self.inner.push(Located {
-                        at: key.at,
-                        ..value.located
-                    });
+                    self.inner.push(value.located.at(key.at));
                 }
             }
         }
@@ -306,10 +368,7 @@ impl Frame {
         };
         Ok(Value {
             node,
-            located: Located {
-                at: self.at,
-                inner: self.inner,
-            },
+            located: Located::new(self.at, self.inner),
             count: self.count,
             depth: self.depth,
         })
@@ -339,7 +398,7 @@ fn merge(
         for ((key, node), place) in source.into_iter().zip(located.inner) {
             if taken.insert(key.clone()) {
                 entries.push((key, node));
-                inner.push(Located { at, ..place });
+                inner.push(place.at(at));
             }
         }
     }

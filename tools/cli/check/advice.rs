@@ -1,27 +1,32 @@
 //! What is legal but unwise.
 
+use super::placeholders;
+use super::said::Notes;
+use super::vendors;
+use crate::codes;
 use document::{entries, get, get_text, items};
 use std::collections::{BTreeSet, HashMap};
-use upstream_inject::config::{Node, Path, Problem};
+use upstream_inject::config::{Node, Path};
 use upstream_inject::observe::counters::stat_name;
 
 /// Everything worth a warning in the filter's part of a configuration.
-pub(super) fn on(root: &Node) -> Vec<Problem> {
-    let mut advice = Vec::new();
+pub(super) fn on(root: &Node, notes: &mut Notes) {
     let strategies: Vec<_> = strategies(root).collect();
     for (path, strategy) in &strategies {
-        on_secrets(path, strategy, &mut advice);
-        on_variables(path, strategy, &mut advice);
-        on_token_url(path, strategy, &mut advice);
-        on_header(path, strategy, &mut advice);
+        on_secrets(path, strategy, notes);
+        on_variables(path, strategy, notes);
+        on_token_url(path, strategy, notes);
+        on_header(path, strategy, notes);
+        placeholders::on_scheme(path, strategy, notes);
+        vendors::on(path, strategy, notes);
     }
-    on_unused_upstreams(root, &strategies, &mut advice);
-    on_shared_stat_names(root, &mut advice);
-    advice
+    on_unused_upstreams(root, &strategies, notes);
+    on_shared_stat_names(root, notes);
+    placeholders::on(root, notes);
 }
 
 /// The default strategy and those of the backends, each with its path.
-fn strategies(root: &Node) -> impl Iterator<Item = (Path, &Node)> {
+pub(super) fn strategies(root: &Node) -> impl Iterator<Item = (Path, &Node)> {
     let path = Path::root().key("outgoingAuth");
     let outgoing = get(root, "outgoingAuth");
     let default = outgoing
@@ -72,23 +77,23 @@ pub(crate) const TOKEN_ENDPOINTS: [(&str, &str, &str, &str); 4] = [
     ),
 ];
 
-fn on_secrets(path: &Path, strategy: &Node, advice: &mut Vec<Problem>) {
+fn on_secrets(path: &Path, strategy: &Node, notes: &mut Notes) {
     for (block, key, variable) in SECRETS {
         if get(strategy, block).is_some_and(|block| get(block, key).is_some()) {
             let text = format!("a secret in plain text; {variable} takes it from the environment");
-            advice.push(warning(path.key(block).key(key), text));
+            notes.warn(&codes::PLAIN_SECRET, path.key(block).key(key), text);
         }
     }
 }
 
-fn on_variables(path: &Path, strategy: &Node, advice: &mut Vec<Problem>) {
+fn on_variables(path: &Path, strategy: &Node, notes: &mut Notes) {
     let of_secrets = SECRETS.map(|(block, _, key)| (block, key));
     for (block, key) in of_secrets.into_iter().chain(KEY_VARIABLES) {
         let name = get(strategy, block).and_then(|block| get_text(block, key));
         if name.is_some_and(|name| !name.is_empty() && !is_variable_name(name)) {
             let text = "no shell and no Kubernetes container can set a variable of this name; use \
                         letters, digits and _, not beginning with a digit";
-            advice.push(warning(path.key(block).key(key), text));
+            notes.warn(&codes::VARIABLE_NAME, path.key(block).key(key), text);
         }
     }
 }
@@ -102,7 +107,7 @@ pub(crate) fn is_variable_name(name: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-fn on_token_url(path: &Path, strategy: &Node, advice: &mut Vec<Problem>) {
+fn on_token_url(path: &Path, strategy: &Node, notes: &mut Notes) {
     for (block, url, _, insecure) in TOKEN_ENDPOINTS {
         let Some(exchange) = get(strategy, block) else {
             continue;
@@ -116,26 +121,28 @@ fn on_token_url(path: &Path, strategy: &Node, advice: &mut Vec<Problem>) {
             } else {
                 format!("allows what {url} does not do; leave it out")
             };
-            advice.push(warning(path.key(block).key(insecure), text));
+            notes.warn(
+                &codes::INSECURE_TOKEN_URL,
+                path.key(block).key(insecure),
+                text,
+            );
         }
     }
 }
 
 /// Envoy routes a request anew when the filter has changed a header. Whether a route matches on a
 /// header is not in this file; that one matches on a header made for credentials is unlikely.
-fn on_header(path: &Path, strategy: &Node, advice: &mut Vec<Problem>) {
+fn on_header(path: &Path, strategy: &Node, notes: &mut Notes) {
     for (block, key) in [
         ("headerInjection", "headerName"),
         ("tokenExchange", "externalTokenHeaderName"),
     ] {
         let name = get(strategy, block).and_then(|block| get_text(block, key));
-        if let Some(name) = name.filter(|name| !name.is_empty() && !is_made_for_credentials(name)) {
-            let text = format!(
-                "if a route matches on {}, the request is routed anew after the filter has set it, \
-                 and the credential goes to another backend",
-                serde_json::Value::from(name)
-            );
-            advice.push(warning(path.key(block).key(key), text));
+        if name.is_some_and(|name| !name.is_empty() && !is_made_for_credentials(name)) {
+            // The name is not repeated: where it and the value are swapped, it is the secret.
+            let text = "if a route matches on this header, the request is routed anew after the filter \
+                        has set it, and the credential goes to another backend";
+            notes.warn(&codes::ROUTED_HEADER, path.key(block).key(key), text);
         }
     }
 }
@@ -155,7 +162,7 @@ fn is_made_for_credentials(header: &str) -> bool {
     .any(|word| header.contains(word))
 }
 
-fn on_unused_upstreams(root: &Node, strategies: &[(Path, &Node)], advice: &mut Vec<Problem>) {
+fn on_unused_upstreams(root: &Node, strategies: &[(Path, &Node)], notes: &mut Notes) {
     let used: BTreeSet<&str> = strategies
         .iter()
         .flat_map(|(_, strategy)| providers(strategy))
@@ -170,14 +177,15 @@ fn on_unused_upstreams(root: &Node, strategies: &[(Path, &Node)], advice: &mut V
         .key("authServer")
         .key("runConfig")
         .key("upstreams");
-    for (index, upstream) in items(upstreams).iter().enumerate() {
+    // The first one says who the user is, whether or not its tokens are used.
+    for (index, upstream) in items(upstreams).iter().enumerate().skip(1) {
         let name = upstream_name(upstream);
         if !used.contains(name) {
             let text = format!(
                 "no backend uses the provider {}: every user logs in there for nothing",
                 serde_json::Value::from(name)
             );
-            advice.push(warning(path.index(index), text));
+            notes.warn(&codes::UNUSED_UPSTREAM, path.index(index), text);
         }
     }
 }
@@ -203,7 +211,7 @@ pub(crate) fn providers(strategy: &Node) -> impl Iterator<Item = &str> {
     .filter(|name| !name.is_empty())
 }
 
-fn on_shared_stat_names(root: &Node, advice: &mut Vec<Problem>) {
+fn on_shared_stat_names(root: &Node, notes: &mut Notes) {
     let Some(backends) = get(root, "outgoingAuth").and_then(|outgoing| get(outgoing, "backends"))
     else {
         return;
@@ -218,15 +226,7 @@ fn on_shared_stat_names(root: &Node, advice: &mut Vec<Problem>) {
                 stat_name(name),
                 serde_json::Value::from(first)
             );
-            advice.push(warning(path.key(name), text));
+            notes.warn(&codes::SHARED_STATS, path.key(name), text);
         }
-    }
-}
-
-fn warning(path: Path, text: impl Into<String>) -> Problem {
-    Problem {
-        path,
-        rule: None,
-        text: text.into(),
     }
 }

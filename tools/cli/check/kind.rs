@@ -2,13 +2,15 @@
 
 use upstream_inject::config::Node;
 
-/// The two kinds of file that hold a configuration of the filter.
+/// The kinds of file that hold a configuration of the filter, or a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// What Envoy hands to the filter.
     Plugin,
     /// A file for vMCP itself, of which the filter needs two sections.
     Vmcp,
+    /// The auth server of a vMCP, alone.
+    AuthServer,
 }
 
 /// The top level of a plugin configuration.
@@ -57,13 +59,14 @@ impl Kind {
         match self {
             Kind::Plugin => ("a plugin configuration", "plugin"),
             Kind::Vmcp => ("a whole vMCP file", "vmcp"),
+            Kind::AuthServer => ("an auth server's configuration", "auth-server"),
         }
     }
 
     /// What of the file the filter is to be configured with.
     pub(crate) fn filter_part(self, root: &Node) -> Node {
         match (self, root) {
-            (Kind::Vmcp, Node::Map(entries)) => Node::Map(
+            (Kind::Vmcp | Kind::AuthServer, Node::Map(entries)) => Node::Map(
                 entries
                     .iter()
                     .filter(|(key, _)| PLUGIN_KEYS.contains(&key.as_str()))
@@ -81,6 +84,14 @@ pub(super) fn unknown_keys(root: &Node) -> impl Iterator<Item = &str> {
         .iter()
         .map(|(key, _)| key.as_str())
         .filter(|key| !PLUGIN_KEYS.contains(key) && !VMCP_KEYS.contains(key))
+}
+
+/// Whether `root` is a ConfigMap with the files of a vMCP.
+pub(super) fn is_vmcp_config_map(root: &Node) -> bool {
+    let has =
+        |key| document::get(root, "data").is_some_and(|data| document::get(data, key).is_some());
+    document::auth_server::is_config_map(root)
+        && (has("config.yaml") || has(document::auth_server::SIBLING))
 }
 
 /// Whether `root` is a Kubernetes resource of any kind.

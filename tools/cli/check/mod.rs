@@ -1,17 +1,38 @@
-//! `check`: the filter's own validation, with positions, and what only a whole file shows.
+//! `check`: the filter's own validation, with positions, and what only whole files show.
+//!
+//! ```text
+//! file ──▶ kind ──▶ Configuration (its two files as one tree) ──▶ the filter's rules
+//!                                                                 vmcp, run_config: ToolHive's
+//!                                                                 backends, unserved, advice
+//!      ──▶ folder: each file in it
+//! ```
 
 mod advice;
+mod backends;
+mod folder;
 mod kind;
+mod placeholders;
+mod run_config;
+mod said;
+mod unserved;
+mod vendors;
 mod vmcp;
 
+use advice::strategies;
 pub(crate) use advice::{KEY_VARIABLES, SECRETS, TOKEN_ENDPOINTS, providers, upstream_name};
+pub(crate) use folder::expand;
 use kind::is_envoy;
 pub(crate) use kind::{Kind, is_kubernetes};
 
-use crate::input;
+use crate::codes;
+use crate::input::{self, Input};
 use crate::report::{FileReport, Finding, Severity};
 use document::Document;
-use upstream_inject::config::{self, Environment, Node, Problem};
+use document::auth_server::NotFound;
+use document::configuration::{Configuration, Form};
+use said::{Notes, quoted};
+use std::path::Path as FilePath;
+use upstream_inject::config::{self, Environment, Path};
 
 /// What to assume of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -43,21 +64,117 @@ impl Environment for ThisProcess {
     }
 }
 
-/// Checks one file.
-pub(crate) fn check(name: &str, assume: Assume, environment: &dyn Environment) -> FileReport {
+/// How files are checked.
+pub(crate) struct Options<'a> {
+    pub(crate) assume: Assume,
+    pub(crate) environment: &'a dyn Environment,
+    /// The file that was named for the auth server.
+    pub(crate) auth_server: Option<&'a str>,
+}
+
+/// Checks one file: a report on it, and one on the file that its auth server is in.
+pub(crate) fn check(name: &str, options: &Options<'_>) -> Vec<FileReport> {
     let input = match input::read(name) {
         Ok(input) => input,
-        Err(report) => return report,
+        Err(report) => return vec![report],
     };
-    if assume == Assume::Auto
-        && let Some(finding) = input.documents.iter().find_map(something_else)
-    {
-        return FileReport::of(&input.name, None, vec![finding]);
+    let read = match configuration(&input, options.assume, options.auth_server) {
+        Ok(read) => read,
+        Err(report) => return vec![*report],
+    };
+    let findings = findings_of(&read.configuration, read.kind, options.environment);
+    reports(&input, &read, findings)
+}
+
+/// A configuration, and what its file was taken for.
+pub(crate) struct Read {
+    pub(crate) configuration: Configuration,
+    pub(crate) kind: Kind,
+}
+
+/// Reads what `input` holds as a configuration, together with its auth server, wherever that is:
+/// the one reader for `check`, `explain` and whoever else takes a configuration.
+pub(crate) fn configuration(
+    input: &Input,
+    assume: Assume,
+    auth_server: Option<&str>,
+) -> Result<Read, Box<FileReport>> {
+    let refuse = |finding| {
+        let report = FileReport::of(&input.name, None, vec![finding]);
+        Box::new(report.with_source(&input.text))
+    };
+    let document = pick(&input.documents, assume).map_err(refuse)?;
+    let file = (input.name != input::STDIN).then(|| FilePath::new(&input.name));
+    let auth_server = auth_server.map(FilePath::new);
+    let name = input.name.as_str();
+    let configuration = Configuration::read(document.clone(), &input.text, name, file, auth_server)
+        .map_err(|not_found| Box::new(report_on(input, document, not_found)))?;
+    let kind = match assume {
+        Assume::Plugin => Kind::Plugin,
+        Assume::Vmcp => Kind::Vmcp,
+        Assume::Auto
+            if document::entries(&configuration.document.root).len() == 1
+                && configuration.form == Form::ToolHive =>
+        {
+            Kind::AuthServer
+        }
+        Assume::Auto => Kind::of(&configuration.document.root),
+    };
+    Ok(Read {
+        configuration,
+        kind,
+    })
+}
+
+/// The one document that is a configuration.
+fn pick(documents: &[Document], assume: Assume) -> Result<&Document, Finding> {
+    if assume == Assume::Auto {
+        let mut config_maps = documents
+            .iter()
+            .filter(|document| kind::is_vmcp_config_map(&document.root));
+        if let (Some(config_map), None) = (config_maps.next(), config_maps.next()) {
+            return Ok(config_map);
+        }
+        if let Some(finding) = documents.iter().find_map(something_else) {
+            return Err(finding);
+        }
     }
-    match single(&input.documents) {
-        Ok(document) => check_document(&input.name, document, assume, environment),
-        Err(finding) => FileReport::of(&input.name, None, vec![finding]),
+    single(documents)
+}
+
+/// The auth server could not be read: where that is said.
+fn report_on(input: &Input, document: &Document, not_found: NotFound) -> FileReport {
+    let finding = |at| {
+        Finding::about_file(Severity::Error, at, not_found.text.clone()).coded(&codes::AUTH_SERVER)
+    };
+    match not_found.file.map(|there| *there) {
+        Some((file, at)) => FileReport::unreadable(
+            &file.display().to_string(),
+            finding(at).coded(&codes::UNREADABLE),
+        ),
+        None => {
+            let at = document.position(&not_found.path);
+            FileReport::of(&input.name, None, vec![finding(Some(at))]).with_source(&input.text)
+        }
     }
+}
+
+/// Files findings under the file that they are about.
+fn reports(input: &Input, read: &Read, findings: Vec<(Path, Finding)>) -> Vec<FileReport> {
+    let (elsewhere, here): (Vec<_>, Vec<_>) = findings
+        .into_iter()
+        .partition(|(path, _)| read.configuration.is_elsewhere(path));
+    let only =
+        |findings: Vec<(Path, Finding)>| findings.into_iter().map(|(_, finding)| finding).collect();
+    let mut reports = vec![
+        FileReport::of(&input.name, Some(read.kind.words()), only(here)).with_source(&input.text),
+    ];
+    if let Some((file, source)) = &read.configuration.auth_server_file {
+        let words = Some(Kind::AuthServer.words());
+        let name = file.display().to_string();
+        reports.push(FileReport::of(&name, words, only(elsewhere)).with_source(source));
+    }
+    reports
 }
 
 /// A configuration is one document; with two, which one counts would depend on the reader.
@@ -68,23 +185,9 @@ pub(crate) fn single(documents: &[Document]) -> Result<&Document, Finding> {
             Severity::Error,
             documents.get(1).map(|second| second.start()),
             format!("{} documents; a configuration is one", documents.len()),
-        )),
+        )
+        .coded(&codes::NO_CONFIGURATION)),
     }
-}
-
-fn check_document(
-    name: &str,
-    document: &Document,
-    assume: Assume,
-    environment: &dyn Environment,
-) -> FileReport {
-    let kind = match assume {
-        Assume::Plugin => Kind::Plugin,
-        Assume::Vmcp => Kind::Vmcp,
-        Assume::Auto => Kind::of(&document.root),
-    };
-    let findings = findings(document, kind, environment);
-    FileReport::of(name, Some(kind.words()), findings)
 }
 
 /// What to say about a document that is no configuration of the filter, but looks like one of its
@@ -98,41 +201,83 @@ pub(crate) fn something_else(document: &Document) -> Option<Finding> {
     } else {
         return None;
     };
-    Some(Finding::about_file(
-        Severity::Error,
-        Some(document.start()),
-        text,
-    ))
+    let finding = Finding::about_file(Severity::Error, Some(document.start()), text);
+    Some(finding.coded(&codes::NO_CONFIGURATION))
 }
 
-/// Every error and every warning about a configuration, with its place.
+/// Every error and every warning about a configuration in one file, with its place.
 pub(crate) fn findings(
     document: &Document,
     kind: Kind,
     environment: &dyn Environment,
 ) -> Vec<Finding> {
-    let (errors, warnings) = problems(&document.root, kind, environment);
-    let located = |severity, problems: Vec<Problem>| {
-        problems.into_iter().map(move |problem| {
-            Finding::from_problem(severity, document.position(&problem.path), problem)
+    let configuration = Configuration::of_one_file(document.clone());
+    let findings = findings_of(&configuration, kind, environment).into_iter();
+    findings.map(|(_, finding)| finding).collect()
+}
+
+/// Every error and every warning about a configuration, with its path and its place.
+pub(crate) fn findings_of(
+    configuration: &Configuration,
+    kind: Kind,
+    environment: &dyn Environment,
+) -> Vec<(Path, Finding)> {
+    let document = &configuration.document;
+    notes_on(configuration, kind, environment)
+        .0
+        .into_iter()
+        .map(|said| {
+            let path = said.problem.path.clone();
+            let at = document.position(&path);
+            let finding = Finding::from_problem(said.severity, at, said.problem);
+            (path, finding.coded(said.code))
         })
-    };
-    located(Severity::Error, errors)
-        .chain(located(Severity::Warning, warnings))
+        .chain(doubts(document, kind))
         .collect()
 }
 
-fn problems(
-    root: &Node,
-    kind: Kind,
-    environment: &dyn Environment,
-) -> (Vec<Problem>, Vec<Problem>) {
+fn notes_on(configuration: &Configuration, kind: Kind, environment: &dyn Environment) -> Notes {
+    let root = &configuration.document.root;
+    let mut notes = Notes::default();
     let filter_part = kind.filter_part(root);
-    let outcome = config::plan(&filter_part, environment);
-    let (mut errors, mut warnings) = (outcome.errors, outcome.warnings);
-    if kind == Kind::Vmcp {
-        vmcp::check(root, &mut errors, &mut warnings);
+    if kind != Kind::AuthServer {
+        let outcome = config::plan(&filter_part, environment);
+        for problem in outcome.errors {
+            notes.problem(Severity::Error, problem);
+        }
+        for problem in outcome.warnings {
+            notes.problem(Severity::Warning, problem);
+        }
+        unserved::explain(root, &mut notes);
     }
-    warnings.extend(advice::on(&filter_part));
-    (errors, warnings)
+    if kind == Kind::Vmcp {
+        vmcp::check(root, configuration.form, &mut notes);
+        backends::on_lists(root, &mut notes);
+        unserved::on_guards(root, &mut notes);
+    }
+    backends::on_names(root, &mut notes);
+    run_config::on(configuration, &mut notes);
+    if kind != Kind::AuthServer {
+        advice::on(&filter_part, &mut notes);
+    }
+    for block in &configuration.filled {
+        let text = format!(
+            "no subjectProviderName: vMCP takes the first upstream, {}, and so it is here",
+            quoted(configuration.first_upstream.as_deref().unwrap_or_default())
+        );
+        notes.note(&codes::FIRST_UPSTREAM, block.clone(), text);
+    }
+    notes
+}
+
+/// What Envoy's reader takes for something else, where the file is written for it.
+fn doubts(document: &Document, kind: Kind) -> impl Iterator<Item = (Path, Finding)> {
+    let doubts = match kind {
+        Kind::Plugin => document.doubts.as_slice(),
+        Kind::Vmcp | Kind::AuthServer => &[],
+    };
+    doubts.iter().map(|doubt| {
+        let finding = Finding::about_file(Severity::Warning, Some(doubt.at), doubt.text);
+        (Path::root(), finding.coded(&codes::READS_OTHERWISE))
+    })
 }

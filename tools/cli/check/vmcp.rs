@@ -4,17 +4,21 @@
 //! about issuer or audience, every login fails, long before the filter sees a request.
 
 use super::kind;
+use super::said::{Notes, quoted};
+use crate::codes;
+use crate::report::Severity;
+use document::configuration::Form;
 use document::{get, get_text, items};
-use upstream_inject::config::{Node, Path, Problem, Rule};
+use upstream_inject::config::{Node, Path, Rule};
 
-/// The auth server's configuration is written in snake case; in camel case it is understood too,
-/// since that is how the rest of the file is written.
+/// The auth server's configuration is written in snake case; in our own form camel case is understood
+/// too, since that is how the rest of the file is written.
 const AUDIENCES: [&str; 2] = ["allowed_audiences", "allowedAudiences"];
 
-pub(super) fn check(root: &Node, errors: &mut Vec<Problem>, warnings: &mut Vec<Problem>) {
+pub(super) fn check(root: &Node, form: Form, notes: &mut Notes) {
     for key in kind::unknown_keys(root) {
         let text = "a key that vMCP is not known to have; it refuses a file with unknown keys";
-        warnings.push(problem(Path::root().key(key), None, text));
+        notes.warn(&codes::UNKNOWN_KEY, Path::root().key(key), text);
     }
     let Some(run_config) = get(root, "authServer").and_then(|server| get(server, "runConfig"))
     else {
@@ -23,52 +27,65 @@ pub(super) fn check(root: &Node, errors: &mut Vec<Problem>, warnings: &mut Vec<P
     let Some(incoming) = get(root, "incomingAuth") else {
         let text = "vMCP runs an auth server only with incomingAuth of type oidc, and without it \
                     issuer and audiences cannot be checked";
-        warnings.push(problem(
-            Path::root().key("incomingAuth"),
-            Some(Rule::V05),
-            text,
-        ));
+        let path = Path::root().key("incomingAuth");
+        notes.rule(Severity::Warning, Rule::V05, path, text);
         return;
     };
-    check_structure(run_config, errors);
-    check_incoming(run_config, incoming, errors);
+    if form == Form::Own && get_text(incoming, "type") == Some("oidc") {
+        let text = "vMCP itself refuses this key here: since its v0.14.0 the auth server stands in a \
+                    file of its own, authserver-config.yaml beside this one";
+        notes.note(&codes::VMCP_REFUSES, Path::root().key("authServer"), text);
+    }
+    let run_config = RunConfig {
+        node: run_config,
+        form,
+    };
+    check_structure(&run_config, notes);
+    check_incoming(&run_config, incoming, notes);
+}
+
+/// The auth server's part, and how it is to be read.
+struct RunConfig<'a> {
+    node: &'a Node,
+    form: Form,
 }
 
 /// V-05. That there are upstreams, and no two of one name, is checked by the filter itself.
-fn check_structure(run_config: &Node, errors: &mut Vec<Problem>) {
+fn check_structure(run_config: &RunConfig<'_>, notes: &mut Notes) {
     let path = Path::root().key("authServer").key("runConfig");
-    if get_text(run_config, "issuer").is_none_or(str::is_empty) {
+    if get_text(run_config.node, "issuer").is_none_or(str::is_empty) {
         let text = "the auth server needs an issuer, a text that is not empty";
-        errors.push(problem(path.key("issuer"), Some(Rule::V05), text));
+        notes.rule(Severity::Error, Rule::V05, path.key("issuer"), text);
     }
     let (key, audiences) = audiences(run_config);
     if audiences.is_empty() {
         let text = "the auth server needs at least one allowed audience: MCP clients send the \
                     resource parameter of RFC 8707";
-        errors.push(problem(path.key(key), Some(Rule::V05), text));
+        notes.rule(Severity::Error, Rule::V05, path.key(key), text);
     }
 }
 
-fn check_incoming(run_config: &Node, incoming: &Node, errors: &mut Vec<Problem>) {
+fn check_incoming(run_config: &RunConfig<'_>, incoming: &Node, notes: &mut Notes) {
     let path = Path::root().key("incomingAuth");
     if get_text(incoming, "type") != Some("oidc") {
         let text = "must be oidc: nothing else accepts the tokens that the auth server issues";
-        errors.push(problem(path.key("type"), Some(Rule::V05), text));
+        notes.rule(Severity::Error, Rule::V05, path.key("type"), text);
         return;
     }
     let path = path.key("oidc");
     let Some(oidc) = get(incoming, "oidc") else {
         let text = "the oidc block is missing";
-        errors.push(problem(path, Some(Rule::V05), text));
+        notes.rule(Severity::Error, Rule::V05, path, text);
         return;
     };
-    check_issuer(run_config, oidc, &path, errors);
-    check_audience(run_config, oidc, &path, errors);
+    check_issuer(run_config, oidc, &path, notes);
+    check_audience(run_config, oidc, &path, notes);
 }
 
 /// V-04.
-fn check_issuer(run_config: &Node, oidc: &Node, path: &Path, errors: &mut Vec<Problem>) {
-    let Some(issuer) = get_text(run_config, "issuer").filter(|issuer| !issuer.is_empty()) else {
+fn check_issuer(run_config: &RunConfig<'_>, oidc: &Node, path: &Path, notes: &mut Notes) {
+    let Some(issuer) = get_text(run_config.node, "issuer").filter(|issuer| !issuer.is_empty())
+    else {
         return; // V-05 has been reported
     };
     let wrong = match get_text(oidc, "issuer") {
@@ -80,11 +97,11 @@ fn check_issuer(run_config: &Node, oidc: &Node, path: &Path, errors: &mut Vec<Pr
         "{wrong}, but the auth server issues tokens as {}: every one of them would be refused",
         quoted(issuer)
     );
-    errors.push(problem(path.key("issuer"), Some(Rule::V04), text));
+    notes.rule(Severity::Error, Rule::V04, path.key("issuer"), text);
 }
 
 /// V-07.
-fn check_audience(run_config: &Node, oidc: &Node, path: &Path, errors: &mut Vec<Problem>) {
+fn check_audience(run_config: &RunConfig<'_>, oidc: &Node, path: &Path, notes: &mut Notes) {
     let (_, allowed) = audiences(run_config);
     if allowed.is_empty() {
         return; // V-05 has been reported
@@ -103,16 +120,21 @@ fn check_audience(run_config: &Node, oidc: &Node, path: &Path, errors: &mut Vec<
             allowed.join(", ")
         )
     };
-    errors.push(problem(path.key("audience"), Some(Rule::V07), text));
+    notes.rule(Severity::Error, Rule::V07, path.key("audience"), text);
 }
 
 /// Under which key they stand, or should, and the texts among them that are not empty.
-fn audiences(run_config: &Node) -> (&'static str, Vec<&str>) {
-    let key = AUDIENCES
-        .into_iter()
-        .find(|key| get(run_config, key).is_some())
+fn audiences<'a>(run_config: &RunConfig<'a>) -> (&'static str, Vec<&'a str>) {
+    let known = match run_config.form {
+        Form::Own => &AUDIENCES[..],
+        Form::ToolHive => AUDIENCES.get(..1).unwrap_or_default(),
+    };
+    let key = known
+        .iter()
+        .copied()
+        .find(|key| get(run_config.node, key).is_some())
         .unwrap_or("allowed_audiences");
-    let texts = get(run_config, key)
+    let texts = get(run_config.node, key)
         .map(items)
         .unwrap_or_default()
         .iter()
@@ -122,16 +144,4 @@ fn audiences(run_config: &Node) -> (&'static str, Vec<&str>) {
         })
         .collect();
     (key, texts)
-}
-
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-fn problem(path: Path, rule: Option<Rule>, text: impl Into<String>) -> Problem {
-    Problem {
-        path,
-        rule,
-        text: text.into(),
-    }
 }

@@ -73,7 +73,7 @@ pub(crate) fn convert(
     let conversion = work.convert(&inputs, given.as_ref(), options);
     for input in inputs.iter().chain(given.as_ref()) {
         let findings = work.findings.remove(&input.name).unwrap_or_default();
-        reports.push(FileReport::of(&input.name, None, findings));
+        reports.push(FileReport::of(&input.name, None, findings).with_source(&input.text));
     }
     let is_clean = worst(&reports) == Verdict::Valid;
     (reports, conversion.filter(|_| is_clean))

@@ -27,7 +27,7 @@ pub(crate) fn yaml(conversion: &Conversion) -> String {
     if !conversion.env.is_empty() {
         text.push_str(
             "\n# Environment of the Envoy container, which reads Secrets of its own namespace only\n\
-             # (`--format env` prints this list alone):\n#\n",
+             # (`--print env` prints this list alone):\n#\n",
         );
         for line in env(conversion).lines() {
             let _ = writeln!(text, "# {line}");

@@ -99,7 +99,7 @@ fn note_environment(target: &mut Rendering<'_>) {
     if !target.setup.variables.is_empty() {
         target.note(
             "the environment of the proxies takes its values from Secrets: fill in which, or take \
-             the list that `upstream-inject convert --format env` prints",
+             the list that `upstream-inject convert --print env` prints",
         );
     }
 }

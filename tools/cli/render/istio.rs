@@ -34,7 +34,7 @@ pub(super) fn render(target: &mut Rendering<'_>) -> Result<String, String> {
     if !target.setup.variables.is_empty() {
         target.note(
             "the gateway's own container must have the environment variables below: set them in \
-             its Deployment from Secrets (`upstream-inject convert --format env` prints a list)",
+             its Deployment from Secrets (`upstream-inject convert --print env` prints a list)",
         );
     }
     Ok(fill(

@@ -38,7 +38,7 @@ pub(crate) fn render(options: &Options) -> (FileReport, Option<String>) {
     };
     let mut findings = Vec::new();
     let rendered = render_documents(&input.documents, options, &mut findings);
-    let report = FileReport::of(&input.name, None, findings);
+    let report = FileReport::of(&input.name, None, findings).with_source(&input.text);
     let is_valid = report.verdict == crate::report::Verdict::Valid;
     (report, rendered.filter(|_| is_valid))
 }

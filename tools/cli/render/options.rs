@@ -1,7 +1,7 @@
 //! What a configuration does not say and its operator does: the options of `render`.
 
 use super::endpoint::Endpoint;
-use crate::output::Color;
+use crate::command_line::Reporting;
 use std::path::PathBuf;
 
 /// Where the filter is to run.
@@ -134,9 +134,8 @@ pub(crate) struct Options {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// When to print in colours
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    pub(crate) color: Color,
+    #[command(flatten)]
+    pub(crate) reporting: Reporting,
 }
 
 impl Options {

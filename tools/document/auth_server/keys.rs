@@ -4,7 +4,7 @@
 use upstream_inject::config::{Node, Path};
 
 use super::Warning;
-use crate::entries;
+use crate::{entries, words};
 
 /// What may stand in a map.
 enum Shape {
@@ -191,7 +191,8 @@ const RUN_CONFIG: Shape = Map(&[
 ]);
 
 /// Names every key of a `RunConfig` that ToolHive does not know.
-pub(super) fn unknown(node: &Node, at: &Path) -> Vec<Warning> {
+#[must_use]
+pub fn unknown(node: &Node, at: &Path) -> Vec<Warning> {
     let mut warnings = Vec::new();
     look(node, &RUN_CONFIG, at, &mut warnings);
     warnings
@@ -220,47 +221,7 @@ fn look(node: &Node, shape: &Shape, at: &Path, warnings: &mut Vec<Warning>) {
 }
 
 fn unknown_key(name: &str, known: &[(&str, Shape)]) -> String {
-    let meant = known
-        .iter()
-        .map(|(key, _)| *key)
-        .find(|key| plain(key) == plain(name))
-        .or_else(|| {
-            known
-                .iter()
-                .map(|(key, _)| (distance(&plain(key), &plain(name)), *key))
-                .filter(|(distance, _)| *distance <= 2)
-                .min()
-                .map(|(_, key)| key)
-        });
+    let meant = words::meant(name, known.iter().map(|(key, _)| *key));
     let meant = meant.map_or_else(String::new, |key| format!("; did you mean {key}?"));
     format!("unknown key, which ToolHive drops without a word{meant}")
-}
-
-/// A name without what tells snake_case from camelCase.
-fn plain(name: &str) -> String {
-    name.chars()
-        .filter(|character| !matches!(character, '_' | '-'))
-        .flat_map(char::to_lowercase)
-        .collect()
-}
-
-/// How many characters two names differ by (Levenshtein).
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (index, character) in left.chars().enumerate() {
-        let mut before = index;
-        let mut last = index.saturating_add(1);
-        let mut next = vec![last];
-        for (other, above) in right.iter().zip(row.iter().skip(1)) {
-            let replaced = before.saturating_add(usize::from(character != *other));
-            last = replaced
-                .min(above.saturating_add(1))
-                .min(last.saturating_add(1));
-            before = *above;
-            next.push(last);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(usize::MAX)
 }

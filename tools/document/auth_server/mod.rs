@@ -6,8 +6,9 @@ mod keys;
 mod read;
 mod source;
 
+pub use keys::unknown as unknown_keys;
 pub use read::read;
-pub use source::{Found, NotFound, SIBLING, find};
+pub use source::{Found, NotFound, SIBLING, find, find_for, is_config_map, is_run_config};
 
 use std::time::Duration;
 

@@ -2,10 +2,12 @@
 //! ConfigMap with both.
 
 use std::path::{Path as FilePath, PathBuf};
+use std::rc::Rc;
 
 use upstream_inject::config::{Node, Path};
 
-use crate::{Document, SyntaxError, entries, get, get_text, parse};
+use crate::located::Block;
+use crate::{Document, Position, SyntaxError, entries, get, get_text, parse};
 
 /// The file that vMCP reads beside its own, and the key of the operator's ConfigMap.
 pub const SIBLING: &str = "authserver-config.yaml";
@@ -23,6 +25,8 @@ pub struct Found {
     pub name: String,
     /// The document that was asked for, if that is another one: it may say what clients are told.
     pub main: Option<Document>,
+    /// The file that the document is in, if it is not the one that was asked for, and what it holds.
+    pub file: Option<(PathBuf, Rc<str>)>,
 }
 
 impl Found {
@@ -55,6 +59,22 @@ pub struct NotFound {
     pub path: Path,
     /// What is wrong.
     pub text: String,
+    /// Whether there simply is none.
+    pub is_absent: bool,
+    /// The file, if it is not the one that was asked for, and where in it.
+    pub file: Option<Box<(PathBuf, Option<Position>)>>,
+}
+
+impl NotFound {
+    fn new(name: &str, path: Path, text: impl Into<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            path,
+            text: text.into(),
+            is_absent: false,
+            file: None,
+        }
+    }
 }
 
 /// Finds the auth server that belongs to the configuration at `config`; `auth_server` is a file that
@@ -64,30 +84,43 @@ pub struct NotFound {
 /// If a file cannot be read, if there is none, or more than one.
 pub fn find(config: &FilePath, auth_server: Option<&FilePath>) -> Result<Found, NotFound> {
     let name = name_of(config);
-    let document = open(config)?;
-    let own = within(document, &name)?;
+    let (document, source) = open(config)?;
+    find_for(document, &source, &name, Some(config), auth_server)
+}
+
+/// The same for a configuration that has been read; `file` is where it is, if it is a file.
+///
+/// # Errors
+/// As [`find`].
+pub fn find_for(
+    document: Document,
+    source: &str,
+    name: &str,
+    file: Option<&FilePath>,
+    auth_server: Option<&FilePath>,
+) -> Result<Found, NotFound> {
+    let own = within(document, source, name)?;
     match (own, auth_server) {
         (Within::AuthServer(found), None) => Ok(*found),
-        (Within::AuthServer(found), Some(_)) => Err(NotFound {
-            name: found.name,
-            path: found.at,
-            text: "an auth server here, and another one by --auth-server; only one may be given"
-                .to_owned(),
-        }),
-        (Within::Without(main), Some(file)) => with_main(bare(file)?, main),
+        (Within::AuthServer(found), Some(_)) => Err(NotFound::new(
+            &found.name,
+            found.at,
+            "an auth server here, and another one by --auth-server; only one may be given",
+        )),
+        (Within::Without(main), Some(file)) => Ok(with_main(bare(file)?, main)),
         (Within::Without(main), None) => {
-            let sibling = sibling_of(config);
-            if !sibling.exists() {
+            let sibling = file.map(sibling_of).filter(|sibling| sibling.exists());
+            let Some(sibling) = sibling else {
+                let text = format!(
+                    "no auth server: neither authServer in it, nor {SIBLING} beside it, nor \
+                     --auth-server"
+                );
                 return Err(NotFound {
-                    name,
-                    path: Path::root(),
-                    text: format!(
-                        "no auth server: neither authServer in it, nor {SIBLING} beside it, nor \
-                         --auth-server"
-                    ),
+                    is_absent: true,
+                    ..NotFound::new(name, Path::root(), text)
                 });
-            }
-            with_main(bare(&sibling)?, main)
+            };
+            Ok(with_main(bare(&sibling)?, main))
         }
     }
 }
@@ -98,13 +131,14 @@ enum Within {
     Without(Document),
 }
 
-fn within(document: Document, name: &str) -> Result<Within, NotFound> {
+fn within(document: Document, source: &str, name: &str) -> Result<Within, NotFound> {
     let found = |document, at, name: &str, main| {
         Ok(Within::AuthServer(Box::new(Found {
             document,
             at,
             name: name.to_owned(),
             main,
+            file: None,
         })))
     };
     let root = Path::root();
@@ -115,11 +149,13 @@ fn within(document: Document, name: &str) -> Result<Within, NotFound> {
         }
         return found(document, at, name, None);
     }
-    if get_text(&document.root, "kind") == Some("ConfigMap") {
-        let data = get(&document.root, "data");
+    if is_config_map(&document.root) {
         let part = |key: &str| {
-            let text = data.and_then(|data| get_text(data, key))?;
-            Some(embedded(text, &format!("{name}, data[{key:?}]")))
+            let text = get(&document.root, "data").and_then(|data| get_text(data, key))?;
+            let at = document.position(&root.key("data").key(key));
+            let name = format!("{name}, data[{key:?}]");
+            let part = embedded(text, &name).map(|part| part.placed(&Block::at(source, at)));
+            Some(part)
         };
         let main = part(VMCP_KEY).transpose()?;
         let Some(server) = part(SIBLING).transpose()? else {
@@ -133,44 +169,68 @@ fn within(document: Document, name: &str) -> Result<Within, NotFound> {
     Ok(Within::Without(document))
 }
 
+/// Whether `root` is a ConfigMap of the operator's, with vMCP's files for keys.
+#[must_use]
+pub fn is_config_map(root: &Node) -> bool {
+    get_text(root, "kind") == Some("ConfigMap")
+}
+
 /// The auth server in a file that was named for it.
 fn bare(file: &FilePath) -> Result<Found, NotFound> {
     let name = name_of(file);
-    match within(open(file)?, &name)? {
-        Within::AuthServer(found) => Ok(*found),
+    let there = |not_found: NotFound| NotFound {
+        file: not_found
+            .file
+            .or_else(|| Some(Box::new((file.to_owned(), None)))),
+        ..not_found
+    };
+    let (document, source) = open(file).map_err(there)?;
+    let found = match within(document, &source, &name).map_err(there)? {
+        Within::AuthServer(found) => *found,
         // Told to be one, it is judged as one.
-        Within::Without(document) => Ok(Found {
+        Within::Without(document) => Found {
             document,
             at: Path::root(),
             name,
             main: None,
-        }),
-    }
-}
-
-fn with_main(found: Found, main: Document) -> Result<Found, NotFound> {
+            file: None,
+        },
+    };
     Ok(Found {
-        main: Some(main),
+        file: Some((file.to_owned(), source.into())),
         ..found
     })
 }
 
+fn with_main(found: Found, main: Document) -> Found {
+    Found {
+        main: Some(main),
+        ..found
+    }
+}
+
 /// A `RunConfig` by itself: keys that no other file has at its top.
-fn is_run_config(root: &Node) -> bool {
+#[must_use]
+pub fn is_run_config(root: &Node) -> bool {
     let has = |key| get(root, key).is_some();
     !has("outgoingAuth")
         && !has("incomingAuth")
         && (has("upstreams") || has("issuer") || has("schema_version") || has("storage"))
 }
 
-fn open(file: &FilePath) -> Result<Document, NotFound> {
+fn open(file: &FilePath) -> Result<(Document, String), NotFound> {
     let name = name_of(file);
-    let bytes = std::fs::read(file).map_err(|error| NotFound {
-        name: name.clone(),
-        path: Path::root(),
-        text: format!("cannot be read: {}", error.kind()),
+    let bytes = std::fs::read(file).map_err(|error| {
+        let text = format!("cannot be read: {}", error.kind());
+        NotFound::new(&name, Path::root(), text)
     })?;
-    only(parse(&bytes), &name)
+    let document = only(parse(&bytes), &name).map_err(|not_found| NotFound {
+        file: not_found
+            .file
+            .map(|there| Box::new((file.to_owned(), there.1))),
+        ..not_found
+    })?;
+    Ok((document, String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 fn embedded(text: &str, name: &str) -> Result<Document, NotFound> {
@@ -179,16 +239,15 @@ fn embedded(text: &str, name: &str) -> Result<Document, NotFound> {
 
 /// The one document of a file; of several, the one that has an auth server, if it is one.
 fn only(documents: Result<Vec<Document>, SyntaxError>, name: &str) -> Result<Document, NotFound> {
-    let not_found = |text: String| NotFound {
-        name: name.to_owned(),
-        path: Path::root(),
-        text,
-    };
+    let not_found = |text: String| NotFound::new(name, Path::root(), text);
     let mut documents = documents.map_err(|error| {
         let place = error.at.map_or_else(String::new, |at| {
             format!("line {}, column {}: ", at.line, at.column)
         });
-        not_found(format!("{place}{}", error.text))
+        NotFound {
+            file: Some(Box::new((PathBuf::new(), error.at))),
+            ..not_found(format!("{place}{}", error.text))
+        }
     })?;
     if documents.len() > 1 {
         documents.retain(|document| {
@@ -212,11 +271,7 @@ fn only(documents: Result<Vec<Document>, SyntaxError>, name: &str) -> Result<Doc
 }
 
 fn missing(name: &str, path: Path) -> NotFound {
-    NotFound {
-        name: name.to_owned(),
-        path,
-        text: "missing".to_owned(),
-    }
+    NotFound::new(name, path, "missing")
 }
 
 fn sibling_of(config: &FilePath) -> PathBuf {
