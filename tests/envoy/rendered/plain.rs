@@ -91,7 +91,7 @@ impl Scene {
         let embedded_as = EmbeddedAs::start().await.expect("a free port");
         let identity = Sts::start().await.expect("a free port");
         let sts = Sts::start().await.expect("a free port");
-        identity.set_script(|request| match request.parameter("audience") {
+        identity.set_script(|request| match request.parameter("audience").as_str() {
             "github" => Answer::token(&canary::token("gho_", "plain")),
             "corporate-idp" => Answer::token(&canary::token("corp_", "plain")),
             _ => Answer::error(400, "invalid_target"),
