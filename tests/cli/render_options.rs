@@ -275,3 +275,79 @@ fn what_tokens_are_not_issued_for_is_said_before_anyone_logs_in_in_vain() {
     assert!(run.stdout.contains(audiences), "{}", run.stdout);
     assert!(!run.stdout.contains("requirement_map"));
 }
+
+/// ToolHive keeps the auth server beside the vMCP file, and puts the first upstream where no subject
+/// provider is named.
+#[test]
+fn toolhives_two_files_are_one_configuration() {
+    let vmcp = "\
+name: trial
+backends: [{name: api, url: http://127.0.0.1:17413/mcp, transport: streamable-http}]
+incomingAuth:
+  type: oidc
+  oidc: {issuer: http://127.0.0.1:17500, audience: http://127.0.0.1:17500, resource: http://127.0.0.1:17500}
+outgoingAuth:
+  source: inline
+  backends:
+    api:
+      type: token_exchange
+      tokenExchange: {tokenUrl: http://127.0.0.1:17403/token, audience: https://api.example.com}
+";
+    let auth_server = "\
+issuer: http://127.0.0.1:17500
+allowed_audiences: [http://127.0.0.1:17500, http://127.0.0.1:17500/api/mcp]
+upstreams:
+  - name: corporate-idp
+    type: oidc
+    oidc_config:
+      issuer_url: http://127.0.0.1:17401
+      client_id: hunter2
+      client_secret_env_var: HUNTER2
+      redirect_uri: http://127.0.0.1:17500/oauth/callback
+  - name: github
+    type: oauth2
+    oauth2_config:
+      authorization_endpoint: http://127.0.0.1:17402/auth
+      token_endpoint: http://127.0.0.1:17402/token
+      client_id: hunter2
+      userinfo: {endpoint_url: http://127.0.0.1:17402/user}
+      redirect_uri: http://127.0.0.1:17500/oauth/callback
+storage: {type: memory}
+";
+    let beside = Workbench::with("config.yaml", vmcp).file("authserver-config.yaml", auth_server);
+    let elsewhere = Workbench::with("config.yaml", vmcp).file("other.yaml", auth_server);
+    let common = ["render", "config.yaml", "--target", "envoy"];
+    for run in [
+        beside.run(&common),
+        elsewhere.run(&[&common[..], &["--auth-server", "other.yaml"]].concat()),
+    ] {
+        let run = run.expect(0);
+        for part in [
+            "subjectProviderName: corporate-idp\n",
+            "- name: corporate-idp\n",
+            "- name: github\n",
+            "source: exchange\n",
+            "\"http://127.0.0.1:17500/api/mcp\"",
+        ] {
+            assert!(run.stdout.contains(part), "{part}\n{}", run.stdout);
+        }
+        assert!(
+            !run.stdout.to_lowercase().contains("hunter2"),
+            "{}",
+            run.stdout
+        );
+        assert!(!run.stderr.contains("none is issued"), "{}", run.stderr);
+        assert!(run.stderr.contains("corporate-idp"), "{}", run.stderr);
+    }
+    // Alone it says whom to trust, and nothing of backends.
+    let alone = elsewhere
+        .run(&["render", "other.yaml", "--target", "envoy"])
+        .expect(1);
+    assert!(alone.stderr.contains("--auth-server"), "{}", alone.stderr);
+    // Nothing that was read is written over.
+    for file in ["config.yaml", "authserver-config.yaml"] {
+        let before = beside.read(file);
+        assert_eq!(beside.run(&[&common[..], &["-o", file]].concat()).code, 2);
+        assert_eq!(beside.read(file), before);
+    }
+}

@@ -90,12 +90,12 @@ fn convert(args: &ConvertArgs) -> Verdict {
 }
 
 fn render(options: &render::Options) -> Verdict {
-    let (file, text) = render::render(options);
-    let mut files = [file];
+    let (mut files, text) = render::render(options);
     let verdict = options.reporting.judge(&mut files, &codes::RENDERING);
     options.reporting.aside(&files);
+    let inputs: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
     match text.filter(|_| verdict == Verdict::Valid) {
-        Some(text) => output::product(&text, options.output.as_deref(), &[&options.file]),
+        Some(text) => output::product(&text, options.output.as_deref(), &inputs),
         None => verdict.max(Verdict::Invalid),
     }
 }

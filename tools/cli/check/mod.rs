@@ -160,7 +160,11 @@ fn report_on(input: &Input, document: &Document, not_found: NotFound) -> FileRep
 }
 
 /// Files findings under the file that they are about.
-fn reports(input: &Input, read: &Read, findings: Vec<(Path, Finding)>) -> Vec<FileReport> {
+pub(crate) fn reports(
+    input: &Input,
+    read: &Read,
+    findings: Vec<(Path, Finding)>,
+) -> Vec<FileReport> {
     let (elsewhere, here): (Vec<_>, Vec<_>) = findings
         .into_iter()
         .partition(|(path, _)| read.configuration.is_elsewhere(path));
@@ -203,17 +207,6 @@ pub(crate) fn something_else(document: &Document) -> Option<Finding> {
     };
     let finding = Finding::about_file(Severity::Error, Some(document.start()), text);
     Some(finding.coded(&codes::NO_CONFIGURATION))
-}
-
-/// Every error and every warning about a configuration in one file, with its place.
-pub(crate) fn findings(
-    document: &Document,
-    kind: Kind,
-    environment: &dyn Environment,
-) -> Vec<Finding> {
-    let configuration = Configuration::of_one_file(document.clone());
-    let findings = findings_of(&configuration, kind, environment).into_iter();
-    findings.map(|(_, finding)| finding).collect()
 }
 
 /// Every error and every warning about a configuration, with its path and its place.

@@ -20,76 +20,64 @@ mod template;
 
 pub(crate) use options::{Options, Target};
 
-use crate::check::{self, AnyVariable, Kind};
+use crate::check::{self, AnyVariable, Assume, Kind};
 use crate::input;
 use crate::report::{FileReport, Finding, Severity};
-use document::Document;
 use endpoint::Endpoint;
 use gateway::Gateway;
 use rename::Names;
 use setup::Setup;
-use upstream_inject::config::{self, Node};
+use upstream_inject::config::{self, Node, Path};
 
-/// Renders the configuration in `options.file`, or says what is wrong with it.
-pub(crate) fn render(options: &Options) -> (FileReport, Option<String>) {
+/// Renders the configuration in `options.file`, or says what is wrong with it: a report on that file,
+/// and one on the file that its auth server is in.
+pub(crate) fn render(options: &Options) -> (Vec<FileReport>, Option<String>) {
     let input = match input::read(&options.file) {
         Ok(input) => input,
-        Err(report) => return (report, None),
+        Err(report) => return (vec![report], None),
     };
-    let mut findings = Vec::new();
-    let rendered = render_documents(&input.documents, options, &mut findings);
-    let report = FileReport::of(&input.name, None, findings).with_source(&input.text);
-    let is_valid = report.verdict == crate::report::Verdict::Valid;
-    (report, rendered.filter(|_| is_valid))
+    let auth_server = options.auth_server.as_deref();
+    let read = match check::configuration(&input, Assume::Auto, auth_server) {
+        Ok(read) => read,
+        Err(report) => return (vec![*report], None),
+    };
+    let mut findings = check::findings_of(&read.configuration, read.kind, &AnyVariable);
+    let is_valid = !findings
+        .iter()
+        .any(|(_, finding)| finding.severity == Severity::Error);
+    let mut text = None;
+    if is_valid {
+        let say = |severity, text| (Path::root(), Finding::about_file(severity, None, text));
+        match express(&read.configuration.document.root, read.kind, options) {
+            Ok((rendered, notes)) => {
+                findings.extend(notes.into_iter().map(|note| say(Severity::Note, note)));
+                text = Some(rendered);
+            }
+            Err(error) => findings.push(say(Severity::Error, error)),
+        }
+    }
+    (check::reports(&input, &read, findings), text)
 }
 
-fn render_documents(
-    documents: &[Document],
-    options: &Options,
-    findings: &mut Vec<Finding>,
-) -> Option<String> {
-    let document = check::single(documents)
-        .and_then(|document| check::something_else(document).map_or(Ok(document), Err));
-    let document = match document {
-        Ok(document) => document,
-        Err(finding) => {
-            findings.push(finding);
-            return None;
-        }
-    };
-    let kind = Kind::of(&document.root);
-    findings.extend(check::findings(document, kind, &AnyVariable));
-    if findings
-        .iter()
-        .any(|finding| finding.severity == Severity::Error)
-    {
-        return None;
+/// What a valid configuration becomes, and what the operator should know.
+fn express(root: &Node, kind: Kind, options: &Options) -> Result<(String, Vec<String>), String> {
+    if kind == Kind::AuthServer {
+        return Err(
+            "an auth server's configuration alone; give the file with outgoingAuth, and this one by \
+             --auth-server"
+                .to_owned(),
+        );
     }
-    let rendered = options.check().and_then(|()| {
-        let setup = Setup::of(&document.root, kind)?;
-        let mut target = Rendering::new(setup, options)?;
-        let text = match options.target {
-            Target::Envoy => envoy::render(&mut target),
-            Target::EnvoyGateway => envoy_gateway::render(&mut target),
-            Target::Istio => istio::render(&mut target),
-        }?;
-        prove(&text)?;
-        Ok((text, target.notes))
-    });
-    match rendered {
-        Ok((text, notes)) => {
-            findings.extend(
-                notes
-                    .into_iter()
-                    .map(|note| Finding::about_file(Severity::Note, None, note)),
-            );
-            Some(text)
-        }
-        Err(error) => {
-            findings.push(Finding::about_file(Severity::Error, None, error));
-            None
-        }
-    }
+    options.check()?;
+    let setup = Setup::of(root, kind)?;
+    let mut target = Rendering::new(setup, options)?;
+    let text = match options.target {
+        Target::Envoy => envoy::render(&mut target),
+        Target::EnvoyGateway => envoy_gateway::render(&mut target),
+        Target::Istio => istio::render(&mut target),
+    }?;
+    prove(&text)?;
+    Ok((text, target.notes))
 }
 
 /// What is written must be YAML, with every placeholder filled.

@@ -36,6 +36,11 @@ pub(crate) struct Options {
     #[arg(short, long, value_enum)]
     pub(crate) target: Target,
 
+    /// Take the auth server from this file [default: authServer in FILE, or authserver-config.yaml
+    /// beside it]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) auth_server: Option<String>,
+
     /// Where a backend is; give it once for each
     ///
     /// envoy: host:port, or a URL. envoy-gateway: NAMESPACE/HTTPROUTE[/RULE], or a cluster name.
