@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 pub fn document() -> Value {
     let mut document = object(&ROOT);
     document["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    document["$id"] = "urn:upstream-inject:plugin-configuration".into();
     document["title"] = "upstream-inject".into();
     document["description"] = "The configuration of upstream-inject, an Envoy filter that gives \
                                every backend the credential it wants."

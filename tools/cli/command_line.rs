@@ -48,6 +48,15 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  upstream-inject render --target envoy vmcp.yaml -o envoy.yaml\n  upstream-inject render --target istio --image registry.example.com/upstream-inject@sha256:… plugin.yaml"
     )]
     Render(render::Options),
+    /// Say what the filter would do with a request to one backend
+    ///
+    /// By the filter's own code: the strategy and where it stands, what the backend would see, which
+    /// token endpoint would be called with which form, or the refusal that the client would get.
+    /// Nothing is called, nothing is verified, and tokens and secrets are shortened.
+    #[command(
+        after_help = "Examples:\n  upstream-inject explain vmcp.yaml --backend github-tools --metadata identity.yaml\n  upstream-inject explain plugin.yaml --backend corporate-api --bearer \"$TOKEN\" --format json"
+    )]
+    Explain(ExplainArgs),
     /// Print the JSON Schema of the plugin configuration
     #[command(
         after_help = "Examples:\n  upstream-inject schema -o upstream-inject.schema.json\n  upstream-inject schema | jq .properties"
@@ -117,6 +126,32 @@ pub(crate) struct CheckArgs {
     /// What to take the files for
     #[arg(long = "as", value_enum, default_value_t, value_name = "KIND")]
     pub(crate) assume: Assume,
+
+    #[command(flatten)]
+    pub(crate) reporting: Reporting,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The configuration; - is the standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: String,
+
+    /// The backend that the request goes to
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backend: String,
+
+    /// The request's identity as ext_authz would answer it, JSON or YAML: upstream_tokens, …
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metadata: Option<String>,
+
+    /// The bearer token that the client sends: the TH-JWT
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) bearer: Option<String>,
+
+    /// The auth server's configuration, where it is neither in the file nor beside it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) auth_server: Option<String>,
 
     #[command(flatten)]
     pub(crate) reporting: Reporting,

@@ -16,6 +16,7 @@ mod codes;
 mod command_line;
 mod convert;
 mod emit;
+mod explain;
 mod input;
 mod output;
 mod render;
@@ -23,7 +24,9 @@ mod report;
 
 use check::{AnyVariable, ThisProcess};
 use clap::Parser;
-use command_line::{CheckArgs, CommandLine, ConvertArgs, ConvertFormat, SchemaArgs, Verb};
+use command_line::{
+    CheckArgs, CommandLine, ConvertArgs, ConvertFormat, ExplainArgs, ReportFormat, SchemaArgs, Verb,
+};
 use report::{FileReport, Finding, Severity, Verdict};
 use std::process::ExitCode;
 use upstream_inject::config::Environment;
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         Verb::Check(args) => check(&args),
         Verb::Convert(args) => convert(&args),
         Verb::Render(options) => render(&options),
+        Verb::Explain(args) => explain(&args),
         Verb::Schema(args) => schema(&args),
     };
     ExitCode::from(verdict.exit_code())
@@ -98,6 +102,29 @@ fn render(options: &render::Options) -> Verdict {
         Some(text) => output::product(&text, options.output.as_deref(), &inputs),
         None => verdict.max(Verdict::Invalid),
     }
+}
+
+fn explain(args: &ExplainArgs) -> Verdict {
+    let options = explain::Options {
+        file: &args.file,
+        auth_server: args.auth_server.as_deref(),
+        backend: &args.backend,
+        metadata: args.metadata.as_deref(),
+        bearer: args.bearer.as_deref(),
+    };
+    let (mut files, explanation) = explain::explain(&options);
+    let verdict = args.reporting.judge(&mut files, &codes::CONFIGURATION);
+    let Some(explanation) = explanation.filter(|_| verdict == Verdict::Valid) else {
+        args.reporting.aside(&files);
+        return verdict.max(Verdict::Invalid);
+    };
+    let text = match args.reporting.format {
+        ReportFormat::Json => explain::json(&explanation),
+        ReportFormat::Text | ReportFormat::Github | ReportFormat::Sarif => {
+            explain::text(&explanation)
+        }
+    };
+    output::product(&text, None, &[])
 }
 
 /// Nothing can be found here; the options for findings are taken, so that a script can give them to

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
+use crate::SyntaxError;
 use upstream_inject::config::path::Step;
 use upstream_inject::config::{Node, Path};
 
@@ -142,6 +143,34 @@ impl Document {
             (node, located) = child(node, located, step)?;
         }
         Some((node.clone(), located.clone()))
+    }
+
+    /// The value at `path` as a document of its own, in its places.
+    #[must_use]
+    pub fn inner(&self, path: &Path) -> Option<Self> {
+        let (root, located) = self.part(path)?;
+        Some(Self::new(root, located))
+    }
+
+    /// The text at `path` as a document of its own; `source` is the file that it stands in.
+    ///
+    /// # Errors
+    /// If there is no text, or it is no single document.
+    pub fn embedded(&self, source: &str, path: &Path) -> Result<Self, SyntaxError> {
+        let at = self.position(path);
+        let block = Block::at(source, at);
+        let text = match self.part(path) {
+            Some((Node::String(text), _)) => text,
+            _ => return Err(SyntaxError::new(at, "not a text")),
+        };
+        let mut documents = crate::parse(text.as_bytes()).map_err(|error| SyntaxError {
+            at: error.at.map(|inner| block.place(inner)),
+            text: error.text,
+        })?;
+        match (documents.pop(), documents.is_empty()) {
+            (Some(document), true) => Ok(document.placed(&block)),
+            _ => Err(SyntaxError::new(at, "several documents")),
+        }
     }
 
     /// Where the document begins.

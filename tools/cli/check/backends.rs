@@ -6,6 +6,8 @@ use document::{entries, get, get_text, items, words};
 use std::collections::HashSet;
 use upstream_inject::config::{Node, Path};
 
+const MOST_COMPARISONS: usize = 100_000;
+
 /// Compares `backends` with `outgoingAuth.backends`, where the file has both.
 pub(super) fn on_lists(root: &Node, notes: &mut Notes) {
     let outgoing = get(root, "outgoingAuth");
@@ -46,12 +48,16 @@ pub(super) fn on_lists(root: &Node, notes: &mut Notes) {
     }
     let mut unlisted: Vec<&str> = strategies.difference(&listed).copied().collect();
     unlisted.sort_unstable();
+    let unserved: Vec<&str> = listed
+        .iter()
+        .copied()
+        .filter(|name| !strategies.contains(name))
+        .collect();
+    // A slip shows among a few names; among thousands, comparing all with all takes minutes.
+    let is_few = unserved.len().saturating_mul(unlisted.len()) <= MOST_COMPARISONS;
     for name in unlisted {
-        let unserved = listed
-            .iter()
-            .copied()
-            .filter(|name| !strategies.contains(name));
-        let meant = words::meant(name, unserved)
+        let candidates = unserved.iter().copied().filter(|_| is_few);
+        let meant = words::meant(name, candidates)
             .map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
         let text = format!("is not among the backends of this file{meant}");
         let path = Path::root().key("outgoingAuth").key("backends").key(name);

@@ -4,16 +4,19 @@
 //! file ──▶ kind ──▶ Configuration (its two files as one tree) ──▶ the filter's rules
 //!                                                                 vmcp, run_config: ToolHive's
 //!                                                                 backends, unserved, advice
+//!      ──▶ envoy: Envoy's own configuration, with the filter's in it
 //!      ──▶ folder: each file in it
 //! ```
 
 mod advice;
 mod backends;
+mod envoy;
 mod folder;
 mod kind;
 mod placeholders;
 mod run_config;
 mod said;
+mod samples;
 mod unserved;
 mod vendors;
 mod vmcp;
@@ -23,6 +26,7 @@ pub(crate) use advice::{KEY_VARIABLES, SECRETS, TOKEN_ENDPOINTS, providers, upst
 pub(crate) use folder::expand;
 use kind::is_envoy;
 pub(crate) use kind::{Kind, is_kubernetes};
+pub(crate) use samples::{Sampled, Samples};
 
 use crate::codes;
 use crate::input::{self, Input};
@@ -51,8 +55,13 @@ pub(crate) struct AnyVariable;
 
 impl Environment for AnyVariable {
     fn var(&self, _name: &str) -> Option<String> {
-        Some("set".to_owned())
+        Some(Self::VALUE.to_owned())
     }
+}
+
+impl AnyVariable {
+    /// What every variable holds.
+    const VALUE: &str = "whatever-the-environment-holds";
 }
 
 /// The environment this runs in (`--env`).
@@ -78,12 +87,23 @@ pub(crate) fn check(name: &str, options: &Options<'_>) -> Vec<FileReport> {
         Ok(input) => input,
         Err(report) => return vec![report],
     };
+    if options.assume == Assume::Auto
+        && let Some(kind) = envoy::kind_of(&input)
+    {
+        return vec![envoy::check(&input, kind, options)];
+    }
     let read = match configuration(&input, options.assume, options.auth_server) {
         Ok(read) => read,
         Err(report) => return vec![*report],
     };
     let findings = findings_of(&read.configuration, read.kind, options.environment);
     reports(&input, &read, findings)
+}
+
+/// The reports on a configuration that has been read, whatever its variables hold.
+pub(crate) fn judged(input: &Input, read: &Read) -> Vec<FileReport> {
+    let findings = findings_of(&read.configuration, read.kind, &AnyVariable);
+    reports(input, read, findings)
 }
 
 /// A configuration, and what its file was taken for.
@@ -234,7 +254,11 @@ fn notes_on(configuration: &Configuration, kind: Kind, environment: &dyn Environ
     let mut notes = Notes::default();
     let filter_part = kind.filter_part(root);
     if kind != Kind::AuthServer {
-        let outcome = config::plan(&filter_part, environment);
+        let environment = Sampled {
+            inner: environment,
+            samples: Samples::of(&filter_part),
+        };
+        let outcome = config::plan(&filter_part, &environment);
         for problem in outcome.errors {
             notes.problem(Severity::Error, problem);
         }

@@ -5,6 +5,7 @@ use super::said::Notes;
 use crate::codes;
 use crate::report::Severity;
 use document::{get, get_text};
+use std::collections::HashMap;
 use upstream_inject::config::path::Step;
 use upstream_inject::config::{Node, Path};
 
@@ -30,45 +31,59 @@ const TYPES: &[(&str, &str, &str)] = &[
 
 /// Replaces what the filter says about a type of vMCP's by what an operator can do about it.
 pub(super) fn explain(root: &Node, notes: &mut Notes) {
-    let mut known = Vec::new();
+    let mut known: HashMap<Path, (&str, String)> = HashMap::new();
     for (path, strategy) in super::strategies(root) {
         let written = get_text(strategy, "type").unwrap_or_default();
         if let Some((_, block, reason)) = TYPES.iter().find(|(name, ..)| *name == written) {
-            known.push((
-                path,
-                *block,
-                format!("vMCP knows {written}, this filter does not serve it: {reason}"),
-            ));
+            let text = format!("vMCP knows {written}, this filter does not serve it: {reason}");
+            known.insert(path, (block, text));
         }
     }
-    let source = Path::root().key("outgoingAuth").key("source");
+    let outgoing = Path::root().key("outgoingAuth");
+    let source = outgoing.key("source");
     let is_discovered = get(root, "outgoingAuth").and_then(|outgoing| get_text(outgoing, "source"))
         == Some("discovered");
     if known.is_empty() && !is_discovered {
         return;
     }
-    let is_about = |problem: &Path, path: &Path, key: &str| {
-        let steps = problem.steps();
-        steps.starts_with(path.steps())
-            && steps.get(path.steps().len()) == Some(&Step::Key(key.to_owned()))
-    };
-    let outgoing = Path::root().key("outgoingAuth");
     notes.0.retain(|said| {
         let about = &said.problem.path;
-        let is_known = known
-            .iter()
-            .any(|(path, block, _)| is_about(about, path, "type") || is_about(about, path, block));
+        let is_known = strategy_of(about).is_some_and(|(path, key)| {
+            known
+                .get(&path)
+                .is_some_and(|(block, _)| key == "type" || key == *block)
+        });
         // Nothing can be inline where everything is discovered.
         let is_of_discovery = is_discovered && (*about == source || *about == outgoing);
         !(said.severity == Severity::Error && (is_known || is_of_discovery))
     });
-    for (path, _, text) in known {
+    let mut known: Vec<_> = known.into_iter().collect();
+    known.sort();
+    for (path, (_, text)) in known {
         notes.error(&codes::NOT_SERVED, path.key("type"), text);
     }
     if is_discovered {
         let text = "discovered: the strategies are in the cluster's resources, which no filter can \
                     ask; `upstream-inject convert` makes inline ones of them";
         notes.error(&codes::NOT_SERVED, source, text);
+    }
+}
+
+/// The strategy that a value belongs to, and under which of its keys it is.
+fn strategy_of(path: &Path) -> Option<(Path, &str)> {
+    let root = Path::root();
+    match path.steps() {
+        [
+            Step::Key(outgoing),
+            Step::Key(list),
+            Step::Key(name),
+            Step::Key(key),
+            ..,
+        ] if list == "backends" => Some((root.key(outgoing).key(list).key(name), key)),
+        [Step::Key(outgoing), Step::Key(default), Step::Key(key), ..] if default == "default" => {
+            Some((root.key(outgoing).key(default), key))
+        }
+        _ => None,
     }
 }
 

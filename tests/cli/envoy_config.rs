@@ -1,0 +1,221 @@
+//! `check` of Envoy's own configuration: a bootstrap, a live `config_dump`, resources.
+
+use crate::tool::{Run, Workbench};
+use serde_json::{Value, json};
+
+/// A bootstrap in which everything is as it should be.
+const BOOTSTRAP: &str = include_str!("fixtures/envoy.yaml");
+
+fn check(text: &str) -> Run {
+    Workbench::with("envoy.yaml", text).run(&["check", "envoy.yaml"])
+}
+
+fn changed(from: &str, to: &str) -> Run {
+    let text = BOOTSTRAP.replacen(from, to, 1);
+    assert_ne!(text, BOOTSTRAP, "{from:?} is in there");
+    check(&text)
+}
+
+#[test]
+fn a_bootstrap_that_is_right_is_valid() {
+    let run = check(BOOTSTRAP).expect(0);
+    assert_eq!(
+        run.lines(),
+        ["envoy.yaml: valid (read as a configuration of Envoy)"]
+    );
+}
+
+#[test]
+fn what_leaks_or_cannot_work_is_an_error_at_its_place() {
+    for (from, to, code) in [
+        (
+            "            request_headers_to_remove: [authorization, x-api-key]\n",
+            "",
+            "envoy-door",
+        ),
+        (
+            "route: {cluster: github-tools, timeout: 0s}",
+            "route: {cluster: github-tools, timeout: 0s, internal_redirect_policy: {}}",
+            "envoy-redirect",
+        ),
+        (
+            "route: {cluster: github-tools, timeout: 0s}",
+            "route: {cluster: github-tools, timeout: 0s}\n                request_headers_to_add: [{header: {key: authorization, value: \"%REQ(authorization)%\"}}]",
+            "envoy-operator",
+        ),
+        (
+            "  - name: github-tools\n",
+            "  - name: github-tools\n    typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {http_filters: [{name: envoy.filters.http.header_mutation}]}}\n",
+            "envoy-goes-by",
+        ),
+        (
+            "  - name: github-tools\n",
+            "  - name: github-tools\n    cluster_type: {name: envoy.clusters.dynamic_forward_proxy}\n",
+            "envoy-target",
+        ),
+        (
+            "failure_policy: FAIL_RELOAD",
+            "failure_policy: FAIL_OPEN",
+            "envoy-fail-open",
+        ),
+        (
+            "host_env_keys: [STS_SECRET, KEY]",
+            "host_env_keys: [KEY]",
+            "variable",
+        ),
+        ("  - name: sts\n", "  - name: stss\n", "envoy-sts-cluster"),
+        ("providerName: github}", "providerName: githib}", "V-02"),
+        (
+            "{\"resource\":\"https://mcp.example.com/github-tools/mcp\"",
+            "{\"resource\":\"https://mcp.example.com/other/mcp\"",
+            "allowed-audience",
+        ),
+        (
+            "match: {prefix: /github-tools/}\n",
+            "match: {prefix: /github-tools/}\n                typed_per_filter_config: {upstream_inject: {\"@type\": type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true}}\n",
+            "envoy-off",
+        ),
+    ] {
+        let run = changed(from, to).expect(1);
+        assert!(
+            run.stdout.contains(&format!("[{code}]")),
+            "{code}\n{}",
+            run.stdout
+        );
+        assert!(run.stdout.contains(": error: "), "{code}\n{}", run.stdout);
+    }
+}
+
+#[test]
+fn what_is_unwise_is_a_warning() {
+    for (from, to, code) in [
+        (
+            "[authorization, x-api-key]",
+            "[authorization]",
+            "envoy-door",
+        ),
+        (
+            "route: {cluster: corporate-api, timeout: 0s}",
+            "route: {cluster: corporate-api, timeout: 3s}",
+            "envoy-timeout",
+        ),
+        (
+            "route: {cluster: corporate-api, timeout: 0s}",
+            "route: {cluster: sts, timeout: 0s}",
+            "envoy-sts",
+        ),
+        (
+            "path: \"%PATH(NQ:ORIG_OR_PATH)%\"",
+            "path: \"%DYNAMIC_METADATA(envoy.filters.http.ext_authz)%\"",
+            "envoy-log",
+        ),
+        (
+            "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+            "type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig",
+            "envoy-log",
+        ),
+    ] {
+        let run = changed(from, to).expect(0);
+        assert!(
+            run.stdout.contains(&format!("[{code}]")),
+            "{code}\n{}",
+            run.stdout
+        );
+    }
+}
+
+#[test]
+fn a_listener_without_the_filter_is_named() {
+    let text = BOOTSTRAP.replacen("upstream_http_filters:", "unused:", 1);
+    let run = check(&text).expect(1);
+    assert!(run.stdout.contains("listener \"mcp\""), "{run:#?}");
+    assert!(run.stdout.contains("[envoy-no-filter]"), "{run:#?}");
+}
+
+#[test]
+fn lenient_checks_and_a_redirect_together_are_an_error() {
+    let lenient = BOOTSTRAP.replacen(
+        "requires: {provider_name: th_jwt}",
+        "requires: {requires_any: {requirements: [{provider_name: th_jwt}, {allow_missing: {}}]}}",
+        1,
+    );
+    check(&lenient).expect(0);
+    let both = lenient.replacen(
+        "route: {cluster: github-tools, timeout: 0s}",
+        "route: {cluster: github-tools, timeout: 0s, internal_redirect_policy: {}}",
+        1,
+    );
+    let run = check(&both).expect(1);
+    assert!(run.stdout.contains("[envoy-lenient]"), "{run:#?}");
+}
+
+/// What Envoy's admin interface tells of the same configuration.
+fn config_dump(bootstrap: &Value) -> Value {
+    let resources = &bootstrap["static_resources"];
+    let wrapped = |list: &Value, key: &str| -> Vec<Value> {
+        let items = list.as_array().expect("a list");
+        items.iter().map(|item| json!({key: item})).collect()
+    };
+    json!({"configs": [
+        {
+            "@type": "type.googleapis.com/envoy.admin.v3.BootstrapConfigDump",
+            "bootstrap": bootstrap,
+        },
+        {
+            "@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump",
+            "dynamic_listeners": resources["listeners"].as_array().expect("a list").iter().map(|listener| {
+                json!({"name": listener["name"], "active_state": {"listener": listener}})
+            }).collect::<Vec<_>>(),
+        },
+        {
+            "@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump",
+            "static_clusters": wrapped(&resources["clusters"], "cluster"),
+        },
+    ]})
+}
+
+#[test]
+fn a_live_configuration_is_judged_alike() {
+    let bootstrap: Value = serde_yaml_ng::from_str(BOOTSTRAP).expect("YAML");
+    let dump = config_dump(&bootstrap).to_string();
+    let run = Workbench::with("dump.json", &dump)
+        .run(&["check", "dump.json"])
+        .expect(0);
+    assert_eq!(
+        run.lines(),
+        ["dump.json: valid (read as a live configuration of Envoy)"]
+    );
+    let leaking = dump.replace(
+        "\"request_headers_to_remove\":[\"authorization\",\"x-api-key\"],",
+        "",
+    );
+    assert_ne!(leaking, dump);
+    let run = Workbench::with("dump.json", &leaking)
+        .run(&["check", "dump.json"])
+        .expect(1);
+    assert!(run.stdout.contains("[envoy-door]"), "{run:#?}");
+}
+
+#[test]
+fn a_configuration_without_the_filter_says_so() {
+    let run = check("static_resources: {listeners: []}\n").expect(1);
+    assert!(
+        run.stdout.contains("the filter is nowhere in here"),
+        "{run:#?}"
+    );
+}
+
+#[test]
+fn an_auth_server_beside_it_is_compared() {
+    let bench = Workbench::with("envoy.yaml", BOOTSTRAP).file(
+        "as.yaml",
+        "issuer: https://mcp.example.com\nallowed_audiences: [https://mcp.example.com/other]\nupstreams: []\n",
+    );
+    let run = bench
+        .run(&["check", "envoy.yaml", "--auth-server", "as.yaml"])
+        .expect(1);
+    assert!(
+        run.stdout.contains("the auth server issues no token for"),
+        "{run:#?}"
+    );
+}

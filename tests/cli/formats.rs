@@ -1,0 +1,235 @@
+//! How findings are told: codes, excerpts, machine formats, what counts and what is silenced.
+
+use crate::tool::{Workbench, repository};
+use serde_json::Value;
+
+/// One error and one warning.
+const TEXT: &str = "\
+outgoingAuth:
+  backends:
+    a:
+      type: header_injection
+      headerInjection: {headerName: X-API-Key, headerValue: hunter2-hunter2}
+    b:
+      type: upstream_inject
+      upstreamInject: {providerName: github}
+";
+/// The same without the error.
+const WARNS: &str = "\
+outgoingAuth:
+  backends:
+    a:
+      type: header_injection
+      headerInjection: {headerName: X-API-Key, headerValue: hunter2-hunter2}
+";
+
+#[test]
+fn a_finding_shows_its_line_its_code_and_where_the_page_explains_it() {
+    let run = Workbench::with("c.yaml", TEXT)
+        .run(&["check", "c.yaml"])
+        .expect(1);
+    assert!(
+        run.stdout
+            .contains("\n     6 |     b: …\n       |     ^ [V-01] docs/findings.md#v-01\n")
+            || run
+                .stdout
+                .contains("\n     6 |     b:\n       |     ^ [V-01] docs/findings.md#v-01\n"),
+        "{}",
+        run.stdout
+    );
+    assert!(run.stdout.contains("[plain-secret]"), "{}", run.stdout);
+    assert!(!run.stdout.contains("hunter2"), "{}", run.stdout);
+}
+
+#[test]
+fn strict_makes_warnings_count_and_ignore_silences_one() {
+    let bench = Workbench::with("c.yaml", WARNS);
+    bench.run(&["check", "c.yaml"]).expect(0);
+    let run = bench.run(&["check", "--strict", "c.yaml"]).expect(1);
+    assert!(run.stdout.contains("c.yaml: invalid"), "{run:#?}");
+    let run = bench
+        .run(&["check", "--strict", "--ignore", "plain-secret", "c.yaml"])
+        .expect(0);
+    assert!(!run.stdout.contains("plain-secret"), "{run:#?}");
+    let run = bench
+        .run(&["check", "--ignore", "plain-secrt", "c.yaml"])
+        .expect(2);
+    assert!(
+        run.stderr.contains("did you mean plain-secret?"),
+        "{run:#?}"
+    );
+    // What the filter refuses stays refused.
+    let bench = Workbench::with("c.yaml", TEXT);
+    bench
+        .run(&["check", "--ignore", "V-01", "c.yaml"])
+        .expect(1);
+}
+
+/// The options hold for every verb: nothing is written where a warning counts.
+#[test]
+fn every_verb_takes_them() {
+    let bench = Workbench::with("c.yaml", WARNS);
+    let run = bench
+        .run(&[
+            "render", "--target", "envoy", "--strict", "--format", "json", "c.yaml",
+        ])
+        .expect(1);
+    assert_eq!(run.stdout, "");
+    let report: Value = serde_json::from_str(&run.stderr).expect("JSON");
+    assert_eq!(report["files"][0]["file"], "c.yaml");
+    for arguments in [
+        &["convert", "--format", "github", "c.yaml"][..],
+        &["render", "--target", "envoy", "--format", "sarif", "c.yaml"],
+        &["explain", "--backend", "a", "--format", "json", "c.yaml"],
+        &["schema", "--format", "json", "--strict"],
+    ] {
+        assert_ne!(bench.run(arguments).code, 2, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_pull_request_gets_workflow_commands() {
+    let run = Workbench::with("a,b.yaml", TEXT)
+        .run(&["check", "--format", "github", "a,b.yaml"])
+        .expect(1);
+    let line = run
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("::error "))
+        .unwrap_or_else(|| panic!("{run:#?}"));
+    assert!(
+        line.starts_with("::error file=a%2Cb.yaml,line=6,col=5,title=V-01::config: outgoingAuth."),
+        "{line}"
+    );
+    assert!(
+        run.stdout.contains("::warning file=a%2Cb.yaml,line=5,"),
+        "{run:#?}"
+    );
+}
+
+#[test]
+fn sarif_names_rules_and_places() {
+    let run = Workbench::with("a b.yaml", TEXT)
+        .run(&["check", "--format", "sarif", "a b.yaml"])
+        .expect(1);
+    let log: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    assert_eq!(log["version"], "2.1.0");
+    let run = &log["runs"][0];
+    let results = run["results"].as_array().expect("a list");
+    let rules: Vec<&str> = run["tool"]["driver"]["rules"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|rule| rule["id"].as_str())
+        .collect();
+    for result in results {
+        let rule = result["ruleId"].as_str().expect("a text");
+        assert!(rules.contains(&rule), "{rule}");
+        let place = &result["locations"][0]["physicalLocation"];
+        assert_eq!(place["artifactLocation"]["uri"], "a%20b.yaml");
+        assert!(place["region"]["startLine"].as_u64() > Some(0));
+    }
+    assert!(results.iter().any(|result| result["level"] == "error"));
+}
+
+#[test]
+fn every_code_that_is_shown_has_a_section() {
+    let page = std::fs::read_to_string(repository().join("docs/findings.md")).expect("there");
+    for code in [
+        "V-02",
+        "plain-secret",
+        "backend-list",
+        "envoy-door",
+        "syntax",
+    ] {
+        assert!(page.contains(&format!("\n## {code}\n")), "{code}");
+    }
+}
+
+#[test]
+fn folders_are_searched_and_what_is_not_ours_is_left_alone() {
+    let bench = Workbench::new();
+    for folder in ["d", "d/deep", "d/.git", "d/node_modules"] {
+        std::fs::create_dir_all(bench.path(folder)).expect("writable");
+    }
+    for (name, text) in [
+        (
+            "d/good.yaml",
+            "outgoingAuth: {default: {type: unauthenticated}}\n",
+        ),
+        ("d/deep/bad.yml", "outgoingAuth: {}\n"),
+        ("d/package.json", "{\"name\": \"x\"}\n"),
+        ("d/broken-template.yaml", "{{ if }}\na: [\n"),
+        ("d/.git/bad.yaml", "outgoingAuth: {}\n"),
+        ("d/node_modules/bad.yaml", "outgoingAuth: {}\n"),
+    ] {
+        std::fs::write(bench.path(name), text).expect("writable");
+    }
+    let run = bench.run(&["check", "d"]).expect(1);
+    assert_eq!(
+        run.lines().last().copied(),
+        Some("2 files: 1 valid, 1 invalid, 0 unreadable"),
+        "{run:#?}"
+    );
+}
+
+#[test]
+fn what_is_written_keeps_links_and_modes_and_never_its_own_input() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let bench = Workbench::with("real.json", "{}");
+    std::fs::set_permissions(
+        bench.path("real.json"),
+        std::fs::Permissions::from_mode(0o600),
+    )
+    .expect("ours");
+    symlink("real.json", bench.path("link.json")).expect("a link");
+    bench.run(&["schema", "-o", "link.json"]).expect(0);
+    assert!(bench.path("link.json").is_symlink());
+    assert!(bench.read("real.json").contains("\"$id\""));
+    let mode = std::fs::metadata(bench.path("real.json"))
+        .expect("there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let bench = Workbench::with(
+        "c.yaml",
+        "outgoingAuth: {default: {type: unauthenticated}}\n",
+    );
+    let run = bench
+        .run(&["render", "-t", "envoy", "c.yaml", "-o", "./c.yaml"])
+        .expect(2);
+    assert!(run.stderr.contains("it is what was read"), "{run:#?}");
+    assert!(bench.read("c.yaml").starts_with("outgoingAuth"));
+}
+
+#[test]
+fn a_hundred_thousand_warnings_take_seconds() {
+    let backends: String = (0..100_000)
+        .map(|index| {
+            format!(
+                "    b{index}: {{type: header_injection, headerInjection: {{headerName: X-Key, \
+                 headerValue: v{index}}}}}\n"
+            )
+        })
+        .collect();
+    let bench = Workbench::with("c.yaml", format!("outgoingAuth:\n  backends:\n{backends}"));
+    let started = std::time::Instant::now();
+    let run = bench.run(&["check", "c.yaml"]).expect(0);
+    let taken = started.elapsed();
+    assert_eq!(run.lines().len(), 100_001);
+    // Optimised it is a second or two; here the compiler did not optimise, and others work too.
+    assert!(taken.as_secs() < 60, "{taken:?}");
+}
+
+#[test]
+fn each_verb_shows_two_examples() {
+    let bench = Workbench::new();
+    for verb in ["check", "convert", "render", "explain", "schema"] {
+        let run = bench.run(&["help", verb]).expect(0);
+        let examples = run.stdout.split("Examples:").nth(1).unwrap_or_default();
+        assert!(
+            examples.matches("upstream-inject ").count() >= 2,
+            "{run:#?}"
+        );
+    }
+}

@@ -1,0 +1,375 @@
+//! ToolHive's own files: two of them, one ConfigMap with both, or the auth server alone.
+
+use crate::tool::{Run, Workbench};
+
+const VMCP: &str = include_str!("fixtures/toolhive/config.yaml");
+const AUTH_SERVER: &str = include_str!("fixtures/toolhive/authserver-config.yaml");
+
+fn pair() -> Workbench {
+    Workbench::with("config.yaml", VMCP).file("authserver-config.yaml", AUTH_SERVER)
+}
+
+fn with(from: &str, to: &str) -> Run {
+    let changed = AUTH_SERVER.replacen(from, to, 1);
+    assert_ne!(changed, AUTH_SERVER, "{from:?} is in there");
+    Workbench::with("config.yaml", VMCP)
+        .file("authserver-config.yaml", changed)
+        .run(&["check", "config.yaml"])
+}
+
+fn config_map() -> String {
+    let indented = |text: &str| -> String {
+        let lines = text.lines();
+        lines.map(|line| format!("    {line}\n")).collect()
+    };
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: vmcp}}\ndata:\n  config.yaml: |\n{}  \
+         authserver-config.yaml: |\n{}",
+        indented(VMCP),
+        indented(AUTH_SERVER)
+    )
+}
+
+#[test]
+fn the_file_beside_it_is_found_as_vmcp_finds_it() {
+    let run = pair().run(&["check", "config.yaml"]).expect(0);
+    let lines = run.lines();
+    assert!(
+        lines.contains(&"config.yaml: valid (read as a whole vMCP file)"),
+        "{run:#?}"
+    );
+    assert!(
+        lines.contains(&"authserver-config.yaml: valid (read as an auth server's configuration)"),
+        "{run:#?}"
+    );
+    // Named together they are told of once.
+    let both = pair()
+        .run(&["check", "config.yaml", "authserver-config.yaml"])
+        .expect(0);
+    assert_eq!(both.stdout, run.stdout);
+    // Elsewhere it has to be named.
+    let apart = Workbench::with("config.yaml", VMCP).file("other.yaml", AUTH_SERVER);
+    let run = apart.run(&["check", "config.yaml"]).expect(1);
+    assert!(run.stdout.contains("V-01"), "{run:#?}");
+    apart
+        .run(&["check", "config.yaml", "--auth-server", "other.yaml"])
+        .expect(0);
+}
+
+#[test]
+fn an_absent_subject_is_the_first_upstream_and_check_says_so() {
+    let run = pair().run(&["check", "config.yaml"]).expect(0);
+    assert!(
+        run.stdout.contains(
+            "note: config: outgoingAuth.backends.default-subject.tokenExchange: no \
+             subjectProviderName: vMCP takes the first upstream, \"corporate-idp\""
+        ),
+        "{run:#?}"
+    );
+    assert!(!run.stdout.contains("V-03"), "{run:#?}");
+}
+
+#[test]
+fn one_config_map_with_both_is_read_with_its_own_lines() {
+    let text = config_map();
+    let run = Workbench::with("cm.yaml", &text)
+        .run(&["check", "cm.yaml"])
+        .expect(0);
+    assert!(
+        run.stdout
+            .contains("cm.yaml: valid (read as a whole vMCP file)"),
+        "{run:#?}"
+    );
+    let wrong = text.replace("providerName: github", "providerName: githib");
+    let run = Workbench::with("cm.yaml", &wrong)
+        .run(&["check", "cm.yaml"])
+        .expect(1);
+    let line = wrong
+        .lines()
+        .position(|line| line.contains("githib"))
+        .expect("there");
+    assert!(
+        run.stdout.contains(&format!("cm.yaml:{}:", line + 1)),
+        "{run:#?}"
+    );
+    assert!(run.stdout.contains("V-02: provider \"githib\""), "{run:#?}");
+}
+
+#[test]
+fn an_auth_server_alone_is_judged_as_one() {
+    let run = Workbench::with("a.yaml", AUTH_SERVER)
+        .run(&["check", "a.yaml"])
+        .expect(0);
+    assert!(
+        run.stdout
+            .contains("a.yaml: valid (read as an auth server's configuration)"),
+        "{run:#?}"
+    );
+}
+
+#[test]
+fn what_shows_only_after_a_login_is_said_before() {
+    for (from, to, code, expected) in [
+        (
+            "allowed_audiences:",
+            "alowed_audiences:",
+            "auth-server-key",
+            "did you mean allowed_audiences?",
+        ),
+        (
+            "issuer: http://127.0.0.1:17500\n",
+            "issuer: http://127.0.0.1:17500/\n",
+            "issuer",
+            "ends in a slash",
+        ),
+        (
+            "issuer: http://127.0.0.1:17500\n",
+            "issuer: $ISSUER\n",
+            "issuer",
+            "a placeholder that nobody has filled",
+        ),
+        (
+            "    redirect_uri: http://127.0.0.1:17500/oauth/callback\n",
+            "",
+            "redirect-uri",
+            "missing",
+        ),
+        (
+            "    redirect_uri: http://127.0.0.1:17500/oauth/callback\n",
+            "    redirect_uri: http://localhost:17500/oauth/callback\n",
+            "redirect-uri",
+            "does not begin with the issuer",
+        ),
+        (
+            "- http://127.0.0.1:17500\n",
+            "",
+            "allowed-audience",
+            "\"http://127.0.0.1:17500\" is not in",
+        ),
+        (
+            "hmac_secret_files:\n- keys/hmac\n",
+            "",
+            "signing-keys",
+            "each start makes HMAC secrets of its own",
+        ),
+        (
+            "type: redis",
+            "type: memory",
+            "storage-memory",
+            "the identity service cannot read it there",
+        ),
+    ] {
+        let run = with(from, to);
+        assert!(run.stdout.contains(expected), "{expected}\n{}", run.stdout);
+        assert!(
+            run.stdout.contains(&format!("[{code}]")),
+            "{code}\n{}",
+            run.stdout
+        );
+    }
+}
+
+#[test]
+fn what_keeps_the_identity_service_from_starting_is_an_error_here_too() {
+    let run = with("    addr: 127.0.0.1:17379\n", "    addr: nowhere\n").expect(1);
+    assert!(run.stdout.contains("must be HOST:PORT"), "{run:#?}");
+    let run = with("  type: oidc\n", "  type: openid\n").expect(1);
+    assert!(run.stdout.contains("unknown type \"openid\""), "{run:#?}");
+}
+
+#[test]
+fn an_auth_server_file_that_is_broken_is_not_passed_over() {
+    let bench = Workbench::with("config.yaml", VMCP).file("authserver-config.yaml", "a: [\n");
+    let run = bench.run(&["check", "config.yaml"]).expect(2);
+    assert!(
+        run.stdout.contains("authserver-config.yaml:2:1: error: "),
+        "{run:#?}"
+    );
+}
+
+#[test]
+fn the_two_lists_of_backends_are_compared() {
+    let text = "\
+name: tools
+groupRef: tools
+incomingAuth: {type: oidc, oidc: {issuer: \"https://login.example.net\", clientId: vmcp, audience: tools}}
+outgoingAuth:
+  source: inline
+  backends:
+    wki: {type: header_injection, headerInjection: {headerName: X-Key, headerValueEnv: WIKI_KEY}}
+backends:
+  - {name: wiki, url: \"https://wiki.example.net/mcp\", transport: streamable-http}
+  - {name: fetch, url: \"http://127.0.0.1:21001/mcp\", transport: streamable-http}
+  - {name: fetch, url: \"ftp://127.0.0.1:21002/mcp\", transport: streamable-http}
+";
+    let run = Workbench::with("c.yaml", text)
+        .run(&["check", "c.yaml"])
+        .expect(0);
+    for expected in [
+        "7:5: warning: config: outgoingAuth.backends.wki: is not among the backends of this file; did \
+         you mean wiki?",
+        "9:6: warning: config: backends[0].name: \"wiki\" has no strategy",
+        "11:6: warning: config: backends[2].name: \"fetch\" is listed twice",
+        "11:19: warning: config: backends[2].url: must be an absolute http or https URL",
+    ] {
+        assert!(run.stdout.contains(expected), "{expected}\n{}", run.stdout);
+    }
+}
+
+#[test]
+fn what_guards_users_at_vmcp_and_not_here_is_named() {
+    let text = "\
+name: tools
+groupRef: tools
+incomingAuth:
+  type: oidc
+  oidc:
+    issuer: https://login.example.net
+    clientId: vmcp
+    audience: tools
+    jwksUrl: https://login.example.net/realms/x/certs
+    caBundlePath: /ca.pem
+    introspectionUrl: https://login.example.net/introspect
+  authz: {type: cedar, policies: ['permit(principal, action, resource);']}
+rateLimiting: {perUser: {maxTokens: 10, refillPeriod: 1m}}
+outgoingAuth: {source: inline, default: {type: unauthenticated}}
+";
+    let run = Workbench::with("c.yaml", text)
+        .run(&["check", "c.yaml"])
+        .expect(0);
+    for key in [
+        "incomingAuth.authz",
+        "rateLimiting",
+        "incomingAuth.oidc.jwksUrl",
+        "incomingAuth.oidc.caBundlePath",
+        "incomingAuth.oidc.introspectionUrl",
+    ] {
+        assert!(
+            run.stdout.contains(&format!("warning: config: {key}: ")),
+            "{key}\n{}",
+            run.stdout
+        );
+    }
+}
+
+#[test]
+fn what_vmcp_has_and_the_filter_has_not_is_explained_once() {
+    let text = "\
+name: tools
+groupRef: tools
+incomingAuth: {type: anonymous}
+outgoingAuth:
+  source: discovered
+  backends:
+    cloud: {type: aws_sts, awsSts: {region: eu-central-1}}
+";
+    let run = Workbench::with("c.yaml", text)
+        .run(&["check", "c.yaml"])
+        .expect(1);
+    assert_eq!(run.lines().len(), 3, "{run:#?}");
+    assert!(
+        run.stdout.contains("AWS signs each request as a whole"),
+        "{run:#?}"
+    );
+    assert!(run.stdout.contains("`upstream-inject convert`"), "{run:#?}");
+}
+
+#[test]
+fn yaml_that_envoy_reads_otherwise_is_named() {
+    let text = "\
+outgoingAuth:
+  backends:
+    wiki:
+      type: token_exchange
+      tokenExchange: &sts {tokenUrl: \"https://sts.example.net/token\", clientId: no, clientSecretEnv: S}
+    tickets:
+      type: token_exchange
+      tokenExchange: {<<: *sts, clientId: !!str 012}
+tokenCache: {maxEntries: 1e3}
+";
+    let run = Workbench::with("c.yaml", text)
+        .run(&["check", "c.yaml"])
+        .expect(0);
+    assert_eq!(
+        run.stdout.matches("[reads-otherwise]").count(),
+        4,
+        "{run:#?}"
+    );
+}
+
+#[test]
+fn a_bracket_in_its_keys_column_is_read_as_everybody_reads_it() {
+    let text = "\
+outgoingAuth:
+  backends:
+    wiki:
+      type: token_exchange
+      tokenExchange:
+        tokenUrl: https://sts.example.net/token
+        scopes: [
+          \"read\",
+          \"write write\"
+        ]
+";
+    let run = Workbench::with("c.yaml", text)
+        .run(&["check", "c.yaml"])
+        .expect(1);
+    assert!(run.stdout.contains("tokenExchange.scopes[1]: "), "{run:#?}");
+}
+
+#[test]
+fn placeholders_and_schemes_and_vendors_are_warned_of() {
+    let text = "\
+authServer: {runConfig: {issuer: https://a.example, upstreams: [{name: corp, oidc_config: {client_id: login}}]}}
+outgoingAuth:
+  backends:
+    a: {type: header_injection, headerInjection: {headerName: Authorization, headerValue: \"${TOKEN}\"}}
+    b: {type: header_injection, headerInjection: {headerName: Authorization, headerValue: Bearer Bearer x}}
+    c:
+      type: token_exchange
+      tokenExchange: {tokenUrl: https://login.microsoftonline.com/t/oauth2/v2.0/token, subjectProviderName: corp}
+    d:
+      type: xaa
+      xaa:
+        idpTokenUrl: https://example.okta.com/oauth2/v1/token
+        idpClientId: other
+        idpClientSecretEnv: A
+        targetTokenUrl: https://as.partner.example/token
+        targetClientId: x
+        targetClientSecretEnv: B
+        targetAudience: https://as.partner.example
+        subjectProviderName: corp
+";
+    let run = Workbench::with("c.yaml", text)
+        .run(&["check", "c.yaml"])
+        .expect(0);
+    for expected in [
+        "backends.a.headerInjection.headerValue: a placeholder (${…})",
+        "backends.a.headerInjection.headerValue: is sent as it stands, without a scheme",
+        "backends.b.headerInjection.headerValue: has two schemes",
+        "backends.c.tokenExchange.tokenUrl: Entra has no RFC 8693 token exchange: use type obo \
+         (docs/providers.md#microsoft-entra)",
+        "backends.d.xaa.idpClientId: is not \"login\", the client_id of the upstream \"corp\"",
+    ] {
+        assert!(run.stdout.contains(expected), "{expected}\n{}", run.stdout);
+    }
+}
+
+#[test]
+fn a_key_by_reference_is_no_error() {
+    let text = "\
+outgoingAuth:
+  backends:
+    a:
+      type: token_exchange
+      tokenExchange:
+        tokenUrl: https://sts.example/t
+        clientId: x
+        clientAuthMethod: private_key_jwt
+        clientKeyEnv: KEY
+        clientCertificateEnv: CERTIFICATE
+";
+    Workbench::with("c.yaml", text)
+        .run(&["check", "c.yaml"])
+        .expect(0);
+}

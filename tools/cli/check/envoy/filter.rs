@@ -1,0 +1,236 @@
+//! The filter's own configuration in Envoy's: by the filter's rules, with its places in the file.
+
+use super::view::Part;
+use crate::check::{self, AnyVariable, Kind};
+use crate::codes;
+use crate::report::{Finding, Severity};
+use document::{Document, get, get_text, items};
+use std::collections::BTreeSet;
+use upstream_inject::config::{Node, Path};
+
+/// What one of our filters is configured with.
+pub(super) struct Plugin {
+    pub(super) document: Document,
+}
+
+/// Reads the configuration of a `Wasm` filter's settings; findings say what is wrong with it.
+pub(super) fn read(
+    settings: &Part<'_>,
+    document: &Document,
+    source: &str,
+    findings: &mut Vec<Finding>,
+) -> Option<Plugin> {
+    let own = ["pluginConfig", "config"]
+        .iter()
+        .filter_map(|key| settings.get(key))
+        .find(|own| own.get("outgoingAuth").is_some());
+    if let Some(own) = own {
+        let plugin = document.inner(&own.path)?;
+        findings.extend(check::findings(&plugin, Kind::Plugin, &AnyVariable));
+        return Some(Plugin { document: plugin });
+    }
+    let config = settings.get("config")?;
+    let Some(configuration) = config.get("configuration") else {
+        findings.push(finding(
+            document,
+            &config.path,
+            "the filter has no configuration: it refuses to load",
+        ));
+        return None;
+    };
+    let value = configuration.get("value")?;
+    let plugin = match value.node {
+        Node::String(_) => match document.embedded(source, &value.path) {
+            Ok(plugin) => plugin,
+            Err(error) => {
+                let at = error.at.unwrap_or_else(|| document.position(&value.path));
+                let text = format!("the filter's configuration: {}", error.text);
+                let finding = Finding::about_file(Severity::Error, Some(at), text);
+                findings.push(finding.coded(&codes::SYNTAX));
+                return None;
+            }
+        },
+        _ => document.inner(&value.path)?,
+    };
+    findings.extend(check::findings(&plugin, Kind::Plugin, &AnyVariable));
+    on_variables(&config, &plugin.root, document, findings);
+    on_failure(&config, document, findings);
+    Some(Plugin { document: plugin })
+}
+
+/// The VM sees the variables that are handed to it, and no others.
+fn on_variables(
+    config: &Part<'_>,
+    plugin: &Node,
+    document: &Document,
+    findings: &mut Vec<Finding>,
+) {
+    let mut wanted = BTreeSet::new();
+    named_variables(plugin, &mut wanted);
+    let handed = config.at(&["vm_config", "environment_variables"]);
+    let mut known: BTreeSet<&str> = BTreeSet::new();
+    if let Some(handed) = &handed {
+        for key in handed.list("host_env_keys") {
+            if let Node::String(name) = key.node {
+                known.insert(name);
+            }
+        }
+        known.extend(
+            handed
+                .get("key_values")
+                .map(|values| values.entries())
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(name, _)| name),
+        );
+    }
+    let at = handed.as_ref().unwrap_or(config);
+    for name in wanted.iter().filter(|name| !known.contains(name.as_str())) {
+        let text = format!(
+            "the configuration takes {} from the environment, and environment_variables does not hand \
+             it to the VM: add it to host_env_keys",
+            serde_json::Value::from(name.as_str())
+        );
+        let at = document.position(&at.path);
+        let finding = Finding::about_file(Severity::Error, Some(at), text);
+        findings.push(finding.coded(&codes::VARIABLE));
+    }
+}
+
+fn named_variables(node: &Node, names: &mut BTreeSet<String>) {
+    for (key, value) in document::entries(node) {
+        match value {
+            Node::String(name) if key.ends_with("Env") && !name.is_empty() => {
+                names.insert(name.clone());
+            }
+            _ => named_variables(value, names),
+        }
+    }
+    for item in items(node) {
+        named_variables(item, names);
+    }
+}
+
+fn on_failure(config: &Part<'_>, document: &Document, findings: &mut Vec<Finding>) {
+    let is_open = get_text(config.node, "failure_policy") == Some("FAIL_OPEN")
+        || get(config.node, "fail_open") == Some(&Node::Bool(true));
+    if is_open {
+        let at = document.position(&config.path.key("failure_policy"));
+        let text = "while the filter cannot run, requests go on as they are; write FAIL_RELOAD";
+        let finding = Finding::about_file(Severity::Error, Some(at), text);
+        findings.push(finding.coded(&codes::ENVOY_FAIL_OPEN));
+    }
+}
+
+fn finding(document: &Document, path: &Path, text: &str) -> Finding {
+    let at = document.position(path);
+    Finding::about_file(Severity::Error, Some(at), text).coded(&codes::ENVOY_CONFIG)
+}
+
+/// What the rules on Envoy's part need of the filter's.
+#[derive(Default)]
+pub(super) struct Known {
+    /// The headers that strategies set, but for `authorization`.
+    pub(super) headers: BTreeSet<String>,
+    /// The listed backends.
+    pub(super) backends: BTreeSet<String>,
+    pub(super) has_default: bool,
+    /// Whether backends are named after clusters.
+    pub(super) by_cluster: bool,
+    /// The clusters of token endpoints, each with the longest time that a backend waits.
+    pub(super) endpoints: BTreeSet<String>,
+    /// By the backend, how long the filter may wait for its token, in milliseconds.
+    pub(super) waits: Vec<(String, f64)>,
+    /// Whether users' tokens lie in metadata.
+    pub(super) in_metadata: bool,
+}
+
+impl Known {
+    /// Of all the plugins that were found.
+    pub(super) fn of(plugins: &[Plugin]) -> Self {
+        let mut known = Self {
+            by_cluster: true,
+            ..Self::default()
+        };
+        for plugin in plugins {
+            known.add(&plugin.document.root);
+        }
+        known
+    }
+
+    fn add(&mut self, root: &Node) {
+        self.by_cluster &= get_text(root, "backendFrom").is_none_or(|from| from == "cluster_name");
+        let outgoing = get(root, "outgoingAuth");
+        self.has_default |= outgoing.is_some_and(|outgoing| get(outgoing, "default").is_some());
+        let identity = get(root, "identity");
+        let by_exchange =
+            identity.and_then(|identity| get_text(identity, "source")) == Some("exchange");
+        let call = identity.and_then(|identity| get(identity, "exchange"));
+        let identity_wait = match call.filter(|_| by_exchange) {
+            Some(call) => {
+                self.endpoints
+                    .extend(cluster_of(call, "tokenUrl", "cluster"));
+                timeout(call)
+            }
+            None => 0.0,
+        };
+        self.in_metadata |= !by_exchange && get(root, "authServer").is_some();
+        for (path, strategy) in check::strategies(root) {
+            for (block, key) in [
+                ("headerInjection", "headerName"),
+                ("tokenExchange", "externalTokenHeaderName"),
+            ] {
+                let name = get(strategy, block).and_then(|block| get_text(block, key));
+                let name = name.map(str::to_ascii_lowercase);
+                self.headers
+                    .extend(name.filter(|name| name != "authorization" && !name.is_empty()));
+            }
+            let mut wait = 0.0;
+            for (block, url, cluster, _) in check::TOKEN_ENDPOINTS {
+                if let Some(settings) = get(strategy, block)
+                    && get(settings, url).is_some()
+                {
+                    self.endpoints.extend(cluster_of(settings, url, cluster));
+                    wait += timeout(settings);
+                }
+            }
+            if check::providers(strategy).next().is_some() {
+                wait += identity_wait;
+            }
+            if let [_, _, upstream_inject::config::path::Step::Key(name)] = path.steps() {
+                self.backends.insert(name.clone());
+                if wait > 0.0 {
+                    self.waits.push((name.clone(), wait));
+                }
+            }
+        }
+    }
+}
+
+fn timeout(block: &Node) -> f64 {
+    get_text(block, "timeout")
+        .and_then(milliseconds)
+        .unwrap_or(5000.0)
+}
+
+fn cluster_of(block: &Node, url: &str, cluster: &str) -> Option<String> {
+    let named = get_text(block, cluster).filter(|name| !name.is_empty());
+    named.map(str::to_owned).or_else(|| {
+        let rest = get_text(block, url)?.split_once("://")?.1;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        rest.get(..end).map(str::to_owned)
+    })
+}
+
+/// A duration as Envoy and we write it: `5s`, `0.25s`, `250ms`, `1m`.
+pub(super) fn milliseconds(text: &str) -> Option<f64> {
+    let (number, unit) = match text {
+        _ if text.ends_with("ms") => (text.strip_suffix("ms")?, 1.0),
+        _ if text.ends_with('s') => (text.strip_suffix('s')?, 1000.0),
+        _ if text.ends_with('m') => (text.strip_suffix('m')?, 60_000.0),
+        _ if text.ends_with('h') => (text.strip_suffix('h')?, 3_600_000.0),
+        _ => (text, 1000.0),
+    };
+    let number: f64 = number.trim().parse().ok()?;
+    number.is_finite().then_some(number * unit)
+}

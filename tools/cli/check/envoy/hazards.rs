@@ -1,0 +1,146 @@
+//! What must not stand beside the filter, wherever it stands: in Envoy's configuration, in a patch of
+//! a control plane.
+
+use super::filter::Known;
+use super::view::{Part, is_left_out};
+use crate::check::said::Notes;
+use crate::codes;
+use document::{get, get_text};
+use upstream_inject::config::Node;
+
+const TOKEN_OBJECT: &str = "upstream_inject.identity_token";
+
+/// Judges every map of the tree.
+pub(super) fn on(root: &Part<'_>, known: &Known, notes: &mut Notes) {
+    let mut redirects = false;
+    let mut lenient = Vec::new();
+    let mut in_log = false;
+    visit(root, &mut in_log, &mut |part, is_log| {
+        redirects |= on_redirects(part, notes);
+        on_operators(part, notes);
+        on_failure_mode(part, notes);
+        for key in ["allow_missing", "allow_missing_or_failed"] {
+            if part.get(key).is_some() {
+                lenient.push(part.path.key(key));
+            }
+        }
+        if is_log {
+            on_log(part, known, notes);
+        }
+    });
+    if redirects {
+        for path in lenient {
+            let text = "requests without a valid token go on, and a redirect inside Envoy makes of one \
+                        request another: together they send a credential for nobody";
+            notes.error(&codes::ENVOY_LENIENT, path, text);
+        }
+    }
+}
+
+fn visit<'a>(part: &Part<'a>, in_log: &mut bool, look: &mut dyn FnMut(&Part<'a>, bool)) {
+    match part.node {
+        Node::Map(_) => {
+            look(part, *in_log);
+            for (key, inner) in part.entries() {
+                if is_left_out(part, key) {
+                    continue;
+                }
+                let before = *in_log;
+                *in_log = before || key == "access_log" || key == "access_logs";
+                visit(&inner, in_log, look);
+                *in_log = before;
+            }
+        }
+        Node::List(_) => {
+            for item in part.items() {
+                visit(&item, in_log, look);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn on_redirects(part: &Part<'_>, notes: &mut Notes) -> bool {
+    let mut found = false;
+    if part.get("internal_redirect_policy").is_some() {
+        let text = "the second pass of a redirect inside Envoy has lost its filter state, and carries \
+                    what the first one set: a key, or an exchanged token as subject; take it out";
+        notes.error(
+            &codes::ENVOY_REDIRECT,
+            part.path.key("internal_redirect_policy"),
+            text,
+        );
+        found = true;
+    }
+    if part.is("RedirectPolicy") {
+        let text = "custom_response sends the request on a second pass, without its filter state; take \
+                    it off these routes";
+        notes.error(&codes::ENVOY_REDIRECT, part.path.clone(), text);
+        found = true;
+    }
+    if part.text("name") == Some("envoy.filters.http.dynamic_forward_proxy") {
+        let text = "a dynamic forward proxy lets the client choose who gets the credential";
+        notes.error(&codes::ENVOY_TARGET, part.path.key("name"), text);
+    }
+    found
+}
+
+/// Header fields that put the client's token on again.
+fn on_operators(part: &Part<'_>, notes: &mut Notes) {
+    let is_auth_server = part
+        .get("match")
+        .and_then(|matched| {
+            ["prefix", "path", "path_separated_prefix"]
+                .iter()
+                .find_map(|key| get_text(matched.node, key))
+        })
+        .is_some_and(|path| path == "/oauth" || path.starts_with("/oauth/"));
+    for key in ["request_headers_to_add", "request_mutations"] {
+        for item in part.list(key) {
+            let puts = |text: &str| {
+                let text = text.to_ascii_lowercase();
+                text.contains("%req(authorization)") || text.contains(TOKEN_OBJECT)
+            };
+            if item.any_text(&puts) && !is_auth_server {
+                let text = "puts the client's token on again, which the door takes off: it goes to \
+                            whatever this leads to";
+                notes.error(&codes::ENVOY_OPERATOR, item.path.clone(), text);
+            }
+        }
+    }
+}
+
+fn on_failure_mode(part: &Part<'_>, notes: &mut Notes) {
+    if get(part.node, "failure_mode_allow") == Some(&Node::Bool(true)) {
+        let text = "when nobody can be asked, requests go on unchecked; write false, and \
+                    status_on_error: {code: ServiceUnavailable}";
+        notes.error(
+            &codes::ENVOY_FAIL_OPEN,
+            part.path.key("failure_mode_allow"),
+            text,
+        );
+    }
+}
+
+fn on_log(part: &Part<'_>, known: &Known, notes: &mut Notes) {
+    let is_grpc = part.is("HttpGrpcAccessLogConfig");
+    if is_grpc && known.in_metadata {
+        let text = "gRPC access logs ship all dynamic metadata, users' upstream tokens included; with \
+                    identity.source: exchange nothing is there";
+        notes.warn(&codes::ENVOY_LOG, part.path.clone(), text);
+    }
+    for (key, inner) in part.entries() {
+        let Node::String(text) = inner.node else {
+            continue;
+        };
+        let has_token = text.contains(TOKEN_OBJECT)
+            || text.contains("%DYNAMIC_METADATA(envoy.filters.http.ext_authz)")
+            || text.contains("%DYNAMIC_METADATA(envoy.filters.http.ext_authz:upstream_tokens")
+            || text.contains("%DYNAMIC_METADATA(envoy.filters.http.ext_authz:upstream_id_tokens")
+            || text.to_ascii_lowercase().contains("%req(authorization)%");
+        if has_token {
+            let text = "writes users' tokens into the log";
+            notes.warn(&codes::ENVOY_LOG, part.path.key(key), text);
+        }
+    }
+}

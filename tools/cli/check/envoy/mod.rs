@@ -1,0 +1,197 @@
+//! `check` of Envoy's own configuration: a bootstrap, what `render` wrote, a live `config_dump`, the
+//! resources of a control plane.
+//!
+//! ```text
+//! documents ──▶ view: connection managers, routes, clusters, the filter
+//!                 filter    its configuration, by its own rules
+//!                 rules     where it stands, the door, what goes by it
+//!                 hazards   what must not stand beside it
+//!                 audiences metadata documents, jwt_authn, the auth server
+//! ```
+
+mod audiences;
+mod filter;
+mod hazards;
+mod rules;
+mod view;
+
+use super::said::Notes;
+use super::{Options, quoted};
+use crate::codes;
+use crate::input::Input;
+use crate::report::{FileReport, Finding, Severity};
+use document::{Document, auth_server, get, get_text};
+use filter::Known;
+use std::path::Path as FilePath;
+use upstream_inject::config::{Node, Path};
+use view::{Part, View};
+
+/// For people and for machines.
+const ENVOY: (&str, &str) = ("a configuration of Envoy", "envoy");
+const DUMP: (&str, &str) = ("a live configuration of Envoy", "config-dump");
+const RESOURCES: (&str, &str) = ("resources of a control plane", "resources");
+
+/// What kind of Envoy configuration the documents hold, if they hold one.
+pub(super) fn kind_of(input: &Input) -> Option<(&'static str, &'static str)> {
+    let has = |root: &Node, keys: &[&str]| keys.iter().any(|key| get(root, key).is_some());
+    let kind = |document: &Document| {
+        let root = &document.root;
+        if has(
+            root,
+            &[
+                "static_resources",
+                "dynamic_resources",
+                "filter_chains",
+                "http_filters",
+            ],
+        ) {
+            return Some(ENVOY);
+        }
+        if has(root, &["configs"]) {
+            return Some(DUMP);
+        }
+        if has(root, &["virtual_hosts"]) || is_discovery(root) {
+            return Some(ENVOY);
+        }
+        None
+    };
+    let of_control_plane = |document: &Document| {
+        const KINDS: [&str; 6] = [
+            "EnvoyFilter",
+            "EnvoyPatchPolicy",
+            "WasmPlugin",
+            "EnvoyExtensionPolicy",
+            "HTTPRoute",
+            "VirtualService",
+        ];
+        get_text(&document.root, "kind").is_some_and(|kind| KINDS.contains(&kind))
+    };
+    let is_about_us = |document: &Document| view::is_our_text(&root_of(document));
+    input.documents.iter().find_map(kind).or_else(|| {
+        let is_one =
+            input.documents.iter().any(of_control_plane) && input.documents.iter().any(is_about_us);
+        is_one.then_some(RESOURCES)
+    })
+}
+
+/// Resources as a file of LDS, RDS or CDS has them.
+fn is_discovery(root: &Node) -> bool {
+    let resources = get(root, "resources").map(document::items);
+    resources.unwrap_or_default().iter().any(|resource| {
+        get_text(resource, "@type").is_some_and(|kind| kind.contains("envoy.config."))
+    })
+}
+
+/// Checks the documents as what they are.
+pub(super) fn check(
+    input: &Input,
+    kind: (&'static str, &'static str),
+    options: &Options<'_>,
+) -> FileReport {
+    let mut findings = Vec::new();
+    let allowed = allowed(options, &mut findings);
+    let allowed: Option<Vec<&str>> = allowed
+        .as_ref()
+        .map(|found| audiences::allowed_in(found.run_config()));
+    let mut has_filter = false;
+    let mut plugins = Vec::new();
+    for document in &input.documents {
+        let root = root_of(document);
+        let view = View::of(std::slice::from_ref(&root));
+        let mut settings = view.filters.clone();
+        if kind == RESOURCES {
+            settings.extend(plugin_resources(&root));
+        }
+        has_filter |= !settings.is_empty();
+        for settings in &settings {
+            plugins.extend(filter::read(settings, document, &input.text, &mut findings));
+        }
+    }
+    let known = Known::of(&plugins);
+    let mut has_door = false;
+    for document in &input.documents {
+        let root = root_of(document);
+        let mut notes = Notes::default();
+        if kind != RESOURCES {
+            rules::on(&View::of(std::slice::from_ref(&root)), &known, &mut notes);
+        }
+        has_door |= is_door(&root);
+        hazards::on(&root, &known, &mut notes);
+        audiences::on(&root, allowed.as_deref(), &mut notes);
+        findings.extend(notes.0.into_iter().map(|said| {
+            let at = document.position(&said.problem.path);
+            let text = format!("{}: {}", said.problem.path, said.problem.text);
+            Finding::about_file(said.severity, Some(at), text).coded(said.code)
+        }));
+    }
+    if !has_filter {
+        let at = input.documents.first().map(Document::start);
+        let text = "the filter is nowhere in here: requests go on with whatever is on them";
+        let finding = Finding::about_file(Severity::Error, at, text);
+        findings.push(finding.coded(&codes::ENVOY_NO_FILTER));
+    } else if kind == RESOURCES && !has_door {
+        let at = input.documents.first().map(Document::start);
+        let text = "nothing in here takes the client's token off requests: the door is missing \
+                    (request_headers_to_remove, RequestHeaderModifier, headers.request.remove)";
+        let finding = Finding::about_file(Severity::Error, at, text);
+        findings.push(finding.coded(&codes::ENVOY_DOOR));
+    }
+    findings.dedup();
+    FileReport::of(&input.name, Some(kind), findings).with_source(&input.text)
+}
+
+fn root_of(document: &Document) -> Part<'_> {
+    Part {
+        node: &document.root,
+        path: Path::root(),
+    }
+}
+
+/// The auth server that was named, or that lies beside the file.
+fn allowed(options: &Options<'_>, findings: &mut Vec<Finding>) -> Option<auth_server::Found> {
+    let file = options.auth_server?;
+    match auth_server::find(FilePath::new(file), None) {
+        Ok(found) => Some(found),
+        Err(not_found) => {
+            let text = format!("--auth-server {}: {}", quoted(file), not_found.text);
+            let finding = Finding::about_file(Severity::Error, None, text);
+            findings.push(finding.coded(&codes::AUTH_SERVER));
+            None
+        }
+    }
+}
+
+/// A `WasmPlugin` of Istio, or a policy of Envoy Gateway, has the filter's settings in a form of its
+/// own; what stands in patches is found as in Envoy's own configuration.
+fn plugin_resources<'a>(root: &Part<'a>) -> Vec<Part<'a>> {
+    let mut found = Vec::new();
+    root.walk(&mut |part| {
+        let holds = |key| {
+            let inner = part.get(key);
+            inner.is_some_and(|inner| inner.get("outgoingAuth").is_some())
+        };
+        if holds("pluginConfig") || holds("config") {
+            found.push(part.clone());
+        }
+    });
+    found
+}
+
+/// Whether something in here takes `authorization` off requests.
+fn is_door(root: &Part<'_>) -> bool {
+    let mut found = false;
+    root.walk(&mut |part| {
+        let removes = |list: Vec<Part<'_>>| {
+            list.iter().any(|item| {
+                matches!(item.node, Node::String(name) if name.eq_ignore_ascii_case("authorization"))
+            })
+        };
+        found |= removes(part.list("request_headers_to_remove"))
+            || removes(part.list("remove"))
+            // A JSON patch adds the list as its value.
+            || (part.any_text(&|text| text.contains("request_headers_to_remove"))
+                && (removes(part.list("value"))
+                    || part.text("value").is_some_and(|name| name.eq_ignore_ascii_case("authorization"))));
+    });
+    found
+}

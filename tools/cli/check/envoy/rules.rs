@@ -1,0 +1,356 @@
+//! Where the filter stands, and what goes by it.
+
+use super::filter::{Known, milliseconds};
+use super::view::{Manager, Part, Route, View, is_ours, own_filters, routes_in};
+use crate::check::said::{Notes, quoted};
+use crate::codes;
+use document::get;
+use std::collections::BTreeSet;
+use upstream_inject::config::Node;
+
+const AUTHORIZATION: &str = "authorization";
+
+/// Where the filter stands in a manager.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Placement {
+    /// In the router's list.
+    Router,
+    /// In the manager's own list, before the router.
+    Downstream,
+    /// In neither.
+    Nowhere,
+}
+
+/// Judges each connection manager with its routes and clusters.
+pub(super) fn on(view: &View<'_>, known: &Known, notes: &mut Notes) {
+    let mut routed: BTreeSet<String> = BTreeSet::new();
+    for manager in &view.managers {
+        let Some(routes) = view.routes_of(manager) else {
+            on_unknown_routes(manager, notes);
+            continue;
+        };
+        let all = routes_in(&routes);
+        let leading: Vec<&Route<'_>> = all.iter().filter(|route| !route.is_off).collect();
+        for route in &all {
+            on_switched_off(route, known, notes);
+        }
+        if leading.is_empty() {
+            continue;
+        }
+        for route in &leading {
+            routed.extend(route.clusters.iter().cloned());
+        }
+        let placement = placement(manager);
+        on_placement(manager, placement, &leading, view, notes);
+        if placement != Placement::Nowhere {
+            on_door(&routes, placement, known, manager, notes);
+        }
+        for route in leading {
+            on_clusters(route, placement, view, known, notes);
+            on_timeouts(route, known, notes);
+        }
+        on_upgrades(manager, placement, notes);
+    }
+    on_endpoints(view, known, &routed, notes);
+}
+
+fn on_unknown_routes(manager: &Manager<'_>, notes: &mut Notes) {
+    let name = manager
+        .part
+        .get("rds")
+        .and_then(|rds| rds.text("route_config_name"));
+    let text = format!(
+        "the routes {} are not in this file, so that nothing is said about them; `check` of a live \
+         /config_dump?include_eds sees them",
+        quoted(name.unwrap_or_default())
+    );
+    notes.note(&codes::ENVOY_CONFIG, manager.part.path.key("rds"), text);
+}
+
+fn placement(manager: &Manager<'_>) -> Placement {
+    let filters = manager.part.list("http_filters");
+    if filters.iter().any(is_ours) {
+        return Placement::Downstream;
+    }
+    match router(&filters) {
+        Some(router) if router.list("upstream_http_filters").iter().any(is_ours) => {
+            Placement::Router
+        }
+        _ => Placement::Nowhere,
+    }
+}
+
+/// The router's settings among `filters`.
+fn router<'a>(filters: &[Part<'a>]) -> Option<Part<'a>> {
+    filters
+        .iter()
+        .filter_map(|filter| filter.get("typed_config"))
+        .find(|typed| typed.is("Router"))
+}
+
+fn on_placement(
+    manager: &Manager<'_>,
+    placement: Placement,
+    routes: &[&Route<'_>],
+    view: &View<'_>,
+    notes: &mut Notes,
+) {
+    let filters = manager.part.get("http_filters");
+    let path = filters.map_or_else(|| manager.part.path.clone(), |filters| filters.path);
+    let is_in_all_clusters = routes.iter().flat_map(|route| &route.clusters).all(|name| {
+        view.cluster(name)
+            .is_some_and(|cluster| own_filters(cluster).iter().any(is_ours))
+    });
+    if placement == Placement::Nowhere && !is_in_all_clusters {
+        let text = format!(
+            "the filter is not in the router of listener {}, whose routes lead to clusters: requests go \
+             on with whatever is on them; put it into the router's upstream_http_filters",
+            quoted(&manager.listener)
+        );
+        notes.error(&codes::ENVOY_NO_FILTER, path, text);
+        return;
+    }
+    let list = manager.part.list("http_filters");
+    let router = router(&list);
+    let ours = list
+        .iter()
+        .cloned()
+        .chain(
+            router
+                .iter()
+                .flat_map(|router| router.list("upstream_http_filters")),
+        )
+        .find(is_ours);
+    if let Some(ours) = ours
+        && ours
+            .text("name")
+            .is_some_and(|name| name.starts_with("envoy.filters."))
+    {
+        let text = "the filter's name is its type's: give it one of its own, upstream_inject, so that \
+                    FilterConfig switches off this filter and no other";
+        notes.warn(&codes::ENVOY_CONFIG, ours.path.key("name"), text);
+    }
+    for filter in &list {
+        let name = filter.text("name").unwrap_or_default();
+        if ["envoy.filters.http.cache", "envoy.filters.http.cache_v2"].contains(&name) {
+            let text =
+                "this filter sends requests on by itself, and no upstream filter runs for them";
+            notes.warn(&codes::ENVOY_GOES_BY, filter.path.key("name"), text);
+        }
+        if name == "envoy.filters.http.mcp_router" {
+            let text = "this filter ends the chain itself: what is on the request goes out; a \
+                        header_mutation before it must take authorization off";
+            notes.warn(&codes::ENVOY_DOOR, filter.path.key("name"), text);
+        }
+    }
+}
+
+fn on_door(
+    routes: &Part<'_>,
+    placement: Placement,
+    known: &Known,
+    manager: &Manager<'_>,
+    notes: &mut Notes,
+) {
+    let removed = removed_in(routes);
+    let at = routes.path.key("request_headers_to_remove");
+    let has = |name: &str| {
+        removed
+            .iter()
+            .any(|removed| removed.eq_ignore_ascii_case(name))
+    };
+    if placement == Placement::Downstream {
+        if has(AUTHORIZATION) {
+            let text = "the filter stands before the router, which takes its credential off again: put \
+                        the filter into the router, or take the door before the filter \
+                        (header_mutation)";
+            notes.error(&codes::ENVOY_DOOR, at, text);
+        }
+        return;
+    }
+    if !has(AUTHORIZATION) {
+        let each = routes_in(routes);
+        let everywhere = !each.is_empty()
+            && each.iter().all(|route| {
+                removed_in(&route.part)
+                    .iter()
+                    .any(|removed| removed.eq_ignore_ascii_case(AUTHORIZATION))
+            });
+        if !everywhere {
+            let text = format!(
+                "the routes of listener {} do not take the client's token off: write \
+                 request_headers_to_remove: [authorization]",
+                quoted(&manager.listener)
+            );
+            notes.error(&codes::ENVOY_DOOR, at, text);
+        }
+        return;
+    }
+    for header in known.headers.iter().filter(|header| !has(header)) {
+        let text = format!(
+            "a strategy sets {header}, and the routes do not take it off: a later attempt or a \
+             redirect would carry the key; add it to the list"
+        );
+        notes.warn(&codes::ENVOY_DOOR, at.clone(), text);
+    }
+}
+
+fn removed_in(part: &Part<'_>) -> Vec<String> {
+    part.list("request_headers_to_remove")
+        .iter()
+        .filter_map(|item| match item.node {
+            Node::String(name) => Some(name.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn on_clusters(
+    route: &Route<'_>,
+    placement: Placement,
+    view: &View<'_>,
+    known: &Known,
+    notes: &mut Notes,
+) {
+    for name in route.clusters.iter().chain(&route.mirrors) {
+        let own = view.cluster(name).map(own_filters).unwrap_or_default();
+        if placement == Placement::Router && !own.is_empty() && !own.iter().any(is_ours) {
+            let text = format!(
+                "cluster {} has http_filters of its own, so that requests to it go by the filter: put \
+                 it into that list too, or take the list out",
+                quoted(name)
+            );
+            notes.error(&codes::ENVOY_GOES_BY, route.part.path.key("route"), text);
+        }
+    }
+    if !known.by_cluster || known.has_default || known.backends.is_empty() {
+        return;
+    }
+    for name in route
+        .clusters
+        .iter()
+        .filter(|name| !known.backends.contains(*name))
+    {
+        let text = format!(
+            "leads to cluster {}, for which no strategy is configured: each request gets 500 \
+             backend_not_configured; list it, or switch the filter off here if it is no backend",
+            quoted(name)
+        );
+        notes.warn(&codes::ENVOY_BACKEND, route.part.path.key("route"), text);
+    }
+}
+
+fn on_switched_off(route: &Route<'_>, known: &Known, notes: &mut Notes) {
+    if !route.is_off {
+        return;
+    }
+    for name in route
+        .clusters
+        .iter()
+        .filter(|name| known.backends.contains(*name))
+    {
+        let text = format!(
+            "the filter is off on this route, which leads to the backend {}: it gets no credential",
+            quoted(name)
+        );
+        let path = route.part.path.key("typed_per_filter_config");
+        notes.error(&codes::ENVOY_OFF, path, text);
+    }
+}
+
+/// While the filter waits, the request counts as the backend's.
+fn on_timeouts(route: &Route<'_>, known: &Known, notes: &mut Notes) {
+    let waits = known
+        .waits
+        .iter()
+        .filter(|(name, _)| route.clusters.contains(name))
+        .map(|(_, wait)| *wait)
+        .fold(0.0, f64::max);
+    let Some(action) = route.part.get("route").filter(|_| waits > 0.0) else {
+        return;
+    };
+    let retries = action.get("retry_policy");
+    let settings = [
+        (Some(action.clone()), "timeout", Some(15_000.0)),
+        (retries.clone(), "per_try_timeout", None),
+        (retries, "per_try_idle_timeout", None),
+    ];
+    for (part, key, usual) in settings {
+        let Some(part) = part else { continue };
+        let written = part.text(key).and_then(milliseconds);
+        let Some(timeout) = written.or(usual).filter(|timeout| *timeout > 0.0) else {
+            continue;
+        };
+        if timeout <= waits {
+            let text = format!(
+                "{key} of {timeout} ms is not longer than the exchange may take, {waits} ms: a slow STS \
+                 counts as the backend's failure and ejects it; write more, or 0s"
+            );
+            notes.warn(&codes::ENVOY_TIMEOUT, part.path.key(key), text);
+        }
+    }
+}
+
+/// Another chain for upgraded requests needs the filter too.
+fn on_upgrades(manager: &Manager<'_>, placement: Placement, notes: &mut Notes) {
+    if placement == Placement::Nowhere {
+        return;
+    }
+    for upgrade in manager.part.list("upgrade_configs") {
+        let filters = upgrade.list("filters");
+        let in_router = router(&filters)
+            .is_some_and(|router| router.list("upstream_http_filters").iter().any(is_ours));
+        if !filters.is_empty() && !filters.iter().any(is_ours) && !in_router {
+            let text = "this upgrade has a chain of its own, and the filter is not in it";
+            notes.error(&codes::ENVOY_NO_FILTER, upgrade.path.key("filters"), text);
+        }
+    }
+}
+
+fn on_endpoints(view: &View<'_>, known: &Known, routed: &BTreeSet<String>, notes: &mut Notes) {
+    let has_clusters = !view.clusters.is_empty();
+    for name in &known.endpoints {
+        match view.cluster(name) {
+            Some(cluster) if routed.contains(name) => {
+                let text = format!(
+                    "cluster {} is a backend and reaches a token endpoint: give the endpoint a cluster \
+                     of its own",
+                    quoted(name)
+                );
+                notes.warn(&codes::ENVOY_STS, cluster.path.key("name"), text);
+            }
+            Some(_) => {}
+            None if has_clusters && !view.has_discovery => {
+                let text = format!(
+                    "no cluster is called {}, by which the filter reaches a token endpoint: every \
+                     exchange is refused with 503",
+                    quoted(name)
+                );
+                let path = view.filters.first().map(|filter| filter.path.clone());
+                notes.error(&codes::ENVOY_STS_CLUSTER, path.unwrap_or_default(), text);
+            }
+            None => {}
+        }
+    }
+    for cluster in &view.clusters {
+        let Some(name) = cluster.text("name").filter(|name| routed.contains(*name)) else {
+            continue;
+        };
+        let kind = cluster
+            .get("cluster_type")
+            .and_then(|kind| kind.text("name"));
+        let by_header = cluster
+            .get("original_dst_lb_config")
+            .is_some_and(|settings| {
+                get(settings.node, "use_http_header") == Some(&Node::Bool(true))
+            });
+        if kind == Some("envoy.clusters.dynamic_forward_proxy") || by_header {
+            let text = format!(
+                "the client chooses where cluster {} leads, and so who gets the credential: name the \
+                 backends",
+                quoted(name)
+            );
+            notes.error(&codes::ENVOY_TARGET, cluster.path.key("name"), text);
+        }
+    }
+}

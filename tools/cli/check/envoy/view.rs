@@ -1,0 +1,285 @@
+//! What of an Envoy configuration matters here, wherever it stands: in a bootstrap, in what a control
+//! plane hands out, in a live `config_dump`.
+
+use document::{entries, get, get_text, items};
+use upstream_inject::config::{Node, Path};
+
+/// A part of the configuration, and where it is.
+#[derive(Clone)]
+pub(super) struct Part<'a> {
+    pub(super) node: &'a Node,
+    pub(super) path: Path,
+}
+
+impl<'a> Part<'a> {
+    pub(super) fn get(&self, key: &str) -> Option<Part<'a>> {
+        let node = get(self.node, key)?;
+        let path = self.path.key(key);
+        Some(Part { node, path })
+    }
+
+    pub(super) fn at(&self, keys: &[&str]) -> Option<Part<'a>> {
+        keys.iter()
+            .try_fold(self.clone(), |part, key| part.get(key))
+    }
+
+    pub(super) fn text(&self, key: &str) -> Option<&'a str> {
+        get_text(self.node, key)
+    }
+
+    pub(super) fn items(&self) -> Vec<Part<'a>> {
+        items(self.node)
+            .iter()
+            .enumerate()
+            .map(|(index, node)| Part {
+                node,
+                path: self.path.index(index),
+            })
+            .collect()
+    }
+
+    pub(super) fn list(&self, key: &str) -> Vec<Part<'a>> {
+        self.get(key).map(|part| part.items()).unwrap_or_default()
+    }
+
+    pub(super) fn entries(&self) -> Vec<(&'a str, Part<'a>)> {
+        entries(self.node)
+            .iter()
+            .map(|(key, node)| {
+                let path = self.path.key(key);
+                (key.as_str(), Part { node, path })
+            })
+            .collect()
+    }
+
+    /// Whether it is a message of this type.
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.text("@type")
+            .is_some_and(|kind| kind.rsplit(['.', '/']).next() == Some(name))
+    }
+
+    /// Calls `visit` for this part and every map in it.
+    pub(super) fn walk(&self, visit: &mut dyn FnMut(&Part<'a>)) {
+        match self.node {
+            Node::Map(_) => {
+                visit(self);
+                for (_, part) in self.entries() {
+                    part.walk(visit);
+                }
+            }
+            Node::List(_) => {
+                for part in self.items() {
+                    part.walk(visit);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a text in it fits.
+    pub(super) fn any_text(&self, fits: &dyn Fn(&str) -> bool) -> bool {
+        match self.node {
+            Node::String(text) => fits(text),
+            Node::Map(_) => self.entries().iter().any(|(_, part)| part.any_text(fits)),
+            Node::List(_) => self.items().iter().any(|part| part.any_text(fits)),
+            _ => false,
+        }
+    }
+}
+
+/// The parts that the rules look at.
+#[derive(Default)]
+pub(super) struct View<'a> {
+    pub(super) managers: Vec<Manager<'a>>,
+    pub(super) routes: Vec<Part<'a>>,
+    pub(super) clusters: Vec<Part<'a>>,
+    /// The filter's own settings (`Wasm`), wherever one of ours stands.
+    pub(super) filters: Vec<Part<'a>>,
+    /// Whether clusters may come from elsewhere.
+    pub(super) has_discovery: bool,
+}
+
+/// An HTTP connection manager.
+pub(super) struct Manager<'a> {
+    pub(super) part: Part<'a>,
+    /// The listener's name, or as far as it has one.
+    pub(super) listener: String,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn of(roots: &[Part<'a>]) -> Self {
+        let mut view = Self::default();
+        for root in roots {
+            view.collect(root, "");
+        }
+        view
+    }
+
+    fn collect(&mut self, part: &Part<'a>, listener: &str) {
+        if matches!(part.node, Node::List(_)) {
+            for item in part.items() {
+                self.collect(&item, listener);
+            }
+            return;
+        }
+        let is_listener = part.get("filter_chains").is_some() || part.get("address").is_some();
+        let listener = match part.text("name") {
+            Some(name) if is_listener => name,
+            _ => listener,
+        };
+        if part.is("HttpConnectionManager") {
+            self.managers.push(Manager {
+                part: part.clone(),
+                listener: listener.to_owned(),
+            });
+        }
+        if part.get("virtual_hosts").is_some() {
+            self.routes.push(part.clone());
+        }
+        if is_cluster(part) {
+            self.clusters.push(part.clone());
+        }
+        if part.is("Wasm") && is_our_text(part) {
+            self.filters.push(part.clone());
+        }
+        if part.get("cds_config").is_some() || part.get("ads_config").is_some() {
+            self.has_discovery = true;
+        }
+        for (key, inner) in part.entries() {
+            if !is_left_out(part, key) {
+                self.collect(&inner, listener);
+            }
+        }
+    }
+
+    pub(super) fn cluster(&self, name: &str) -> Option<&Part<'a>> {
+        self.clusters
+            .iter()
+            .find(|cluster| cluster.text("name") == Some(name))
+    }
+
+    /// The route configuration of a manager: its own, or by name.
+    pub(super) fn routes_of(&self, manager: &Manager<'a>) -> Option<Part<'a>> {
+        if let Some(own) = manager.part.get("route_config") {
+            return Some(own);
+        }
+        let name = manager.part.get("rds")?.text("route_config_name")?;
+        let named = self
+            .routes
+            .iter()
+            .find(|routes| routes.text("name") == Some(name));
+        named.cloned()
+    }
+}
+
+/// The filter's own configuration is judged by its own rules. A live configuration repeats what the
+/// bootstrap had, and shows what is on its way out.
+pub(super) fn is_left_out(part: &Part<'_>, key: &str) -> bool {
+    key == "configuration"
+        || key == "draining_state"
+        || (part.is("BootstrapConfigDump") && key == "bootstrap")
+}
+
+/// A cluster has a name, and a way to its endpoints; a share of a weighted route has only the name.
+fn is_cluster(part: &Part<'_>) -> bool {
+    let has = |key: &str| part.get(key).is_some();
+    let is_one = [
+        "load_assignment",
+        "connect_timeout",
+        "lb_policy",
+        "cluster_type",
+        "eds_cluster_config",
+    ]
+    .iter()
+    .any(|key| has(key))
+        || part.is("Cluster")
+        || (part.text("type").is_some() && !has("typed_config") && !has("address"));
+    is_one && part.text("name").is_some() && !has("filter_chains")
+}
+
+/// Whether it speaks of the filter.
+pub(super) fn is_our_text(part: &Part<'_>) -> bool {
+    let mut has_key = false;
+    part.walk(&mut |inner| has_key = has_key || inner.get("outgoingAuth").is_some());
+    has_key
+        || part.any_text(&|text| {
+            ["upstream_inject", "upstream-inject", "outgoingAuth"]
+                .iter()
+                .any(|mark| text.contains(mark))
+        })
+}
+
+/// Whether an entry of a filter list is the filter.
+pub(super) fn is_ours(filter: &Part<'_>) -> bool {
+    let is_named = filter
+        .text("name")
+        .is_some_and(|name| name.contains("upstream_inject") || name.contains("upstream-inject"));
+    let typed = filter.get("typed_config");
+    is_named
+        || typed.is_some_and(|typed| typed.is("Wasm") && is_our_text(&typed))
+        || filter.get("config_discovery").is_some_and(|_| is_named)
+}
+
+/// A cluster's own filters.
+pub(super) fn own_filters<'a>(cluster: &Part<'a>) -> Vec<Part<'a>> {
+    let options = cluster.at(&[
+        "typed_extension_protocol_options",
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+    ]);
+    options
+        .map(|options| options.list("http_filters"))
+        .unwrap_or_default()
+}
+
+/// One route, with the names that it can lead to.
+pub(super) struct Route<'a> {
+    pub(super) part: Part<'a>,
+    pub(super) clusters: Vec<String>,
+    pub(super) mirrors: Vec<String>,
+    /// Whether the filter is switched off on it, by itself or by its virtual host.
+    pub(super) is_off: bool,
+}
+
+/// The routes of a route configuration that lead to clusters.
+pub(super) fn routes_in<'a>(configuration: &Part<'a>) -> Vec<Route<'a>> {
+    let mut found = Vec::new();
+    for host in configuration.list("virtual_hosts") {
+        let is_host_off = is_switched_off(&host);
+        for route in host.list("routes") {
+            let Some(action) = route.get("route") else {
+                continue;
+            };
+            let mut clusters: Vec<String> = Vec::new();
+            clusters.extend(action.text("cluster").map(str::to_owned));
+            for share in action
+                .get("weighted_clusters")
+                .map(|weighted| weighted.list("clusters"))
+                .unwrap_or_default()
+            {
+                clusters.extend(share.text("name").map(str::to_owned));
+            }
+            let mirrors = action
+                .list("request_mirror_policies")
+                .iter()
+                .filter_map(|mirror| mirror.text("cluster").map(str::to_owned))
+                .collect();
+            found.push(Route {
+                is_off: is_host_off || is_switched_off(&route),
+                part: route,
+                clusters,
+                mirrors,
+            });
+        }
+    }
+    found
+}
+
+/// `FilterConfig {disabled: true}` under the filter's name.
+fn is_switched_off(part: &Part<'_>) -> bool {
+    let Some(settings) = part.get("typed_per_filter_config") else {
+        return false;
+    };
+    settings.entries().iter().any(|(name, setting)| {
+        name.contains("upstream_inject") && get(setting.node, "disabled") == Some(&Node::Bool(true))
+    })
+}
