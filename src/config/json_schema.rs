@@ -10,12 +10,11 @@
 
 use super::schema::ROOT;
 use super::shape::{Entry, Object};
-use super::strategies::TypeKey;
-use crate::strategy::REGISTRY;
+use super::strategies::{StrategyType, TypeKey};
 use serde_json::{Map, Value, json};
 
 /// The schema of the whole document.
-pub fn document() -> Value {
+pub fn document(registry: &'static [StrategyType]) -> Value {
     let mut document = object(&ROOT);
     document["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
     document["$id"] = "urn:upstream-inject:plugin-configuration".into();
@@ -23,7 +22,7 @@ pub fn document() -> Value {
     document["description"] = "The configuration of upstream-inject, an Envoy filter that gives \
                                every backend the credential it wants."
         .into();
-    document["$defs"] = json!({"strategy": strategy_definition()});
+    document["$defs"] = json!({"strategy": strategy_definition(registry)});
     document
 }
 
@@ -48,18 +47,19 @@ pub(super) fn backends() -> Value {
     })
 }
 
-fn strategy_definition() -> Value {
+fn strategy_definition(registry: &'static [StrategyType]) -> Value {
     let blocks = || {
-        REGISTRY
+        registry
             .iter()
             .filter_map(|strategy| strategy.block.as_ref())
     };
-    let mut entries: Vec<&dyn Entry> = vec![&TypeKey];
+    let type_key = TypeKey { registry };
+    let mut entries: Vec<&dyn Entry> = vec![&type_key];
     entries.extend(blocks().map(|block| block as &dyn Entry));
     let mut schema = keys(&entries);
     schema["description"] = "How requests to one backend are authenticated.".into();
     schema["additionalProperties"] = false.into();
-    let cases = REGISTRY.iter().map(|strategy| {
+    let cases = registry.iter().map(|strategy| {
         let own = strategy.block.as_ref().map(|block| block.name);
         let properties: Map<_, _> = blocks()
             .map(|block| {

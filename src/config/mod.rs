@@ -25,6 +25,7 @@ pub mod tree;
 
 pub use path::Path;
 pub use problem::{Problem, Rule};
+pub use strategies::StrategyType;
 pub use tree::Node;
 
 use crate::exchange::client::key::SigningKey;
@@ -88,15 +89,16 @@ pub fn parse(bytes: &[u8]) -> Result<Node, Problem> {
     })
 }
 
-/// Validates a configuration: all problems at once, or the plan that follows from it.
-pub fn plan(root: &Node, env: &dyn Environment) -> Outcome {
-    rules::plan(root, env)
+/// Validates a configuration, in which each strategy is one of `registry`: all problems at once, or
+/// the plan that follows from it.
+pub fn plan(root: &Node, registry: &'static [StrategyType], env: &dyn Environment) -> Outcome {
+    rules::plan(root, registry, env)
 }
 
 /// The configuration's JSON Schema (draft 2020-12).
 #[cfg(not(target_family = "wasm"))]
-pub fn json_schema() -> serde_json::Value {
-    json_schema::document()
+pub fn json_schema(registry: &'static [StrategyType]) -> serde_json::Value {
+    json_schema::document(registry)
 }
 
 /// A `Struct` has a control character near its beginning: the length of the first key, or the tag

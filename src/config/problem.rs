@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, in words an operator can act on.
 
 use super::path::{Path, Place};
+use super::strategies::StrategyType;
 use crate::quote::json_string;
 use std::collections::BinaryHeap;
 use std::fmt;
@@ -105,8 +106,10 @@ impl Reported {
 ///
 /// A hostile document can hold millions, each with a path as long as the document. Beyond
 /// [`Problems::ROOM`] bytes they are counted, not kept: 100,000 ordinary problems fit.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Problems {
+    /// What a strategy can be, for what is wrong with the choice of one.
+    pub(super) registry: &'static [StrategyType],
     kept: Vec<Problem>,
     bytes: usize,
     left_out: usize,
@@ -115,6 +118,14 @@ pub struct Problems {
 impl Problems {
     /// How much text is kept, in bytes.
     const ROOM: usize = 16 << 20;
+
+    /// None yet, in a document whose strategies are of `registry`.
+    pub(super) fn of(registry: &'static [StrategyType]) -> Self {
+        Self {
+            registry,
+            ..Self::default()
+        }
+    }
 
     /// Adds a problem.
     pub fn report(&mut self, place: &Place<'_>, wrong: Wrong) -> Reported {

@@ -7,7 +7,7 @@ use super::path::Place;
 use super::problem::{Problems, Reported, Rule, Wrong, quoted};
 use super::schema::{self as keys, IdentitySource};
 use super::shape::Section;
-use super::strategies::OneStrategy;
+use super::strategies::{Chosen, OneStrategy, StrategyType};
 use super::tree::Node;
 use super::{Environment, Outcome};
 use crate::backend::BackendFrom;
@@ -21,8 +21,12 @@ use hashbrown::HashMap;
 use std::time::Duration;
 
 /// Makes the plan, or says everything that is in its way.
-pub(super) fn plan(root: &Node, environment: &dyn Environment) -> Outcome {
-    let mut errors = Problems::default();
+pub(super) fn plan(
+    root: &Node,
+    registry: &'static [StrategyType],
+    environment: &dyn Environment,
+) -> Outcome {
+    let mut errors = Problems::of(registry);
     let root = Section::check_document(root, &keys::ROOT, &mut errors);
     let auth_server = root.and_then(|root| auth_server(&root, &mut errors));
     let mut draft = Draft {
@@ -114,7 +118,7 @@ fn strategies(
     let source = outgoing_auth.get(&keys::SOURCE);
     let default = outgoing_auth.get(&keys::DEFAULT).and_then(|chosen| {
         chosen
-            .map(|chosen| chosen.build(&place.key(keys::DEFAULT.name), draft))
+            .map(|entries| strategy(entries, &place.key(keys::DEFAULT.name), draft))
             .transpose()
     });
     let backends = outgoing_auth
@@ -130,6 +134,14 @@ fn strategies(
     Ok((default?, backends?))
 }
 
+fn strategy(
+    entries: &[(String, Node)],
+    place: &Place<'_>,
+    draft: &mut Draft<'_>,
+) -> Result<Box<dyn Strategy>, Reported> {
+    Chosen::among(draft.errors.registry, entries)?.build(place, draft)
+}
+
 fn backends(
     entries: &[(String, Node)],
     outgoing_auth: &Place<'_>,
@@ -142,7 +154,7 @@ fn backends(
         let strategy = OneStrategy
             .read(node)
             .map_err(|_| Reported::by_shape_check())
-            .and_then(|chosen| chosen.build(&place.key(name), draft));
+            .and_then(|entries| strategy(entries, &place.key(name), draft));
         match strategy {
             Ok(strategy) => {
                 backends.insert(name.as_str().into(), strategy);

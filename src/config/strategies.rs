@@ -4,12 +4,28 @@ use super::draft::Draft;
 use super::format::{Format, one_of, wrong_kind};
 use super::path::Place;
 use super::problem::{Problems, Reported, Wrong, quoted};
-use super::shape::{Entry, Section, check_keys, is_slip};
+use super::shape::{Entry, Nested, Optional, Section, check_keys, is_slip};
 use super::tree::Node;
 use crate::decision::Strategy;
-use crate::strategy::{REGISTRY, StrategyType};
 use hashbrown::HashSet;
 use std::borrow::Cow;
+
+/// A strategy that a configuration can choose. Whoever reads a configuration hands over the list of
+/// them: this room knows none.
+pub struct StrategyType {
+    /// `type`.
+    pub(crate) name: &'static str,
+    /// What it does, in one sentence.
+    pub(crate) meaning: &'static str,
+    /// The key of its own settings, if it has any, and what they are.
+    pub(crate) block: Option<Optional<Nested>>,
+    /// Applies its rules to its block, which has been checked, and makes it. The place is that of
+    /// the strategy, not of the block.
+    pub(crate) build: Build,
+}
+
+pub(crate) type Build =
+    fn(&Section<'_>, &Place<'_>, &mut Draft<'_>) -> Result<Box<dyn Strategy>, Reported>;
 
 /// The key that names the strategy.
 const TYPE: &str = "type";
@@ -25,7 +41,22 @@ pub struct Chosen<'n> {
     block: Section<'n>,
 }
 
-impl Chosen<'_> {
+impl<'n> Chosen<'n> {
+    /// The strategy that a map with these entries, which has been checked, is.
+    pub(super) fn among(
+        registry: &'static [StrategyType],
+        entries: &'n [(String, Node)],
+    ) -> Result<Self, Reported> {
+        let strategy = chosen_type(registry, entries).ok_or_else(Reported::by_shape_check)?;
+        let block = match &strategy.block {
+            None => Section::EMPTY,
+            Some(block) => Section::of_checked(entries)
+                .get(block)?
+                .ok_or_else(Reported::by_shape_check)?,
+        };
+        Ok(Self { strategy, block })
+    }
+
     /// Applies the strategy's rules and makes it.
     pub(super) fn build(
         &self,
@@ -37,24 +68,16 @@ impl Chosen<'_> {
 }
 
 impl Format for OneStrategy {
-    type Value<'n> = Chosen<'n>;
+    type Value<'n> = &'n [(String, Node)];
 
     fn allowed(&self) -> Cow<'static, str> {
         "a map".into()
     }
 
-    fn read<'n>(&self, node: &'n Node) -> Result<Chosen<'n>, Wrong> {
-        let Node::Map(entries) = node else {
-            return Err(wrong_kind(&self.allowed(), node));
-        };
-        let strategy = chosen_type(entries).ok_or_else(|| Wrong::new("no known type"))?;
-        let Some(block) = &strategy.block else {
-            let block = Section::EMPTY;
-            return Ok(Chosen { strategy, block });
-        };
-        match Section::of_checked(entries).get(block) {
-            Ok(Some(block)) => Ok(Chosen { strategy, block }),
-            _ => Err(Wrong::new("no block")),
+    fn read<'n>(&self, node: &'n Node) -> Result<Self::Value<'n>, Wrong> {
+        match node {
+            Node::Map(entries) => Ok(entries),
+            other => Err(wrong_kind(&self.allowed(), other)),
         }
     }
 
@@ -63,13 +86,15 @@ impl Format for OneStrategy {
             problems.report(place, wrong_kind(&self.allowed(), node));
             return;
         };
-        let chosen = chosen_type(entries);
-        let blocks: Vec<BlockOf> = REGISTRY
+        let registry = problems.registry;
+        let chosen = chosen_type(registry, entries);
+        let blocks: Vec<BlockOf> = registry
             .iter()
             .filter(|strategy| strategy.block.is_some())
             .map(|strategy| BlockOf { strategy, chosen })
             .collect();
-        let mut keys: Vec<&dyn Entry> = vec![&TypeKey];
+        let type_key = TypeKey { registry };
+        let mut keys: Vec<&dyn Entry> = vec![&type_key];
         keys.extend(blocks.iter().map(|block| block as &dyn Entry));
         check_keys(entries, &keys, false, place, problems);
     }
@@ -80,22 +105,27 @@ impl Format for OneStrategy {
     }
 }
 
-fn chosen_type(entries: &[(String, Node)]) -> Option<&'static StrategyType> {
+fn chosen_type(
+    registry: &'static [StrategyType],
+    entries: &[(String, Node)],
+) -> Option<&'static StrategyType> {
     let (_, node) = entries
         .iter()
         .find(|(key, node)| key == TYPE && *node != Node::Null)?;
     match node {
-        Node::String(name) => REGISTRY.iter().find(|strategy| strategy.name == name),
+        Node::String(name) => registry.iter().find(|strategy| strategy.name == name),
         _ => None,
     }
 }
 
 /// `type`.
-pub(super) struct TypeKey;
+pub(super) struct TypeKey {
+    pub(super) registry: &'static [StrategyType],
+}
 
 impl TypeKey {
-    fn allowed() -> String {
-        one_of(REGISTRY.iter().map(|strategy| strategy.name))
+    fn allowed(&self) -> String {
+        one_of(self.registry.iter().map(|strategy| strategy.name))
     }
 }
 
@@ -109,15 +139,18 @@ impl Entry for TypeKey {
     }
 
     fn missing(&self) -> Option<Wrong> {
-        Some(Wrong::new(format!("missing; must be {}", Self::allowed())))
+        Some(Wrong::new(format!("missing; must be {}", self.allowed())))
     }
 
     fn check(&self, node: &Node, place: &Place<'_>, problems: &mut Problems) {
-        let allowed = Self::allowed();
+        let allowed = self.allowed();
         let text = match node {
-            Node::String(name) if REGISTRY.iter().any(|strategy| strategy.name == name) => return,
+            Node::String(name) if self.registry.iter().any(|strategy| strategy.name == name) => {
+                return;
+            }
             Node::String(name) => {
-                let slip = REGISTRY
+                let slip = self
+                    .registry
                     .iter()
                     .find(|strategy| is_slip(name, strategy.name));
                 let hint = match slip {
@@ -133,7 +166,7 @@ impl Entry for TypeKey {
 
     #[cfg(not(target_family = "wasm"))]
     fn json_schema(&self) -> serde_json::Value {
-        let names: Vec<_> = REGISTRY.iter().map(|strategy| strategy.name).collect();
+        let names: Vec<_> = self.registry.iter().map(|strategy| strategy.name).collect();
         serde_json::json!({"enum": names})
     }
 }

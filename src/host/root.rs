@@ -8,6 +8,7 @@ use super::sign;
 use super::turns::TICK;
 use crate::config::{self, Environment};
 use crate::exchange::client::key::SigningKey;
+use crate::strategy::REGISTRY;
 use log::{LevelFilter, error, info, warn};
 use proxy_wasm::types::LogLevel;
 use std::time::Duration;
@@ -21,7 +22,7 @@ pub fn configure(root: u32, size: usize) -> bool {
         return false;
     };
     let outcome = match config::parse(&bytes) {
-        Ok(document) => config::plan(&document, &VmEnvironment),
+        Ok(document) => config::plan(&document, REGISTRY, &VmEnvironment),
         Err(problem) => {
             error!("config: {problem}");
             return false;

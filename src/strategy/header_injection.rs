@@ -1,6 +1,6 @@
 //! `header_injection`: a static header, such as an API key.
 
-use super::StrategyType;
+use crate::config::StrategyType;
 use crate::config::draft::Draft;
 use crate::config::format::{HeaderName, HeaderValue, VariableName};
 use crate::config::path::Place;

@@ -11,7 +11,7 @@ mod xaa;
 
 pub use header_injection::HeaderInjection;
 pub use obo::OnBehalfOf;
-pub(crate) use registry::{REGISTRY, StrategyType};
+pub use registry::REGISTRY;
 pub use subject::Subject;
 pub use token_exchange::TokenExchange;
 pub use unauthenticated::Unauthenticated;

@@ -1,7 +1,7 @@
 //! `obo`: Microsoft Entra's on-behalf-of grant.
 
-use super::StrategyType;
 use super::subject::{Subject, subject};
+use crate::config::StrategyType;
 use crate::config::draft::Draft;
 use crate::config::endpoint::{
     ASSUMED_LIFETIME, Called, ENDPOINT, Method, PARAMETERS, REFRESH_AHEAD, STS_ERRORS, TIMEOUT,

@@ -1,8 +1,8 @@
 //! `token_exchange`: the subject token is exchanged at the backend's STS (RFC 8693), or by a grant of
 //! a like form.
 
-use super::StrategyType;
 use super::subject::{Subject, provider, subject};
+use crate::config::StrategyType;
 use crate::config::draft::Draft;
 use crate::config::endpoint::{
     ASSUMED_LIFETIME, Called, ENDPOINT, Method, REFRESH_AHEAD, STS_ERRORS, TIMEOUT, owned,

@@ -1,6 +1,6 @@
 //! `unauthenticated`: an open backend gets no credential.
 
-use super::StrategyType;
+use crate::config::StrategyType;
 use crate::decision::{Credential, Decision, Request, Strategy};
 use crate::observe::counters::Outcome;
 

@@ -1,6 +1,6 @@
 //! `upstream_inject`: the named provider's upstream token becomes the bearer token.
 
-use super::StrategyType;
+use crate::config::StrategyType;
 use crate::config::draft::Draft;
 use crate::config::format::MetadataKey;
 use crate::config::path::Place;

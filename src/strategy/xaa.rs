@@ -2,8 +2,8 @@
 //! partner's authorization server turns that into an access token
 //! (draft-ietf-oauth-identity-assertion-authz-grant).
 
-use super::StrategyType;
 use super::subject::provider;
+use crate::config::StrategyType;
 use crate::config::draft::Draft;
 use crate::config::endpoint::{
     ASSUMED_LIFETIME, Called, EndpointKeys, METHODS, Method, PARAMETERS, REFRESH_AHEAD, STS_ERRORS,

@@ -15,6 +15,7 @@ mod challenges;
 mod configuring;
 mod door;
 mod exchange;
+mod floors;
 mod host;
 mod host_calls;
 mod identity;

@@ -10,6 +10,7 @@ use prost_types::{ListValue, Struct, Value};
 use serde_json::Value as Json;
 use upstream_inject::config::{self, Environment};
 use upstream_inject::exchange::jwt;
+use upstream_inject::strategy::REGISTRY;
 
 struct NoVariables;
 
@@ -23,7 +24,7 @@ impl Environment for NoVariables {
 fn read(bytes: &[u8]) {
     let problems = match config::parse(bytes) {
         Ok(document) => {
-            let outcome = config::plan(&document, &NoVariables);
+            let outcome = config::plan(&document, REGISTRY, &NoVariables);
             assert_eq!(outcome.plan.is_some(), outcome.errors.is_empty());
             [outcome.errors, outcome.warnings].concat()
         }
@@ -84,7 +85,7 @@ fn structure() -> Vec<u8> {
 #[test]
 fn both_forms_of_a_configuration_are_the_same() {
     let plans = [text(), structure()].map(|bytes| {
-        let outcome = config::plan(&config::parse(&bytes).unwrap(), &NoVariables);
+        let outcome = config::plan(&config::parse(&bytes).unwrap(), REGISTRY, &NoVariables);
         let plan = outcome.plan.unwrap();
         let mut names: Vec<String> = plan.backends.keys().map(ToString::to_string).collect();
         names.sort();

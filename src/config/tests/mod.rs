@@ -6,7 +6,8 @@ mod plans;
 mod secrets;
 mod struct_bytes;
 
-use super::{Environment, Outcome, Problem, parse, plan};
+use super::{Environment, Node, Outcome, Problem, parse};
+use crate::strategy::REGISTRY;
 
 /// The variables that the cases refer to. Every value is a secret, which holds the word `CANARY`.
 struct Variables;
@@ -23,6 +24,10 @@ impl Environment for Variables {
         };
         Some(value.to_owned())
     }
+}
+
+fn plan(document: &Node, environment: &dyn Environment) -> Outcome {
+    super::plan(document, REGISTRY, environment)
 }
 
 fn outcome(document: impl AsRef<[u8]>) -> Outcome {
@@ -64,7 +69,7 @@ fn a_struct_says_the_same_as_json() {
 /// the rules that a schema cannot express.
 #[test]
 fn the_json_schema_agrees_with_the_filter() {
-    let schema = jsonschema::draft202012::new(&super::json_schema()).unwrap();
+    let schema = jsonschema::draft202012::new(&super::json_schema(REGISTRY)).unwrap();
     let disagree = |case: &cases::Case| {
         let document = serde_json::from_str(&case.text).unwrap();
         schema.is_valid(&document) != (case.errors.is_empty() || case.beyond_schema)
@@ -76,7 +81,7 @@ fn the_json_schema_agrees_with_the_filter() {
 
 #[test]
 fn the_json_schema_is_one() {
-    let schema = super::json_schema();
+    let schema = super::json_schema(REGISTRY);
     jsonschema::draft202012::meta::validate(&schema).unwrap();
 }
 
@@ -85,7 +90,7 @@ fn the_json_schema_that_editors_load_is_the_filters() {
     let published: serde_json::Value =
         serde_json::from_str(include_str!("../../../envoy/upstream-inject.schema.json")).unwrap();
     assert!(
-        published == super::json_schema(),
+        published == super::json_schema(REGISTRY),
         "write it anew: upstream-inject schema > envoy/upstream-inject.schema.json"
     );
 }

@@ -37,6 +37,7 @@ use document::configuration::{Configuration, Form};
 use said::{Notes, quoted};
 use std::path::Path as FilePath;
 use upstream_inject::config::{self, Environment, Path};
+use upstream_inject::strategy::REGISTRY;
 
 /// What to assume of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -258,7 +259,7 @@ fn notes_on(configuration: &Configuration, kind: Kind, environment: &dyn Environ
             inner: environment,
             samples: Samples::of(&filter_part),
         };
-        let outcome = config::plan(&filter_part, &environment);
+        let outcome = config::plan(&filter_part, REGISTRY, &environment);
         for problem in outcome.errors {
             notes.problem(Severity::Error, problem);
         }

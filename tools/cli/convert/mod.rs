@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, HashMap};
 use strategy::Strategy;
 use upstream_inject::config::path::Step;
 use upstream_inject::config::{self, Node, Path, Problem, Rule};
+use upstream_inject::strategy::REGISTRY;
 use variables::Variable;
 
 /// What `convert` is asked for, besides the files.
@@ -276,7 +277,7 @@ impl Work {
         converted: &[Converted<'_>],
         auth_server: Option<&AuthServer>,
     ) {
-        let outcome = config::plan(&conversion.config, &AnyVariable);
+        let outcome = config::plan(&conversion.config, REGISTRY, &AnyVariable);
         let by_name: BTreeMap<&str, &Converted<'_>> = converted
             .iter()
             .map(|one| (one.resource.name, one))

@@ -16,6 +16,7 @@ use document::configuration::Form;
 use document::{Document, Position, get, get_text};
 use std::time::Duration;
 use upstream_inject::config::{self, Environment, Node, Path};
+use upstream_inject::strategy::REGISTRY;
 use upstream_inject::identity::TokenFrom;
 
 /// What is asked.
@@ -116,7 +117,7 @@ pub(crate) fn explain(options: &Options<'_>) -> (Vec<FileReport>, Option<Explana
     let document = &read.configuration.document;
     let filter_part = read.kind.filter_part(&document.root);
     let environment = Named(check::Samples::of(&filter_part));
-    let Some(plan) = config::plan(&filter_part, &environment).plan else {
+    let Some(plan) = config::plan(&filter_part, REGISTRY, &environment).plan else {
         let text = "the configuration is valid, but not with every variable set to its own name; \
                     please report it as a bug";
         reports.push(complaint(&input.name, text));

@@ -28,6 +28,7 @@ use gateway::Gateway;
 use rename::Names;
 use setup::Setup;
 use upstream_inject::config::{self, Node, Path};
+use upstream_inject::strategy::REGISTRY;
 
 /// Renders the configuration in `options.file`, or says what is wrong with it: a report on that file,
 /// and one on the file that its auth server is in.
@@ -185,7 +186,7 @@ impl<'a> Rendering<'a> {
     ) -> Result<Node, String> {
         let endpoints: Vec<_> = self.token_endpoints().collect();
         let plugin = Names { backend, cluster }.apply(plugin, &endpoints);
-        let outcome = config::plan(&plugin, &AnyVariable);
+        let outcome = config::plan(&plugin, REGISTRY, &AnyVariable);
         match outcome.errors.first() {
             None => Ok(plugin),
             Some(problem) => Err(format!("under the names of the target: {problem}")),
