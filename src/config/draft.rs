@@ -1,11 +1,10 @@
-//! A plan in the making: what the strategies of a configuration have in common, and where their
-//! rules report.
+//! A plan in the making: what the strategies of a configuration have in common.
 
 use super::Environment;
-use super::format::{Format, VariableName};
-use super::path::Place;
-use super::problem::{Problems, Reported, Rule, Wrong, quoted};
-use super::shape::{Optional, Section};
+use super::format::{TextFormat, VariableName};
+use super::problem::{Reported, Rule, Wrong, quoted};
+use super::section::{Entry, Optional, Section};
+use super::strategies::StrategyType;
 use crate::decision::ProviderToken;
 use crate::exchange::ExchangeId;
 use crate::exchange::client::key::SigningKey;
@@ -20,8 +19,7 @@ use std::time::Duration;
 
 /// What a strategy's `build` works with.
 pub struct Draft<'d> {
-    pub(super) errors: Problems,
-    pub(super) warnings: Problems,
+    pub(super) registry: &'static [StrategyType],
     pub(super) identity: IdentitySettings,
     pub(super) auth_server: Result<Option<&'d Upstreams<'d>>, Reported>,
     pub(super) environment: &'d dyn Environment,
@@ -31,44 +29,35 @@ pub struct Draft<'d> {
 }
 
 impl<'d> Draft<'d> {
-    /// Reports an error.
-    pub fn error(&mut self, place: &Place<'_>, wrong: Wrong) -> Reported {
-        self.errors.report(place, wrong)
-    }
-
-    /// Reports a warning.
-    pub fn warn(&mut self, place: &Place<'_>, wrong: Wrong) {
-        self.warnings.report(place, wrong);
-    }
-
     /// Whether upstream tokens exist at all: whether there is an `authServer`, right or wrong.
     pub fn has_auth_server(&self) -> bool {
         !matches!(self.auth_server, Ok(None))
     }
 
-    /// The auth server's upstreams, which `what`, configured at `strategy`, needs.
+    /// The auth server's upstreams, which `what` needs, of the strategy with this block.
     ///
     /// # Errors
     /// V-01 if there is no auth server.
     pub fn upstreams(
-        &mut self,
-        strategy: &Place<'_>,
+        &self,
+        block: &Section<'_>,
         what: &str,
     ) -> Result<&'d Upstreams<'d>, Reported> {
         self.auth_server?.ok_or_else(|| {
             let text = format!("{what} needs authServer, which is not configured");
-            self.error(strategy, Wrong::rule(Rule::V01, text))
+            block.error_above(Wrong::rule(Rule::V01, text))
         })
     }
 
-    /// The provider that is called `name` at `place`.
+    /// The provider `name`, which `key` names.
     ///
     /// # Errors
     /// V-02 if it is not among the upstreams.
     pub fn provider(
         &mut self,
         upstreams: &Upstreams<'_>,
-        place: &Place<'_>,
+        block: &Section<'_>,
+        key: &dyn Entry,
         name: &str,
         kind: TokenKind,
     ) -> Result<ProviderToken, Reported> {
@@ -83,61 +72,57 @@ impl<'d> Draft<'d> {
             quoted(name),
             upstreams.listed()
         );
-        Err(self.error(place, Wrong::rule(Rule::V02, text)))
+        Err(block.error(key, Wrong::rule(Rule::V02, text)))
     }
 
-    /// The value of the environment variable `name`, which is configured at `place`, without the
-    /// line end that often follows a secret in a file; it must be of `format`.
+    /// The value of the environment variable `name`, which `key` names, without the line end that
+    /// often follows a secret in a file; it must be of `format`.
     ///
     /// # Errors
     /// If it is not set, empty, or not of that format. The value is never part of the message.
     pub fn variable(
-        &mut self,
-        place: &Place<'_>,
+        &self,
+        block: &Section<'_>,
+        key: &dyn Entry,
         name: &str,
-        format: &impl for<'n> Format<Value<'n> = &'n str>,
+        format: &impl TextFormat,
     ) -> Result<Secret, Reported> {
         let mut value = self.environment.var(name).unwrap_or_default();
         value.truncate(value.trim_end_matches(['\r', '\n']).len());
         let wrong = if value.is_empty() {
             "is not set, empty, or not UTF-8".to_owned()
         } else {
-            let node = super::tree::Node::String(value);
-            match format.read(&node) {
-                Ok(text) => return Ok(Secret::new(text.to_owned())),
-                Err(wrong) => wrong.text,
+            match format.parse(&value).err() {
+                None => return Ok(Secret::new(value)),
+                Some(wrong) => wrong.text,
             }
         };
         let text = format!("environment variable {} {wrong}", shown_variable(name));
-        Err(self.error(place, Wrong::new(text)))
+        Err(block.error(key, Wrong::new(text)))
     }
 
     /// A secret that is written in the configuration under one key, or in the environment under
-    /// the name that another key gives; both belong to the block at `place`.
+    /// the name that another key gives.
     ///
     /// # Errors
     /// If both keys are there, or what [`Draft::variable`] says.
     pub fn secret<F>(
-        &mut self,
+        &self,
         block: &Section<'_>,
-        place: &Place<'_>,
         inline: &Optional<F>,
         variable: &Optional<VariableName>,
     ) -> Result<Option<Secret>, Reported>
     where
-        F: for<'n> Format<Value<'n> = &'n str>,
+        F: for<'n> TextFormat<Value<'n> = &'n str>,
     {
         let from_text = block.get(inline);
-        let from_environment = match block.get(variable) {
-            Ok(Some(name)) => self
-                .variable(&place.key(variable.name), name, &inline.format)
-                .map(Some),
-            Ok(None) => Ok(None),
-            Err(reported) => Err(reported),
-        };
+        let from_environment = block.get(variable).and_then(|name| {
+            name.map(|name| self.variable(block, variable, name, &inline.format))
+                .transpose()
+        });
         if block.has(inline) && block.has(variable) {
             let text = format!("{} is set, too; only one of them is allowed", inline.name);
-            return Err(self.error(&place.key(variable.name), Wrong::new(text)));
+            return Err(block.error(variable, Wrong::new(text)));
         }
         Ok(from_text?
             .map(|text| Secret::new(text.to_owned()))

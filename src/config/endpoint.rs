@@ -6,9 +6,8 @@ use super::format::{
     AnyText, Boolean, Choice, DurationIn, Endpoint, ErrorWord, FormParameter, MapOf, OneOrMany,
     Text, TokenUrl, VariableName,
 };
-use super::path::Place;
 use super::problem::{Reported, Wrong};
-use super::shape::{Optional, Required, Section};
+use super::section::{Entry, Optional, Required, Section, keys, optional, required};
 use crate::exchange::client::assertion::Assertion;
 use crate::exchange::client::certificate::Certificate;
 use crate::exchange::client::key::SigningKey;
@@ -27,9 +26,24 @@ pub(crate) struct EndpointKeys {
     pub auth_method: Optional<Choice<Method>>,
     pub key_env: Optional<VariableName>,
     pub key_id: Optional<Text>,
-    pub certificate_env: Optional<VariableName>,
-    pub assertion_audience: Optional<Text>,
     pub parameters: Optional<MapOf<OneOrMany<AnyText>, FormParameter>>,
+}
+
+impl EndpointKeys {
+    /// The keys that say where the endpoint is, and who calls it: for the table of a block, which
+    /// `parameters` and `insecure` go into as well.
+    pub(crate) const fn of_call(&'static self) -> [&'static dyn Entry; 8] {
+        [
+            &self.token_url,
+            &self.cluster,
+            &self.client_id,
+            &self.client_secret,
+            &self.client_secret_env,
+            &self.auth_method,
+            &self.key_env,
+            &self.key_id,
+        ]
+    }
 }
 
 /// `clientAuthMethod`.
@@ -48,96 +62,108 @@ pub(crate) const METHODS: Choice<Method> = Choice(&[
     ("none", Method::None),
 ]);
 
-/// The endpoint of strategies that have one.
-pub(crate) static ENDPOINT: EndpointKeys = EndpointKeys {
-    token_url: Required {
-        name: "tokenUrl",
-        format: TokenUrl,
-        meaning: "The token endpoint: authority and path of the call.",
-        rule: None,
-    },
-    cluster: Optional {
-        name: "cluster",
-        format: Text,
-        meaning: "The Envoy cluster that reaches it, by default named as the URL's host[:port].",
-    },
-    insecure: Optional {
-        name: "insecureTokenUrl",
-        format: Boolean,
-        meaning: "Whether tokenUrl may be plain http to another machine.",
-    },
-    client_id: Optional {
-        name: "clientId",
-        format: Text,
-        meaning: "The client's id there.",
-    },
-    client_secret: Optional {
-        name: "clientSecret",
-        format: Text,
-        meaning: "The client's secret; rather use clientSecretEnv.",
-    },
-    client_secret_env: Optional {
-        name: "clientSecretEnv",
-        format: VariableName,
-        meaning: "The environment variable that holds the client's secret.",
-    },
-    auth_method: Optional {
-        name: "clientAuthMethod",
-        format: METHODS,
-        meaning: "How the client authenticates.",
-    },
-    key_env: Optional {
-        name: "clientKeyEnv",
-        format: VariableName,
-        meaning: "For private_key_jwt: the environment variable that holds the client's private key \
-                  (PEM; RSA with at least 2048 bits, or P-256).",
-    },
-    key_id: Optional {
-        name: "clientKeyId",
-        format: Text,
-        meaning: "kid in the header of the client's assertion.",
-    },
-    certificate_env: Optional {
-        name: "clientCertificateEnv",
-        format: VariableName,
-        meaning: "The environment variable that holds the key's certificate (PEM), named by \
-                  x5t#S256 in the header of the client's assertion.",
-    },
-    assertion_audience: Optional {
-        name: "clientAssertionAudience",
-        format: Text,
-        meaning: "aud of the client's assertion, by default tokenUrl without its query.",
-    },
-    parameters: Optional {
-        name: "parameters",
-        format: PARAMETERS,
-        meaning: "Further form fields: a string or a list of strings each.",
-    },
-};
+/// The names of an endpoint's keys, in the order of [`EndpointKeys`].
+pub(crate) const NAMES: [&str; 10] = [
+    "tokenUrl",
+    "cluster",
+    "insecureTokenUrl",
+    "clientId",
+    "clientSecret",
+    "clientSecretEnv",
+    "clientAuthMethod",
+    "clientKeyEnv",
+    "clientKeyId",
+    "parameters",
+];
 
-/// What may stand in `parameters`.
-pub(crate) const PARAMETERS: MapOf<OneOrMany<AnyText>, FormParameter> = MapOf {
-    item: OneOrMany(AnyText),
-    name: FormParameter { but: "" },
-};
+/// The keys of a token endpoint under these names; what its URL and its client's id are for; and the
+/// parameter of the filter's own that an operator may set there all the same.
+pub(crate) const fn endpoint(
+    names: [&'static str; 10],
+    url_is: &'static str,
+    id_is: &'static str,
+    but: &'static str,
+) -> EndpointKeys {
+    let [
+        url,
+        cluster,
+        insecure,
+        id,
+        secret,
+        secret_env,
+        method,
+        key_env,
+        key_id,
+        parameters,
+    ] = names;
+    let at_cluster =
+        "The Envoy cluster that reaches it, by default named as the URL's host[:port].";
+    let if_insecure = "Whether the token endpoint may be at plain http on another machine.";
+    let of_key = "For private_key_jwt: the environment variable that holds the client's private key \
+                  (PEM; RSA with at least 2048 bits, or P-256).";
+    EndpointKeys {
+        token_url: required(url, TokenUrl, None, url_is),
+        cluster: optional(cluster, Text, at_cluster),
+        insecure: optional(insecure, Boolean, if_insecure),
+        client_id: optional(id, Text, id_is),
+        client_secret: optional(
+            secret,
+            Text,
+            "The client's secret there; rather name an environment variable that holds it.",
+        ),
+        client_secret_env: optional(
+            secret_env,
+            VariableName,
+            "The environment variable that holds the client's secret there.",
+        ),
+        auth_method: optional(method, METHODS, "How the client authenticates there."),
+        key_env: optional(key_env, VariableName, of_key),
+        key_id: optional(key_id, Text, "kid in the header of the client's assertion."),
+        parameters: optional(
+            parameters,
+            MapOf {
+                item: OneOrMany(AnyText),
+                name: FormParameter { but },
+            },
+            "Further form fields: a string or a list of strings each.",
+        ),
+    }
+}
 
-/// `timeout`.
-pub(crate) const TIMEOUT: Optional<DurationIn> = Optional {
-    name: "timeout",
-    format: DurationIn {
+/// What the URL of an only endpoint is for.
+pub(crate) const URL_IS: &str = "The token endpoint: authority and path of the call.";
+/// What the client's id is for.
+pub(crate) const ID_IS: &str = "The client's id there.";
+
+/// The endpoint of blocks that have one.
+pub(crate) static ENDPOINT: EndpointKeys = endpoint(NAMES, URL_IS, ID_IS, "");
+
+/// What such blocks can say of the client's assertion besides.
+pub(crate) const OF_ASSERTION: [&dyn Entry; 2] = [&CERTIFICATE_ENV, &ASSERTION_AUDIENCE];
+
+keys! {
+    /// The environment variable that holds the key's certificate (PEM), named by x5t#S256 in the
+    /// header of the client's assertion.
+    optional CERTIFICATE_ENV "clientCertificateEnv": VariableName;
+    /// aud of the client's assertion, by default tokenUrl without its query.
+    optional ASSERTION_AUDIENCE "clientAssertionAudience": Text;
+    /// How long to wait for the token endpoint, 5s by default.
+    optional TIMEOUT "timeout": DurationIn = DurationIn {
         least: Duration::from_millis(1),
         most: Duration::from_secs(60),
         bounds: "from 1ms to 60s",
-    },
-    meaning: "How long to wait for the token endpoint, 5s by default.",
-};
+    };
+}
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// `stsErrors` of a backend.
-pub(crate) const STS_ERRORS: Optional<MapOf<Choice<Meaning>, ErrorWord>> = Optional {
-    name: "stsErrors",
-    format: MapOf {
+/// `stsErrors`.
+pub(crate) type StsErrors = Optional<MapOf<Choice<Meaning>, ErrorWord>>;
+
+keys! {
+    /// What error words of this token endpoint mean: rejected, forbidden, step_up, misconfigured or
+    /// unavailable.
+    optional STS_ERRORS "stsErrors": MapOf<Choice<Meaning>, ErrorWord> = MapOf {
         item: Choice(&[
             ("rejected", Meaning::Rejected),
             ("forbidden", Meaning::Forbidden),
@@ -146,28 +172,16 @@ pub(crate) const STS_ERRORS: Optional<MapOf<Choice<Meaning>, ErrorWord>> = Optio
             ("unavailable", Meaning::Unavailable),
         ]),
         name: ErrorWord,
-    },
-    meaning: "What error words of this token endpoint mean: rejected, forbidden, step_up, \
-              misconfigured or unavailable.",
-};
-
-/// `assumedLifetime`.
-pub(crate) const ASSUMED_LIFETIME: Optional<DurationIn> = Optional {
-    name: "assumedLifetime",
-    format: DurationIn {
+    };
+    /// How long a token lives of which nobody says; without it such a token serves one request.
+    optional ASSUMED_LIFETIME "assumedLifetime": DurationIn = DurationIn {
         least: Duration::from_secs(1),
         most: Duration::from_secs(24 * 3600),
         bounds: "from 1s to 24h",
-    },
-    meaning: "How long a token lives of which nobody says; without it such a token serves one request.",
-};
-
-/// `refreshAhead` of a backend.
-pub(crate) const REFRESH_AHEAD: Optional<Boolean> = Optional {
-    name: "refreshAhead",
-    format: Boolean,
-    meaning: "Instead of tokenCache.refreshAhead for this backend.",
-};
+    };
+    /// Instead of tokenCache.refreshAhead for this backend.
+    optional REFRESH_AHEAD "refreshAhead": Boolean;
+}
 
 /// What the block says of the token's life.
 pub(crate) fn terms(block: &Section<'_>) -> Result<Terms, Reported> {
@@ -178,27 +192,45 @@ pub(crate) fn terms(block: &Section<'_>) -> Result<Terms, Reported> {
     })
 }
 
+/// What a block says of all its calls.
+#[derive(Clone)]
+pub(crate) struct Common {
+    timeout: Result<Option<Duration>, Reported>,
+    sts_errors: Result<Vec<(String, Meaning)>, Reported>,
+}
+
+impl Common {
+    pub(crate) fn of(block: &Section<'_>, sts_errors: &StsErrors) -> Self {
+        let owned = |(word, meaning): (&str, Meaning)| (word.to_owned(), meaning);
+        Self {
+            timeout: block.get(&TIMEOUT),
+            sts_errors: block
+                .get(sts_errors)
+                .map(|errors| errors.unwrap_or_default().into_iter().map(owned).collect()),
+        }
+    }
+}
+
 /// How a token endpoint is called.
 pub(crate) struct Called<'n, 'b> {
-    /// The strategy's block, and where it is.
+    /// Where the endpoint is configured.
     pub block: &'b Section<'n>,
-    pub at_block: &'b Place<'b>,
     pub keys: &'static EndpointKeys,
     /// How a client with a secret authenticates, unless it says otherwise.
     pub usual: Method,
     /// What log lines call it.
     pub name: &'static str,
-    pub sts_errors: Result<Vec<(String, Meaning)>, Reported>,
+    pub common: Common,
 }
 
 impl Called<'_, '_> {
     /// The call with this grant.
-    pub(crate) fn with(self, grant: Grant, draft: &mut Draft<'_>) -> Result<TokenCall, Reported> {
-        let endpoint = self.endpoint(draft);
+    pub(crate) fn with(self, grant: Grant, draft: &Draft<'_>) -> Result<TokenCall, Reported> {
+        let endpoint = self.endpoint();
         let client = self.client(endpoint.as_ref().ok(), draft);
         let cluster = self.block.get(&self.keys.cluster);
         let parameters = self.block.get(&self.keys.parameters);
-        let timeout = self.block.get(&TIMEOUT)?.unwrap_or(DEFAULT_TIMEOUT);
+        let timeout = self.common.timeout?.unwrap_or(DEFAULT_TIMEOUT);
         let endpoint = endpoint?;
         Ok(TokenCall {
             name: self.name,
@@ -219,13 +251,13 @@ impl Called<'_, '_> {
                     values.into_iter().map(pair)
                 })
                 .collect(),
-            sts_errors: self.sts_errors?,
+            sts_errors: self.common.sts_errors?,
             timeout,
         })
     }
 
     /// Tokens and client secrets go there: in clear only if the operator says so.
-    fn endpoint(&self, draft: &mut Draft<'_>) -> Result<Endpoint, Reported> {
+    fn endpoint(&self) -> Result<Endpoint, Reported> {
         let insecure = self.block.get(&self.keys.insecure);
         let endpoint = self.block.get(&self.keys.token_url)?;
         if endpoint.secure || endpoint.loopback || insecure?.unwrap_or(false) {
@@ -235,21 +267,18 @@ impl Called<'_, '_> {
             "must be an https URL: http is allowed to the local host only, or with {}: true",
             self.keys.insecure.name
         );
-        Err(draft.error(
-            &self.at_block.key(self.keys.token_url.name),
-            Wrong::new(text),
-        ))
+        Err(self.block.error(&self.keys.token_url, Wrong::new(text)))
     }
 
     fn client(
         &self,
         endpoint: Option<&Endpoint>,
-        draft: &mut Draft<'_>,
+        draft: &Draft<'_>,
     ) -> Result<ClientAuth, Reported> {
         let (block, keys) = (self.block, self.keys);
         let id = block.get(&keys.client_id);
         let (inline, variable) = (&keys.client_secret, &keys.client_secret_env);
-        let secret = draft.secret(block, self.at_block, inline, variable);
+        let secret = draft.secret(block, inline, variable);
         let method = block.get(&keys.auth_method);
         // A secret that is there but wrong has been reported for what is wrong with it.
         let has_secret = block.has(inline) || block.has(variable);
@@ -261,7 +290,7 @@ impl Called<'_, '_> {
                 "a client's key"
             };
             let text = format!("missing; {what} needs it");
-            draft.error(&self.at_block.key(keys.client_id.name), Wrong::new(text));
+            block.error(&keys.client_id, Wrong::new(text));
         }
         let either = format!("{} or {}", inline.name, variable.name);
         let misfit = match method {
@@ -286,10 +315,10 @@ impl Called<'_, '_> {
             _ => None,
         };
         if let Some(text) = misfit {
-            return Err(draft.error(&self.at_block.key(keys.auth_method.name), Wrong::new(text)));
+            return Err(block.error(&keys.auth_method, Wrong::new(text)));
         }
         if has_key {
-            return self.signed(endpoint, draft);
+            return self.signed(id, endpoint, draft);
         }
         let client_id = id?.map(str::to_owned);
         Ok(match (client_id, secret?, method?.unwrap_or(self.usual)) {
@@ -308,37 +337,32 @@ impl Called<'_, '_> {
     /// `private_key_jwt`: the key and its certificate are judged here, not at the first request.
     fn signed(
         &self,
+        id: Result<Option<&str>, Reported>,
         endpoint: Option<&Endpoint>,
-        draft: &mut Draft<'_>,
+        draft: &Draft<'_>,
     ) -> Result<ClientAuth, Reported> {
         let (block, keys) = (self.block, self.keys);
-        let at_key = self.at_block.key(keys.key_env.name);
-        let key = pem(block, &at_key, &keys.key_env, draft, SigningKey::from_pem);
-        let at_certificate = self.at_block.key(keys.certificate_env.name);
-        let certificate = match block.has(&keys.certificate_env) {
-            true => {
-                let (at, variable) = (&at_certificate, &keys.certificate_env);
-                pem(block, at, variable, draft, Certificate::from_pem).map(Some)
-            }
-            false => Ok(None),
-        };
+        let key = pem(block, &keys.key_env, draft, SigningKey::from_pem);
+        let certificate = pem(block, &CERTIFICATE_ENV, draft, Certificate::from_pem);
         let key_id = block.get(&keys.key_id);
-        let audience = block.get(&keys.assertion_audience);
-        let (key, certificate) = (key?, certificate?);
+        let audience = block.get(&ASSERTION_AUDIENCE);
+        let (Some(key), certificate) = (key?, certificate?) else {
+            return Err(block.error(&keys.key_env, Wrong::new("missing")));
+        };
         if let Some(certificate) = &certificate
             && key.owns(certificate) == Some(false)
         {
             let text = format!("is not the certificate of the key in {}", keys.key_env.name);
-            return Err(draft.error(&at_certificate, Wrong::new(text)));
+            return Err(block.error(&CERTIFICATE_ENV, Wrong::new(text)));
         }
         if let Err(cannot) = draft.can_sign(&key) {
-            return Err(draft.error(&at_key, Wrong::new(cannot)));
+            return Err(block.error(&keys.key_env, Wrong::new(cannot)));
         }
         let url = endpoint.map_or("", |endpoint| &endpoint.url);
         let without_query = url.split('?').next().unwrap_or(url);
         Ok(ClientAuth::PrivateKey(Assertion {
             // A client without an id has been reported.
-            client_id: block.get(&keys.client_id)?.unwrap_or_default().to_owned(),
+            client_id: id?.unwrap_or_default().to_owned(),
             audience: audience?.unwrap_or(without_query).to_owned(),
             key,
             key_id: key_id?.map(str::to_owned),
@@ -347,30 +371,21 @@ impl Called<'_, '_> {
     }
 }
 
-/// What the PEM text holds that is in the environment variable.
+/// What the PEM text holds that is in the environment variable, if one is named.
 fn pem<T, E: std::fmt::Display>(
     block: &Section<'_>,
-    place: &Place<'_>,
     variable: &Optional<VariableName>,
-    draft: &mut Draft<'_>,
+    draft: &Draft<'_>,
     parse: impl Fn(&str) -> Result<T, E>,
-) -> Result<T, Reported> {
-    let name = block.get(variable)?.unwrap_or_default();
-    let text = draft.variable(place, name, &AnyText)?;
-    parse(text.reveal()).map_err(|problem| {
+) -> Result<Option<T>, Reported> {
+    let Some(name) = block.get(variable)? else {
+        return Ok(None);
+    };
+    let text = draft.variable(block, variable, name, &AnyText)?;
+    parse(text.reveal()).map(Some).map_err(|problem| {
         let text = format!("what is in that environment variable {problem}");
-        draft.error(place, Wrong::new(text))
+        block.error(variable, Wrong::new(text))
     })
-}
-
-/// `stsErrors`, owned.
-pub(crate) fn sts_errors(
-    configured: Result<Option<Vec<(&str, Meaning)>>, Reported>,
-) -> Result<Vec<(String, Meaning)>, Reported> {
-    let configured = configured?.unwrap_or_default().into_iter();
-    Ok(configured
-        .map(|(word, meaning)| (word.to_owned(), meaning))
-        .collect())
 }
 
 /// The texts, owned.

@@ -1,11 +1,12 @@
 //! From the configuration's bytes to a [`Plan`], or to every problem in them.
 //!
 //! ```text
-//! bytes ──▶ Node ──▶ shape check ──▶ rules ──▶ Plan
-//!  json.rs, proto_struct.rs   shape.rs   rules.rs, strategy/
-//!                             against schema.rs, format/
+//! bytes ──▶ Node ──▶ Section by Section, key by key, against the table of keys ──▶ Plan
+//!  json.rs            section.rs            schema.rs, strategy/, endpoint.rs
+//!  proto_struct.rs    rules.rs, strategy/                     format/
 //! ```
 
+mod described;
 pub(crate) mod draft;
 pub(crate) mod endpoint;
 pub(crate) mod format;
@@ -17,7 +18,7 @@ pub mod problem;
 mod proto_struct;
 mod rules;
 mod schema;
-pub(crate) mod shape;
+pub(crate) mod section;
 mod strategies;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use crate::quote::json_string;
 use std::fmt;
+use std::rc::Rc;
 
 /// The way from the document's root to one value, printed as
 /// `outgoingAuth.backends["a.b"].tokenExchange.scopes[0]`.
@@ -79,45 +80,48 @@ impl fmt::Display for Path {
     }
 }
 
-/// A [`Path`] as it grows during a walk over the document: it lives on the stack, so that walking
-/// costs no allocation until there is a problem to report.
+/// A [`Path`] as it grows on the way into a document: it shares its beginning with the places above.
+#[derive(Clone, Debug)]
+pub struct Place<'n>(Option<Rc<(Place<'n>, Stride<'n>)>>);
+
 #[derive(Clone, Copy, Debug)]
-pub enum Place<'a> {
-    /// The document itself.
-    Root,
-    /// The value of a key in the map at the first place.
-    Key(&'a Place<'a>, &'a str),
-    /// An element of the list at the first place.
-    Index(&'a Place<'a>, usize),
+enum Stride<'n> {
+    Key(&'n str),
+    Index(usize),
 }
 
-impl<'a> Place<'a> {
+impl<'n> Place<'n> {
+    /// The document itself.
+    pub const ROOT: Place<'static> = Place(None);
+
     /// The place of `key` in the map at this place.
-    pub fn key(&'a self, key: &'a str) -> Place<'a> {
-        Place::Key(self, key)
+    pub fn key(&self, key: &'n str) -> Self {
+        Self(Some(Rc::new((self.clone(), Stride::Key(key)))))
     }
 
     /// The place of element `index` of the list at this place.
-    pub fn index(&'a self, index: usize) -> Place<'a> {
-        Place::Index(self, index)
+    pub fn index(&self, index: usize) -> Self {
+        Self(Some(Rc::new((self.clone(), Stride::Index(index)))))
+    }
+
+    /// The place of the map or list that this one is in.
+    pub fn above(&self) -> Self {
+        match &self.0 {
+            Some(last) => last.0.clone(),
+            None => Self(None),
+        }
     }
 
     /// This place as a path that can be kept.
     pub fn path(&self) -> Path {
         let mut steps = Vec::new();
         let mut place = self;
-        loop {
-            place = match place {
-                Place::Root => break,
-                Place::Key(parent, key) => {
-                    steps.push(Step::Key((*key).to_owned()));
-                    parent
-                }
-                Place::Index(parent, index) => {
-                    steps.push(Step::Index(*index));
-                    parent
-                }
-            };
+        while let Some(last) = &place.0 {
+            steps.push(match last.1 {
+                Stride::Key(key) => Step::Key(key.to_owned()),
+                Stride::Index(index) => Step::Index(index),
+            });
+            place = &last.0;
         }
         steps.reverse();
         Path(steps)
@@ -137,11 +141,10 @@ mod tests {
 
     #[test]
     fn a_place_is_the_path_of_its_steps() {
-        let root = Place::Root;
-        let key = root.key("a.b");
-        let index = key.index(2);
-        assert_eq!(root.path(), Path::root());
+        let index = Place::ROOT.key("a.b").index(2);
+        assert_eq!(Place::ROOT.path(), Path::root());
         assert_eq!(index.key("c").path().to_string(), r#"["a.b"][2].c"#);
+        assert_eq!(index.above().path().to_string(), r#"["a.b"]"#);
     }
 
     #[test]

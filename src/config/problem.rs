@@ -1,8 +1,9 @@
 //! What is wrong with a configuration, in words an operator can act on.
 
 use super::path::{Path, Place};
-use super::strategies::StrategyType;
+use super::tree::Node;
 use crate::quote::json_string;
+use std::cell::Cell;
 use std::collections::BinaryHeap;
 use std::fmt;
 
@@ -81,6 +82,11 @@ impl Wrong {
         }
     }
 
+    /// The finding that a value is not even of the right kind.
+    pub fn kind(allowed: &str, node: &Node) -> Self {
+        Self::new(format!("must be {allowed}, not {}", node.kind()))
+    }
+
     /// The finding of a numbered rule.
     pub fn rule(rule: Rule, text: impl Into<String>) -> Self {
         Self {
@@ -95,21 +101,15 @@ impl Wrong {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reported(());
 
-impl Reported {
-    /// For a value that [`shape`](super::shape) has found wrong, or missing, before.
-    pub(super) fn by_shape_check() -> Self {
-        Self(())
-    }
-}
-
 /// The problems found so far.
 ///
 /// A hostile document can hold millions, each with a path as long as the document. Beyond
 /// [`Problems::ROOM`] bytes they are counted, not kept: 100,000 ordinary problems fit.
 #[derive(Default)]
-pub struct Problems {
-    /// What a strategy can be, for what is wrong with the choice of one.
-    pub(super) registry: &'static [StrategyType],
+pub struct Problems(Cell<Found>);
+
+#[derive(Default)]
+struct Found {
     kept: Vec<Problem>,
     bytes: usize,
     left_out: usize,
@@ -119,46 +119,41 @@ impl Problems {
     /// How much text is kept, in bytes.
     const ROOM: usize = 16 << 20;
 
-    /// None yet, in a document whose strategies are of `registry`.
-    pub(super) fn of(registry: &'static [StrategyType]) -> Self {
-        Self {
-            registry,
-            ..Self::default()
-        }
-    }
-
     /// Adds a problem.
-    pub fn report(&mut self, place: &Place<'_>, wrong: Wrong) -> Reported {
-        if self.bytes >= Self::ROOM {
-            self.left_out = self.left_out.saturating_add(1);
-            return Reported(());
+    pub fn report(&self, place: &Place<'_>, wrong: Wrong) -> Reported {
+        let mut found = self.0.take();
+        if found.bytes >= Self::ROOM {
+            found.left_out = found.left_out.saturating_add(1);
+        } else {
+            let problem = Problem {
+                path: place.path(),
+                rule: wrong.rule,
+                text: wrong.text,
+            };
+            found.bytes = found
+                .bytes
+                .saturating_add(problem.path.text_len())
+                .saturating_add(problem.text.len());
+            found.kept.push(problem);
         }
-        let problem = Problem {
-            path: place.path(),
-            rule: wrong.rule,
-            text: wrong.text,
-        };
-        self.bytes = self
-            .bytes
-            .saturating_add(problem.path.text_len())
-            .saturating_add(problem.text.len());
-        self.kept.push(problem);
+        self.0.set(found);
         Reported(())
     }
 
     /// All problems, in the order of their paths: the keys of a `Struct` come in any order, and the
     /// same configuration should be answered with the same lines.
-    pub fn into_sorted(mut self) -> Vec<Problem> {
+    pub fn into_sorted(self) -> Vec<Problem> {
+        let Found { kept, left_out, .. } = self.0.into_inner();
         // Sorted by a heap, which is a tenth of the code of the standard library's sort.
-        self.kept = BinaryHeap::from(self.kept).into_sorted_vec();
-        if self.left_out > 0 {
-            self.kept.push(Problem {
+        let mut sorted = BinaryHeap::from(kept).into_sorted_vec();
+        if left_out > 0 {
+            sorted.push(Problem {
                 path: Path::root(),
                 rule: None,
-                text: format!("{} further problems are not listed", self.left_out),
+                text: format!("{left_out} further problems are not listed"),
             });
         }
-        self.kept
+        sorted
     }
 }
 
@@ -168,5 +163,61 @@ pub fn quoted(text: &str) -> String {
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => json_string(&format!("{}…", text.get(..end).unwrap_or_default())),
         None => json_string(text),
+    }
+}
+
+/// Whether `written` looks like a slip for `meant`: the same letters in another case or with other
+/// separators, or one letter added, left out, replaced, or swapped with its neighbour.
+pub(super) fn is_slip(written: &str, meant: &str) -> bool {
+    if written.len().abs_diff(meant.len()) > 4 {
+        return false;
+    }
+    let letters = |text: &str| -> Vec<u8> {
+        text.bytes()
+            .filter(|byte| !matches!(byte, b'_' | b'-' | b'.' | b' '))
+            .map(|byte| byte.to_ascii_lowercase())
+            .collect()
+    };
+    let (written, meant) = (letters(written), letters(meant));
+    let same = written
+        .iter()
+        .zip(&meant)
+        .take_while(|(a, b)| a == b)
+        .count();
+    let (Some(written), Some(meant)) = (written.get(same..), meant.get(same..)) else {
+        return false;
+    };
+    match (written, meant) {
+        ([], []) => true,
+        ([_, written @ ..], meant) if written == meant => true,
+        (written, [_, meant @ ..]) if written == meant => true,
+        ([_, written @ ..], [_, meant @ ..]) if written == meant => true,
+        ([a, b, written @ ..], [c, d, meant @ ..]) => a == d && b == c && written == meant,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_is_recognised_and_a_different_word_is_not() {
+        for (written, meant, slip) in [
+            ("providername", "providerName", true),
+            ("provider_name", "providerName", true),
+            ("providrName", "providerName", true),
+            ("providerNames", "providerName", true),
+            ("providerMame", "providerName", true),
+            ("provdierName", "providerName", true),
+            ("providerN", "providerName", false),
+            ("provider", "providerName", false),
+            ("token", "tokenUrl", false),
+            ("audiences", "audience", true),
+            ("", "scope", false),
+            ("é", "scope", false),
+        ] {
+            assert_eq!(is_slip(written, meant), slip, "{written}");
+        }
     }
 }

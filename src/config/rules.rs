@@ -1,13 +1,11 @@
-//! From a document of the right shape to a plan: the rules that look at more than one value.
+//! From a document to a plan: the rules that look at more than one value.
 
 use super::draft::{Draft, Exchanges, Upstreams};
-use super::endpoint::{Called, ENDPOINT, Method, sts_errors};
-use super::format::Format;
-use super::path::Place;
+use super::endpoint::{Called, Common, ENDPOINT, Method};
 use super::problem::{Problems, Reported, Rule, Wrong, quoted};
 use super::schema::{self as keys, IdentitySource};
-use super::shape::Section;
-use super::strategies::{Chosen, OneStrategy, StrategyType};
+use super::section::{Reading, Section};
+use super::strategies::{self, StrategyType};
 use super::tree::Node;
 use super::{Environment, Outcome};
 use crate::backend::BackendFrom;
@@ -26,83 +24,95 @@ pub(super) fn plan(
     registry: &'static [StrategyType],
     environment: &dyn Environment,
 ) -> Outcome {
-    let mut errors = Problems::of(registry);
-    let root = Section::check_document(root, &keys::ROOT, &mut errors);
-    let auth_server = root.and_then(|root| auth_server(&root, &mut errors));
-    let mut draft = Draft {
-        errors,
+    let keys_of_kinds = strategies::keys(registry);
+    let reading = Reading {
+        errors: Problems::default(),
         warnings: Problems::default(),
+        kinds: &strategies::kinds(registry),
+        keys_of_kinds: &[&keys_of_kinds],
+    };
+    let plan = Section::document(root, &keys::ROOT, &reading)
+        .and_then(|root| assemble(&root, registry, environment));
+    let errors = reading.errors.into_sorted();
+    Outcome {
+        plan: plan.ok().filter(|_| errors.is_empty()),
+        errors,
+        warnings: reading.warnings.into_sorted(),
+    }
+}
+
+fn assemble(
+    root: &Section<'_>,
+    registry: &'static [StrategyType],
+    environment: &dyn Environment,
+) -> Result<Plan, Reported> {
+    let auth_server = auth_server(root);
+    let mut draft = Draft {
+        registry,
         identity: IdentitySettings::default(),
         auth_server: match &auth_server {
-            Ok(upstreams) => Ok(upstreams.as_ref()),
+            Ok(auth_server) => Ok(auth_server.as_ref().map(|it| &it.upstreams)),
             Err(reported) => Err(*reported),
         },
         identity_call: None,
         environment,
         exchanges: Exchanges::default(),
     };
-    let plan = root.and_then(|root| assemble(&root, &mut draft));
-    let errors = draft.errors.into_sorted();
-    Outcome {
-        plan: plan.ok().filter(|_| errors.is_empty()),
-        errors,
-        warnings: draft.warnings.into_sorted(),
-    }
-}
-
-fn assemble(root: &Section<'_>, draft: &mut Draft<'_>) -> Result<Plan, Reported> {
-    // Providers are looked up under these keys, so they come before the strategies.
-    let identity = identity(root).inspect(|identity| draft.identity = identity.clone());
-    let identity_call = identity_call(root, draft);
-    let strategies = strategies(root, draft);
+    let issuer = match &auth_server {
+        Ok(Some(auth_server)) => auth_server.issuer,
+        _ => Ok(None),
+    };
+    // Providers are looked up under its keys, so it comes before the strategies.
+    let identity = identity(root, &mut draft);
+    let strategies = strategies(root, &mut draft);
     let challenge = challenges(root);
-    warn_of_sharing(root, draft);
     let token_cache = token_cache(root);
     let backend_from = root.get(&keys::BACKEND_FROM);
     let (default, backends) = strategies?;
-    identity_call?;
+    identity?;
+    let issuer = issuer?.filter(|text| !text.is_empty());
     Ok(Plan {
         backend_from: backend_from?.unwrap_or(BackendFrom::ClusterName),
-        identity: identity?,
         challenge: challenge?,
         token_cache: token_cache?,
         backends,
         default,
-        exchanges: std::mem::take(&mut draft.exchanges.distinct),
+        identity: IdentitySettings {
+            issuer: issuer.map(str::to_owned),
+            ..draft.identity
+        },
+        exchanges: draft.exchanges.distinct,
     })
 }
 
-/// The upstreams of the auth server, if there is one (V-05).
-fn auth_server<'n>(
-    root: &Section<'n>,
-    errors: &mut Problems,
-) -> Result<Option<Upstreams<'n>>, Reported> {
+/// What the plan needs of the auth server.
+struct AuthServer<'n> {
+    upstreams: Upstreams<'n>,
+    issuer: Result<Option<&'n str>, Reported>,
+}
+
+/// The auth server, if there is one (V-05).
+fn auth_server<'n>(root: &Section<'n>) -> Result<Option<AuthServer<'n>>, Reported> {
     let Some(auth_server) = root.get(&keys::AUTH_SERVER)? else {
         return Ok(None);
     };
-    let sections = auth_server.get(&keys::RUN_CONFIG)?.get(&keys::UPSTREAMS)?;
-    let root = Place::Root;
-    let auth_server = root.key(keys::AUTH_SERVER.name);
-    let run_config = auth_server.key(keys::RUN_CONFIG.name);
-    let place = run_config.key(keys::UPSTREAMS.name);
+    let run_config = auth_server.get(&keys::RUN_CONFIG)?;
+    let issuer = run_config.get(&keys::ISSUER);
     let mut upstreams = Upstreams::default();
     let mut unreadable = None;
-    for (index, section) in sections.iter().enumerate() {
+    for section in run_config.get(&keys::UPSTREAMS)? {
         match section.get(&keys::UPSTREAM_NAME) {
             Ok(name) => {
                 let name = name.flatten().unwrap_or("default");
                 if !upstreams.insert(name) {
                     let text = format!("another upstream is already called {}", quoted(name));
-                    errors.report(
-                        &place.index(index).key(keys::UPSTREAM_NAME.name),
-                        Wrong::rule(Rule::V05, text),
-                    );
+                    section.error(&keys::UPSTREAM_NAME, Wrong::rule(Rule::V05, text));
                 }
             }
             Err(reported) => unreadable = Some(reported),
         }
     }
-    unreadable.map_or(Ok(Some(upstreams)), Err)
+    unreadable.map_or(Ok(Some(AuthServer { upstreams, issuer })), Err)
 }
 
 type Backends = HashMap<Box<str>, Box<dyn Strategy>, FixedState>;
@@ -113,125 +123,98 @@ fn strategies(
     draft: &mut Draft<'_>,
 ) -> Result<(Option<Box<dyn Strategy>>, Backends), Reported> {
     let outgoing_auth = root.get(&keys::OUTGOING_AUTH)?;
-    let root = Place::Root;
-    let place = root.key(keys::OUTGOING_AUTH.name);
     let source = outgoing_auth.get(&keys::SOURCE);
-    let default = outgoing_auth.get(&keys::DEFAULT).and_then(|chosen| {
-        chosen
-            .map(|entries| strategy(entries, &place.key(keys::DEFAULT.name), draft))
-            .transpose()
-    });
-    let backends = outgoing_auth
-        .get(&keys::BACKENDS)
-        .and_then(|entries| backends(entries.unwrap_or_default(), &place, draft));
+    let default = outgoing_auth
+        .get(&keys::DEFAULT)
+        .and_then(|chosen| chosen.map(|chosen| chosen.build(draft)).transpose());
+    let backends = backends(&outgoing_auth, draft);
     if let (Ok(None), Ok(backends)) = (&default, &backends)
         && backends.is_empty()
     {
         let text = "neither a default nor a backend is configured";
-        return Err(draft.error(&place, Wrong::new(text)));
+        return Err(outgoing_auth.error_here(Wrong::new(text)));
     }
     source?;
     Ok((default?, backends?))
 }
 
-fn strategy(
-    entries: &[(String, Node)],
-    place: &Place<'_>,
-    draft: &mut Draft<'_>,
-) -> Result<Box<dyn Strategy>, Reported> {
-    Chosen::among(draft.errors.registry, entries)?.build(place, draft)
-}
-
-fn backends(
-    entries: &[(String, Node)],
-    outgoing_auth: &Place<'_>,
-    draft: &mut Draft<'_>,
-) -> Result<Backends, Reported> {
-    let place = outgoing_auth.key(keys::BACKENDS.name);
-    let mut backends = Backends::with_capacity_and_hasher(entries.len(), FixedState::default());
-    let mut first_problem = None;
-    for (name, node) in entries.iter().filter(|(_, node)| *node != Node::Null) {
-        let strategy = OneStrategy
-            .read(node)
-            .map_err(|_| Reported::by_shape_check())
-            .and_then(|entries| strategy(entries, &place.key(name), draft));
-        match strategy {
+fn backends(outgoing_auth: &Section<'_>, draft: &mut Draft<'_>) -> Result<Backends, Reported> {
+    let listed = outgoing_auth.get(&keys::BACKENDS)?.unwrap_or_default();
+    let mut backends = Backends::with_capacity_and_hasher(listed.len(), FixedState::default());
+    let mut wrong = None;
+    for (name, chosen) in listed {
+        match chosen.and_then(|chosen| chosen.build(draft)) {
             Ok(strategy) => {
-                backends.insert(name.as_str().into(), strategy);
+                backends.insert(name.into(), strategy);
             }
-            Err(reported) => first_problem = Some(reported),
+            Err(reported) => wrong = Some(reported),
         }
     }
-    first_problem.map_or(Ok(backends), Err)
+    wrong.map_or(Ok(backends), Err)
 }
 
-fn identity(root: &Section<'_>) -> Result<IdentitySettings, Reported> {
-    let auth_server = root.get(&keys::AUTH_SERVER)?;
-    let mut identity = IdentitySettings {
-        required: auth_server.is_some(),
-        ..IdentitySettings::default()
-    };
-    if let Some(auth_server) = auth_server {
-        let issuer = auth_server.get(&keys::RUN_CONFIG)?.get(&keys::ISSUER)?;
-        identity.issuer = issuer.filter(|text| !text.is_empty()).map(str::to_owned);
-    }
-    if let Some(section) = root.get(&keys::IDENTITY)? {
-        for (key, value) in [
-            (&keys::METADATA_NAMESPACE, &mut identity.metadata_namespace),
-            (
-                &keys::UPSTREAM_TOKENS_KEY,
-                &mut identity.upstream_tokens_key,
-            ),
-            (
-                &keys::UPSTREAM_ID_TOKENS_KEY,
-                &mut identity.upstream_id_tokens_key,
-            ),
-            (
-                &keys::UPSTREAM_UNAVAILABLE_KEY,
-                &mut identity.upstream_unavailable_key,
-            ),
-            (&keys::HEALTH_CHECK_KEY, &mut identity.health_check_key),
-            (&keys::PAYLOAD_KEY, &mut identity.payload_key),
-        ] {
-            if let Some(name) = section.get(key)? {
-                name.clone_into(value);
-            }
-        }
-        if let Some(required) = section.get(&keys::REQUIRED)? {
-            identity.required = required;
-        }
-        let usual = match section.get(&keys::IDENTITY_SOURCE)? {
-            Some(IdentitySource::Exchange) => TokenFrom::FilterState,
-            Some(IdentitySource::Metadata) | None => TokenFrom::Authorization,
-        };
-        identity.token_from = section.get(&keys::TOKEN_FROM)?.unwrap_or(usual);
-    }
-    Ok(identity)
-}
-
-/// How the identity service is called (V-01), where the user's tokens are fetched.
-fn identity_call(root: &Section<'_>, draft: &mut Draft<'_>) -> Result<(), Reported> {
+/// `identity`, and how the identity service is called.
+fn identity(root: &Section<'_>, draft: &mut Draft<'_>) -> Result<(), Reported> {
+    draft.identity.required = draft.has_auth_server();
     let Some(section) = root.get(&keys::IDENTITY)? else {
         return Ok(());
     };
-    let place = Place::Root;
-    let place = place.key(keys::IDENTITY.name);
-    let at_exchange = place.key(keys::IDENTITY_EXCHANGE.name);
-    let source = section.get(&keys::IDENTITY_SOURCE)?;
-    let block = section.get(&keys::IDENTITY_EXCHANGE);
-    if source != Some(IdentitySource::Exchange) {
-        return match section.has(&keys::IDENTITY_EXCHANGE) {
+    let source = section.get(&keys::IDENTITY_SOURCE);
+    let token_from = section.get(&keys::TOKEN_FROM);
+    let call = identity_call(&section, source, token_from, draft);
+    let identity = &mut draft.identity;
+    for (key, value) in [
+        (&keys::METADATA_NAMESPACE, &mut identity.metadata_namespace),
+        (
+            &keys::UPSTREAM_TOKENS_KEY,
+            &mut identity.upstream_tokens_key,
+        ),
+        (
+            &keys::UPSTREAM_ID_TOKENS_KEY,
+            &mut identity.upstream_id_tokens_key,
+        ),
+        (
+            &keys::UPSTREAM_UNAVAILABLE_KEY,
+            &mut identity.upstream_unavailable_key,
+        ),
+        (&keys::HEALTH_CHECK_KEY, &mut identity.health_check_key),
+        (&keys::PAYLOAD_KEY, &mut identity.payload_key),
+    ] {
+        if let Some(name) = section.get(key)? {
+            name.clone_into(value);
+        }
+    }
+    if let Some(required) = section.get(&keys::REQUIRED)? {
+        identity.required = required;
+    }
+    let usual = match source? {
+        Some(IdentitySource::Exchange) => TokenFrom::FilterState,
+        Some(IdentitySource::Metadata) | None => TokenFrom::Authorization,
+    };
+    identity.token_from = token_from?.unwrap_or(usual);
+    call
+}
+
+/// How the identity service is called (V-01), where the user's tokens are fetched.
+fn identity_call(
+    section: &Section<'_>,
+    source: Result<Option<IdentitySource>, Reported>,
+    token_from: Result<Option<TokenFrom>, Reported>,
+    draft: &mut Draft<'_>,
+) -> Result<(), Reported> {
+    let key = &keys::IDENTITY_EXCHANGE;
+    if source? != Some(IdentitySource::Exchange) {
+        return match section.has(key) {
             true => {
                 let text = "is not used without source: exchange";
-                Err(draft.error(&at_exchange, Wrong::new(text)))
+                Err(section.error(key, Wrong::new(text)))
             }
             false => Ok(()),
         };
     }
     if !draft.has_auth_server() {
         let text = "source: exchange needs authServer, which is not configured";
-        let at = place.key(keys::IDENTITY_SOURCE.name);
-        return Err(draft.error(&at, Wrong::rule(Rule::V01, text)));
+        return Err(section.error(&keys::IDENTITY_SOURCE, Wrong::rule(Rule::V01, text)));
     }
     for key in [
         &keys::UPSTREAM_TOKENS_KEY,
@@ -239,26 +222,24 @@ fn identity_call(root: &Section<'_>, draft: &mut Draft<'_>) -> Result<(), Report
         &keys::UPSTREAM_UNAVAILABLE_KEY,
     ] {
         if section.has(key) {
-            let text = "nobody reads it with source: exchange";
-            draft.warn(&place.key(key.name), Wrong::new(text));
+            section.warn(key, Wrong::new("nobody reads it with source: exchange"));
         }
     }
-    if section.get(&keys::TOKEN_FROM)? == Some(TokenFrom::Authorization) {
+    if token_from? == Some(TokenFrom::Authorization) {
         let text = "must be filter_state, the default, with source: exchange";
-        return Err(draft.error(&place.key(keys::TOKEN_FROM.name), Wrong::new(text)));
+        return Err(section.error(&keys::TOKEN_FROM, Wrong::new(text)));
     }
-    let Some(block) = block? else {
+    let Some(block) = section.get(key)? else {
         let text = "missing; source: exchange needs it";
-        return Err(draft.error(&at_exchange, Wrong::new(text)));
+        return Err(section.error(key, Wrong::new(text)));
     };
     let max_age = block.get(&keys::MAX_AGE)?.unwrap_or(DEFAULT_MAX_AGE);
     let called = Called {
         block: &block,
-        at_block: &at_exchange,
         keys: &ENDPOINT,
         usual: Method::Basic,
         name: "",
-        sts_errors: sts_errors(block.get(&keys::IDENTITY_STS_ERRORS)),
+        common: Common::of(&block, &keys::IDENTITY_STS_ERRORS),
     };
     // Each provider's exchange has the grant that asks for its token.
     let call = called.with(grant::identity("", false), draft)?;
@@ -307,14 +288,10 @@ fn challenge(section: &Section<'_>, otherwise: &Challenge) -> Result<Challenge, 
 }
 
 /// Nobody is to believe that workers share, as long as they do not.
-fn warn_of_sharing(root: &Section<'_>, draft: &mut Draft<'_>) {
-    if let Ok(Some(section)) = root.get(&keys::TOKEN_CACHE)
-        && section.get(&keys::SHARE) == Ok(Some(true))
-    {
-        let root = Place::Root;
-        let place = root.key(keys::TOKEN_CACHE.name);
+fn warn_of_sharing(section: &Section<'_>) {
+    if section.get(&keys::SHARE) == Ok(Some(true)) {
         let text = "this version shares nothing between workers: each is on its own";
-        draft.warn(&place.key(keys::SHARE.name), Wrong::new(text));
+        section.warn(&keys::SHARE, Wrong::new(text));
     }
 }
 
@@ -323,6 +300,7 @@ fn token_cache(root: &Section<'_>) -> Result<CachePolicy, Reported> {
     let Some(section) = root.get(&keys::TOKEN_CACHE)? else {
         return Ok(default);
     };
+    warn_of_sharing(&section);
     Ok(CachePolicy {
         max_entries: section
             .get(&keys::MAX_ENTRIES)?

@@ -3,9 +3,8 @@
 use crate::config::StrategyType;
 use crate::config::draft::Draft;
 use crate::config::format::{HeaderName, HeaderValue, VariableName};
-use crate::config::path::Place;
 use crate::config::problem::{Reported, Wrong};
-use crate::config::shape::{Nested, Object, Optional, Required, Section};
+use crate::config::section::{Nested, Object, Section, keys};
 use crate::decision::{Credential, Decision, Request, Strategy};
 use crate::observe::counters::Outcome;
 use crate::secret::Secret;
@@ -34,55 +33,34 @@ impl Strategy for HeaderInjection {
 }
 
 /// `header_injection` in a configuration.
-pub(super) const TYPE: StrategyType = StrategyType {
-    name: "header_injection",
-    meaning: "A static header, such as an API key.",
-    block: Some(BLOCK),
-    build,
-};
+pub(super) const TYPE: StrategyType = StrategyType::new("header_injection", Some(BLOCK), build);
 
-const BLOCK: Optional<Nested> = Optional {
-    name: "headerInjection",
-    format: Nested(&KEYS),
-    meaning: "Which header is set, and to what.",
-};
+keys! {
+    /// Which header is set, and to what.
+    optional BLOCK "headerInjection": Nested = Nested(&KEYS);
+}
 
 static KEYS: Object = Object {
-    keys: &[&HEADER_NAME, &HEADER_VALUE, &HEADER_VALUE_ENV],
+    keys: &[&[&HEADER_NAME, &HEADER_VALUE, &HEADER_VALUE_ENV]],
     open: false,
 };
 
-const HEADER_NAME: Required<HeaderName> = Required {
-    name: "headerName",
-    format: HeaderName,
-    meaning: "The header.",
-    rule: None,
-};
+keys! {
+    /// The header.
+    required HEADER_NAME "headerName": HeaderName;
+    /// The header's value; rather use headerValueEnv, if it is a secret.
+    optional HEADER_VALUE "headerValue": HeaderValue;
+    /// The environment variable that holds the header's value.
+    optional HEADER_VALUE_ENV "headerValueEnv": VariableName;
+}
 
-const HEADER_VALUE: Optional<HeaderValue> = Optional {
-    name: "headerValue",
-    format: HeaderValue,
-    meaning: "The header's value; rather use headerValueEnv, if it is a secret.",
-};
-
-const HEADER_VALUE_ENV: Optional<VariableName> = Optional {
-    name: "headerValueEnv",
-    format: VariableName,
-    meaning: "The environment variable that holds the header's value.",
-};
-
-fn build(
-    block: &Section<'_>,
-    place: &Place<'_>,
-    draft: &mut Draft<'_>,
-) -> Result<Box<dyn Strategy>, Reported> {
-    let place = place.key(BLOCK.name);
+fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>, Reported> {
     let header = block.get(&HEADER_NAME);
     let value = draft
-        .secret(block, &place, &HEADER_VALUE, &HEADER_VALUE_ENV)?
+        .secret(block, &HEADER_VALUE, &HEADER_VALUE_ENV)?
         .ok_or_else(|| {
             let text = "missing; either this or headerValueEnv must be set";
-            draft.error(&place.key(HEADER_VALUE.name), Wrong::new(text))
+            block.error(&HEADER_VALUE, Wrong::new(text))
         })?;
     let header = header?;
     Ok(Box::new(HeaderInjection { header, value }))

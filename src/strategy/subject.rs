@@ -2,9 +2,8 @@
 
 use crate::config::draft::Draft;
 use crate::config::format::MetadataKeyOrNone;
-use crate::config::path::Place;
 use crate::config::problem::{Reported, Rule, Wrong, quoted};
-use crate::config::shape::{Optional, Section};
+use crate::config::section::{Entry, Optional, Section};
 use crate::decision::{ProviderToken, Request, Source};
 use crate::identity::TokenKind;
 use crate::refusal::Refusal;
@@ -39,8 +38,6 @@ impl Subject {
 /// Whose token it is (V-01, V-02, V-03), by the key that names the provider.
 pub(super) fn subject(
     block: &Section<'_>,
-    place: &Place<'_>,
-    at_block: &Place<'_>,
     key: &Optional<MetadataKeyOrNone>,
     kind: TokenKind,
     draft: &mut Draft<'_>,
@@ -50,24 +47,23 @@ pub(super) fn subject(
             if draft.has_auth_server() {
                 let text = "missing, so that the STS must trust the tokens of the embedded auth \
                             server; name a provider to exchange its token";
-                draft.warn(&at_block.key(key.name), Wrong::rule(Rule::V03, text));
+                block.warn(key, Wrong::rule(Rule::V03, text));
             }
             Ok(Subject::Identity)
         }
-        Some(name) => provider(key.name, name, place, at_block, kind, draft).map(Subject::Provider),
+        Some(name) => provider(block, key, name, kind, draft).map(Subject::Provider),
     }
 }
 
-/// The token of the provider that the key `key` names.
+/// The token of the provider `name`, which `key` names.
 pub(super) fn provider(
-    key: &str,
+    block: &Section<'_>,
+    key: &dyn Entry,
     name: &str,
-    place: &Place<'_>,
-    at_block: &Place<'_>,
     kind: TokenKind,
     draft: &mut Draft<'_>,
 ) -> Result<ProviderToken, Reported> {
-    let what = format!("{key} {}", quoted(name));
-    let upstreams = draft.upstreams(place, &what)?;
-    draft.provider(upstreams, &at_block.key(key), name, kind)
+    let what = format!("{} {}", key.name(), quoted(name));
+    let upstreams = draft.upstreams(block, &what)?;
+    draft.provider(upstreams, block, key, name, kind)
 }

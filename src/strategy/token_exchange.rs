@@ -5,16 +5,15 @@ use super::subject::{Subject, provider, subject};
 use crate::config::StrategyType;
 use crate::config::draft::Draft;
 use crate::config::endpoint::{
-    ASSUMED_LIFETIME, Called, ENDPOINT, Method, REFRESH_AHEAD, STS_ERRORS, TIMEOUT, owned,
-    sts_errors, terms,
+    ASSUMED_LIFETIME, Called, Common, ENDPOINT, Method, OF_ASSERTION, REFRESH_AHEAD, STS_ERRORS,
+    TIMEOUT, owned, terms,
 };
 use crate::config::format::{
     AbsoluteUri, GrantKind, GrantType, HeaderName, ListOf, MetadataKeyOrNone, OneOrMany,
     RequestedTokenType, ScopeToken, Text, TokenType,
 };
-use crate::config::path::Place;
 use crate::config::problem::{Reported, Wrong};
-use crate::config::shape::{Nested, Object, Optional, Section};
+use crate::config::section::{Entry, Nested, Object, Section, keys};
 use crate::decision::{Decision, Obtain, ProviderToken, Request, Strategy};
 use crate::exchange::grant::{self, Grant};
 use crate::exchange::{Exchange, ExchangeId, Purpose};
@@ -66,153 +65,88 @@ impl Strategy for TokenExchange {
 }
 
 /// `token_exchange` in a configuration.
-pub(super) const TYPE: StrategyType = StrategyType {
-    name: "token_exchange",
-    meaning: "The subject token is exchanged at the backend's STS (RFC 8693).",
-    block: Some(BLOCK),
-    build,
-};
+pub(super) const TYPE: StrategyType = StrategyType::new("token_exchange", Some(BLOCK), build);
 
-const BLOCK: Optional<Nested> = Optional {
-    name: "tokenExchange",
-    format: Nested(&KEYS),
-    meaning: "Which STS is called, and with what.",
-};
+keys! {
+    /// Which STS is called, and with what.
+    optional BLOCK "tokenExchange": Nested = Nested(&KEYS);
+}
 
 static KEYS: Object = Object {
     keys: &[
-        &ENDPOINT.token_url,
-        &ENDPOINT.cluster,
-        &ENDPOINT.client_id,
-        &ENDPOINT.client_secret,
-        &ENDPOINT.client_secret_env,
-        &ENDPOINT.auth_method,
-        &ENDPOINT.key_env,
-        &ENDPOINT.key_id,
-        &ENDPOINT.certificate_env,
-        &ENDPOINT.assertion_audience,
-        &GRANT_TYPE,
-        &AUDIENCE,
-        &RESOURCE,
-        &SCOPES,
-        &SUBJECT_TOKEN_TYPE,
-        &REQUESTED_TOKEN_TYPE,
-        &SUBJECT_PROVIDER_NAME,
-        &ACTOR_PROVIDER_NAME,
-        &ACTOR_TOKEN_TYPE,
-        &ENDPOINT.parameters,
-        &EXTERNAL_TOKEN_HEADER_NAME,
-        &TIMEOUT,
-        &STS_ERRORS,
-        &ASSUMED_LIFETIME,
-        &REFRESH_AHEAD,
-        &ENDPOINT.insecure,
+        &ENDPOINT.of_call(),
+        &OF_ASSERTION,
+        &[
+            &GRANT_TYPE,
+            &AUDIENCE,
+            &RESOURCE,
+            &SCOPES,
+            &SUBJECT_TOKEN_TYPE,
+            &REQUESTED_TOKEN_TYPE,
+            &SUBJECT_PROVIDER_NAME,
+            &ACTOR_PROVIDER_NAME,
+            &ACTOR_TOKEN_TYPE,
+            &ENDPOINT.parameters,
+            &EXTERNAL_TOKEN_HEADER_NAME,
+            &TIMEOUT,
+            &STS_ERRORS,
+            &ASSUMED_LIFETIME,
+            &REFRESH_AHEAD,
+            &ENDPOINT.insecure,
+        ],
     ],
     open: false,
 };
 
-const GRANT_TYPE: Optional<GrantType> = Optional {
-    name: "grantType",
-    format: GrantType,
-    meaning: "token_exchange (the default, RFC 8693), jwt_bearer (RFC 7523, the subject as \
-              assertion), or a URI: the form of RFC 8693 under that grant type.",
-};
-
-const AUDIENCE: Optional<OneOrMany<Text>> = Optional {
-    name: "audience",
-    format: OneOrMany(Text),
-    meaning: "The audience of the token that is asked for, one or several.",
-};
-
-const RESOURCE: Optional<OneOrMany<AbsoluteUri>> = Optional {
-    name: "resource",
-    format: OneOrMany(AbsoluteUri),
-    meaning: "The resource that the token is asked for (RFC 8707), one or several URIs.",
-};
-
-const SCOPES: Optional<ListOf<ScopeToken>> = Optional {
-    name: "scopes",
-    format: ListOf {
+keys! {
+    /// token_exchange (the default, RFC 8693), jwt_bearer (RFC 7523, the subject as assertion), or
+    /// a URI: the form of RFC 8693 under that grant type.
+    optional GRANT_TYPE "grantType": GrantType;
+    /// The audience of the token that is asked for, one or several.
+    optional AUDIENCE "audience": OneOrMany<Text> = OneOrMany(Text);
+    /// The resource that the token is asked for (RFC 8707), one or several URIs.
+    optional RESOURCE "resource": OneOrMany<AbsoluteUri> = OneOrMany(AbsoluteUri);
+    /// The scopes of the token that is asked for.
+    optional SCOPES "scopes": ListOf<ScopeToken> = ListOf {
         item: ScopeToken,
         not_empty: None,
-    },
-    meaning: "The scopes of the token that is asked for.",
-};
+    };
+    /// What the subject token is: access_token (the default), id_token, jwt, or a URI.
+    optional SUBJECT_TOKEN_TYPE "subjectTokenType": TokenType;
+    /// The type of token that is asked for, access_token by default; empty does not say.
+    optional REQUESTED_TOKEN_TYPE "requestedTokenType": RequestedTokenType;
+    /// The provider whose upstream token is exchanged, from authServer.runConfig.upstreams; absent
+    /// or empty, the request's own token is.
+    optional SUBJECT_PROVIDER_NAME "subjectProviderName": MetadataKeyOrNone;
+    /// The header that carries the token to the backend, Authorization by default.
+    optional EXTERNAL_TOKEN_HEADER_NAME "externalTokenHeaderName": HeaderName;
+    /// The provider whose upstream token goes along as actor_token.
+    optional ACTOR_PROVIDER_NAME "actorProviderName": MetadataKeyOrNone;
+    /// What the actor token is: access_token (the default), id_token, jwt, or a URI.
+    optional ACTOR_TOKEN_TYPE "actorTokenType": TokenType;
+}
 
-const SUBJECT_TOKEN_TYPE: Optional<TokenType> = Optional {
-    name: "subjectTokenType",
-    format: TokenType,
-    meaning: "What the subject token is: access_token (the default), id_token, jwt, or a URI.",
-};
-
-const REQUESTED_TOKEN_TYPE: Optional<RequestedTokenType> = Optional {
-    name: "requestedTokenType",
-    format: RequestedTokenType,
-    meaning: "The type of token that is asked for, access_token by default; empty does not say.",
-};
-
-const SUBJECT_PROVIDER_NAME: Optional<MetadataKeyOrNone> = Optional {
-    name: "subjectProviderName",
-    format: MetadataKeyOrNone,
-    meaning: "The provider whose upstream token is exchanged, from authServer.runConfig.upstreams; \
-              absent or empty, the request's own token is.",
-};
-
-const EXTERNAL_TOKEN_HEADER_NAME: Optional<HeaderName> = Optional {
-    name: "externalTokenHeaderName",
-    format: HeaderName,
-    meaning: "The header that carries the token to the backend, Authorization by default.",
-};
-
-const ACTOR_PROVIDER_NAME: Optional<MetadataKeyOrNone> = Optional {
-    name: "actorProviderName",
-    format: MetadataKeyOrNone,
-    meaning: "The provider whose upstream token goes along as actor_token.",
-};
-
-const ACTOR_TOKEN_TYPE: Optional<TokenType> = Optional {
-    name: "actorTokenType",
-    format: TokenType,
-    meaning: "What the actor token is: access_token (the default), id_token, jwt, or a URI.",
-};
-
-fn build(
-    block: &Section<'_>,
-    place: &Place<'_>,
-    draft: &mut Draft<'_>,
-) -> Result<Box<dyn Strategy>, Reported> {
-    let at_block = place.key(BLOCK.name);
-    let kind = |uri: Option<&str>| match uri {
-        Some(TokenType::ID_TOKEN) => TokenKind::Id,
+fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>, Reported> {
+    let kind = |uri: Result<Option<&str>, Reported>| match uri {
+        Ok(Some(TokenType::ID_TOKEN)) => TokenKind::Id,
         _ => TokenKind::Access,
     };
-    let subject_kind = kind(block.get(&SUBJECT_TOKEN_TYPE).ok().flatten());
-    let (name, at) = (&SUBJECT_PROVIDER_NAME, &at_block);
-    let subject = subject(block, place, at, name, subject_kind, draft);
-    let actor = match block.get(&ACTOR_PROVIDER_NAME).map(Option::flatten) {
-        Ok(Some(name)) => {
-            let kind = kind(block.get(&ACTOR_TOKEN_TYPE).ok().flatten());
-            provider(
-                ACTOR_PROVIDER_NAME.name,
-                name,
-                place,
-                &at_block,
-                kind,
-                draft,
-            )
-            .map(Some)
-        }
-        Ok(None) => Ok(None),
-        Err(reported) => Err(reported),
-    };
-    let grant = grant(block, &at_block, draft);
+    let subject_type = block.get(&SUBJECT_TOKEN_TYPE);
+    let subject = subject(block, &SUBJECT_PROVIDER_NAME, kind(subject_type), draft);
+    let actor_type = block.get(&ACTOR_TOKEN_TYPE);
+    let actor = block.get(&ACTOR_PROVIDER_NAME).map(Option::flatten);
+    let grant = grant(block, subject_type, actor, actor_type);
+    let actor = actor.and_then(|name| {
+        let key = &ACTOR_PROVIDER_NAME;
+        name.map(|name| provider(block, key, name, kind(actor_type), draft))
+            .transpose()
+    });
     let called = Called {
         block,
-        at_block: &at_block,
         keys: &ENDPOINT,
         usual: Method::Basic,
         name: "",
-        sts_errors: sts_errors(block.get(&STS_ERRORS)),
+        common: Common::of(block, &STS_ERRORS),
     };
     // Its own problems are reported whatever is wrong with the grant.
     let placeholder = || grant::jwt_bearer(&[], &[], "");
@@ -237,53 +171,46 @@ fn build(
 
 fn grant(
     block: &Section<'_>,
-    at_block: &Place<'_>,
-    draft: &mut Draft<'_>,
+    subject_type: Result<Option<&str>, Reported>,
+    actor: Result<Option<&str>, Reported>,
+    actor_type: Result<Option<&str>, Reported>,
 ) -> Result<Grant, Reported> {
     let kind = block.get(&GRANT_TYPE)?.unwrap_or(GrantKind::TokenExchange);
     let audience = owned(block.get(&AUDIENCE)?);
     let resource = owned(block.get(&RESOURCE)?);
-    let scope = block
-        .get(&SCOPES)
-        .ok()
-        .flatten()
-        .unwrap_or_default()
-        .join(" ");
+    let scope = block.get(&SCOPES).map(Option::unwrap_or_default);
+    let scope = scope.unwrap_or_default().join(" ");
     if kind == GrantKind::JwtBearer {
-        let foreign = [
-            (SUBJECT_TOKEN_TYPE.name, block.has(&SUBJECT_TOKEN_TYPE)),
-            (REQUESTED_TOKEN_TYPE.name, block.has(&REQUESTED_TOKEN_TYPE)),
-            (ACTOR_PROVIDER_NAME.name, block.has(&ACTOR_PROVIDER_NAME)),
-            (ACTOR_TOKEN_TYPE.name, block.has(&ACTOR_TOKEN_TYPE)),
+        let foreign: [&dyn Entry; 4] = [
+            &SUBJECT_TOKEN_TYPE,
+            &REQUESTED_TOKEN_TYPE,
+            &ACTOR_PROVIDER_NAME,
+            &ACTOR_TOKEN_TYPE,
         ];
         let mut reported = None;
-        for (name, _) in foreign.into_iter().filter(|(_, there)| *there) {
+        for key in foreign.into_iter().filter(|key| block.has(*key)) {
             let text = "is not sent with grantType jwt_bearer";
-            reported = Some(draft.error(&at_block.key(name), Wrong::new(text)));
+            reported = Some(block.error(key, Wrong::new(text)));
         }
         return match reported {
             Some(reported) => Err(reported),
             None => Ok(grant::jwt_bearer(&audience, &resource, &scope)),
         };
     }
-    let actor = block.get(&ACTOR_PROVIDER_NAME)?.flatten();
-    let actor_token_type = block
-        .get(&ACTOR_TOKEN_TYPE)?
-        .unwrap_or(TokenType::ACCESS_TOKEN);
+    let actor = actor?;
+    let actor_type = actor_type?.unwrap_or(TokenType::ACCESS_TOKEN);
     Ok(grant::token_exchange(&grant::TokenExchange {
         grant_type: match kind {
             GrantKind::Other(uri) => Some(uri),
             GrantKind::TokenExchange | GrantKind::JwtBearer => None,
         },
-        subject_token_type: block
-            .get(&SUBJECT_TOKEN_TYPE)?
-            .unwrap_or(TokenType::ACCESS_TOKEN),
+        subject_token_type: subject_type?.unwrap_or(TokenType::ACCESS_TOKEN),
         requested_token_type: block
             .get(&REQUESTED_TOKEN_TYPE)?
             .map(Option::unwrap_or_default),
         audience: &audience,
         resource: &resource,
         scope: &scope,
-        actor_token_type: actor.map(|_| actor_token_type),
+        actor_token_type: actor.map(|_| actor_type),
     }))
 }

@@ -19,9 +19,6 @@ impl Strategy for Unauthenticated {
 }
 
 /// `unauthenticated` in a configuration.
-pub(super) const TYPE: StrategyType = StrategyType {
-    name: "unauthenticated",
-    meaning: "An open backend gets no credential.",
-    block: None,
-    build: |_, _, _| Ok(Box::new(Unauthenticated)),
-};
+pub(super) const TYPE: StrategyType = StrategyType::new("unauthenticated", None, |_, _| {
+    Ok(Box::new(Unauthenticated))
+});

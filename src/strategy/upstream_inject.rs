@@ -3,9 +3,8 @@
 use crate::config::StrategyType;
 use crate::config::draft::Draft;
 use crate::config::format::MetadataKey;
-use crate::config::path::Place;
 use crate::config::problem::{Reported, Rule, quoted};
-use crate::config::shape::{Nested, Object, Optional, Required, Section};
+use crate::config::section::{Nested, Object, Section, keys};
 use crate::decision::{Credential, Decision, Obtain, ProviderToken, Request, Source, Strategy};
 use crate::identity::TokenKind;
 use crate::observe::counters::Outcome;
@@ -46,52 +45,32 @@ impl Strategy for UpstreamInject {
 const AUTHORIZATION: &str = "authorization";
 
 /// `upstream_inject` in a configuration.
-pub(super) const TYPE: StrategyType = StrategyType {
-    name: "upstream_inject",
-    meaning: "The named provider's upstream token becomes the bearer token.",
-    block: Some(BLOCK),
-    build,
-};
+pub(super) const TYPE: StrategyType = StrategyType::new("upstream_inject", Some(BLOCK), build);
 
-const BLOCK: Optional<Nested> = Optional {
-    name: "upstreamInject",
-    format: Nested(&KEYS),
-    meaning: "Whose upstream token is sent.",
-};
+keys! {
+    /// Whose upstream token is sent.
+    optional BLOCK "upstreamInject": Nested = Nested(&KEYS);
+}
 
 static KEYS: Object = Object {
-    keys: &[&PROVIDER_NAME],
+    keys: &[&[&PROVIDER_NAME]],
     open: false,
 };
 
-const PROVIDER_NAME: Required<MetadataKey> = Required {
-    name: "providerName",
-    format: MetadataKey {
+keys! {
+    /// The provider: a name from authServer.runConfig.upstreams.
+    required PROVIDER_NAME "providerName" by Rule::V06: MetadataKey = MetadataKey {
         not_empty: Some(Rule::V06),
-    },
-    meaning: "The provider: a name from authServer.runConfig.upstreams.",
-    rule: Some(Rule::V06),
-};
+    };
+}
 
-fn build(
-    block: &Section<'_>,
-    place: &Place<'_>,
-    draft: &mut Draft<'_>,
-) -> Result<Box<dyn Strategy>, Reported> {
+fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>, Reported> {
     let name = block.get(&PROVIDER_NAME);
-    let upstreams = draft.upstreams(
-        place,
-        &match name {
-            Ok(name) => format!("upstream_inject of provider {}", quoted(name)),
-            Err(_) => "upstream_inject".to_owned(),
-        },
-    );
-    let at_block = place.key(BLOCK.name);
-    let provider = draft.provider(
-        upstreams?,
-        &at_block.key(PROVIDER_NAME.name),
-        name?,
-        TokenKind::Access,
-    )?;
+    let what = match name {
+        Ok(name) => format!("upstream_inject of provider {}", quoted(name)),
+        Err(_) => "upstream_inject".to_owned(),
+    };
+    let upstreams = draft.upstreams(block, &what)?;
+    let provider = draft.provider(upstreams, block, &PROVIDER_NAME, name?, TokenKind::Access)?;
     Ok(Box::new(UpstreamInject { provider }))
 }

@@ -1,6 +1,6 @@
 //! Durations such as `250ms` and `1.5s`.
 
-use super::{Format, wrong_kind};
+use super::Scalar;
 use crate::config::problem::Wrong;
 use crate::config::tree::Node;
 use std::borrow::Cow;
@@ -18,35 +18,23 @@ pub struct DurationIn {
     pub bounds: &'static str,
 }
 
-impl Format for DurationIn {
+impl Scalar for DurationIn {
     type Value<'n> = Duration;
 
-    fn allowed(&self) -> Cow<'static, str> {
+    fn form(&self) -> Cow<'static, str> {
         format!("a duration {}, such as 250ms, 1.5s, 5m or 1h", self.bounds).into()
     }
 
-    fn read(&self, node: &Node) -> Result<Duration, Wrong> {
+    fn take(&self, node: &Node) -> Result<Duration, Wrong> {
         let duration = match node {
             Node::Number(number) if *number == 0.0 => Some(Duration::ZERO),
             Node::String(text) if text == "0" => Some(Duration::ZERO),
             Node::String(text) => parse(text),
-            other => return Err(wrong_kind(&self.allowed(), other)),
+            other => return Err(Wrong::kind(&self.form(), other)),
         };
         duration
             .filter(|duration| (self.least..=self.most).contains(duration))
-            .ok_or_else(|| Wrong::new(format!("must be {}", self.allowed())))
-    }
-
-    #[cfg(not(target_family = "wasm"))]
-    fn json_schema(&self) -> serde_json::Value {
-        let text = serde_json::json!({
-            "type": "string",
-            "pattern": "^[0-9]+(\\.[0-9]+)?(ms|s|m|h)$",
-        });
-        if self.least > Duration::ZERO {
-            return text;
-        }
-        serde_json::json!({"anyOf": [text, {"enum": [0, "0"]}]})
+            .ok_or_else(|| Wrong::new(format!("must be {}", self.form())))
     }
 }
 
@@ -128,7 +116,7 @@ mod tests {
             ("99999999999999999999999999999999999999999999h", None),
         ] {
             let node = Node::String(text.to_owned());
-            assert_eq!(UP_TO_A_DAY.read(&node).ok(), duration, "{text}");
+            assert_eq!(UP_TO_A_DAY.take(&node).ok(), duration, "{text}");
         }
     }
 
@@ -145,8 +133,8 @@ mod tests {
             (Node::Number(5.0), false),
             (Node::Number(f64::NAN), false),
         ] {
-            assert_eq!(UP_TO_A_DAY.read(&node).is_ok(), up_to_a_day, "{node:?}");
-            assert!(from_a_millisecond.read(&node).is_err(), "{node:?}");
+            assert_eq!(UP_TO_A_DAY.take(&node).is_ok(), up_to_a_day, "{node:?}");
+            assert!(from_a_millisecond.take(&node).is_err(), "{node:?}");
         }
     }
 }

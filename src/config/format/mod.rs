@@ -15,35 +15,36 @@ pub use oauth::{
 };
 pub use uri::{AbsoluteUri, Endpoint, HttpUrl, HttpsUrl, TokenUrl};
 
-use super::path::Place;
-use super::problem::{Problems, Rule, Wrong, quoted};
+use super::described::JsonSchema;
+use super::problem::{Reported, Rule, Wrong, quoted};
+use super::section::{At, Format};
 use super::tree::Node;
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
 use std::borrow::Cow;
 
-/// What a value may look like, and what it becomes.
-pub trait Format: Sync {
+/// A [`Format`] of values that hold no others.
+pub trait Scalar: Sync + JsonSchema {
     /// What a valid value becomes.
     type Value<'n>;
 
     /// What is allowed, to follow "must be".
-    fn allowed(&self) -> Cow<'static, str>;
+    fn form(&self) -> Cow<'static, str>;
 
-    /// Takes a value, or says what is wrong with it. What a map or a list holds is left to
-    /// [`Format::check`].
-    fn read<'n>(&self, node: &'n Node) -> Result<Self::Value<'n>, Wrong>;
+    /// Takes a value, or says what is wrong with it.
+    fn take<'n>(&self, node: &'n Node) -> Result<Self::Value<'n>, Wrong>;
+}
 
-    /// Reports everything that is wrong with a value and with what it holds.
-    fn check(&self, node: &Node, place: &Place<'_>, problems: &mut Problems) {
-        if let Err(wrong) = self.read(node) {
-            problems.report(place, wrong);
-        }
+impl<F: Scalar> Format for F {
+    type Value<'n> = <F as Scalar>::Value<'n>;
+
+    fn allowed(&self) -> Cow<'static, str> {
+        self.form()
     }
 
-    /// The same as JSON Schema. It may allow more than [`Format::check`] does, never less.
-    #[cfg(not(target_family = "wasm"))]
-    fn json_schema(&self) -> serde_json::Value;
+    fn read<'n>(&self, node: &'n Node, at: &At<'n>) -> Result<F::Value<'n>, Reported> {
+        self.take(node).map_err(|wrong| at.error(wrong))
+    }
 }
 
 /// A [`Format`] of texts.
@@ -65,32 +66,19 @@ pub trait TextFormat: Sync {
     const PATTERN: &'static str;
 }
 
-impl<F: TextFormat> Format for F {
+impl<F: TextFormat> Scalar for F {
     type Value<'n> = F::Value<'n>;
 
-    fn allowed(&self) -> Cow<'static, str> {
+    fn form(&self) -> Cow<'static, str> {
         F::ALLOWED.into()
     }
 
-    fn read<'n>(&self, node: &'n Node) -> Result<Self::Value<'n>, Wrong> {
+    fn take<'n>(&self, node: &'n Node) -> Result<F::Value<'n>, Wrong> {
         match node {
             Node::String(text) => self.parse(text),
-            other => Err(wrong_kind("a string", other)),
+            other => Err(Wrong::kind("a string", other)),
         }
     }
-
-    #[cfg(not(target_family = "wasm"))]
-    fn json_schema(&self) -> serde_json::Value {
-        match F::PATTERN {
-            "" => serde_json::json!({"type": "string"}),
-            pattern => serde_json::json!({"type": "string", "pattern": pattern}),
-        }
-    }
-}
-
-/// The finding that a value is not even of the right kind.
-pub fn wrong_kind(allowed: &str, node: &Node) -> Wrong {
-    Wrong::new(format!("must be {allowed}, not {}", node.kind()))
 }
 
 fn must_be<F: TextFormat>(_: &F) -> Wrong {
@@ -190,23 +178,18 @@ impl TextFormat for VariableName {
 #[derive(Clone, Copy, Debug)]
 pub struct Boolean;
 
-impl Format for Boolean {
+impl Scalar for Boolean {
     type Value<'n> = bool;
 
-    fn allowed(&self) -> Cow<'static, str> {
+    fn form(&self) -> Cow<'static, str> {
         "true or false".into()
     }
 
-    fn read(&self, node: &Node) -> Result<bool, Wrong> {
+    fn take(&self, node: &Node) -> Result<bool, Wrong> {
         match node {
             Node::Bool(value) => Ok(*value),
-            other => Err(wrong_kind(&self.allowed(), other)),
+            other => Err(Wrong::kind(&self.form(), other)),
         }
-    }
-
-    #[cfg(not(target_family = "wasm"))]
-    fn json_schema(&self) -> serde_json::Value {
-        serde_json::json!({"type": "boolean"})
     }
 }
 
@@ -217,10 +200,10 @@ pub struct Count {
     pub most: u32,
 }
 
-impl Format for Count {
+impl Scalar for Count {
     type Value<'n> = usize;
 
-    fn allowed(&self) -> Cow<'static, str> {
+    fn form(&self) -> Cow<'static, str> {
         format!("a whole number from 0 to {}", self.most).into()
     }
 
@@ -229,21 +212,16 @@ impl Format for Count {
         clippy::cast_sign_loss,
         reason = "the number was found whole and in range"
     )]
-    fn read(&self, node: &Node) -> Result<usize, Wrong> {
+    fn take(&self, node: &Node) -> Result<usize, Wrong> {
         match node {
             Node::Number(number)
                 if number.fract() == 0.0 && (0.0..=f64::from(self.most)).contains(number) =>
             {
                 Ok(*number as usize)
             }
-            Node::Number(_) => Err(Wrong::new(format!("must be {}", self.allowed()))),
-            other => Err(wrong_kind(&self.allowed(), other)),
+            Node::Number(_) => Err(Wrong::new(format!("must be {}", self.form()))),
+            other => Err(Wrong::kind(&self.form(), other)),
         }
-    }
-
-    #[cfg(not(target_family = "wasm"))]
-    fn json_schema(&self) -> serde_json::Value {
-        serde_json::json!({"type": "integer", "minimum": 0, "maximum": self.most})
     }
 }
 
@@ -251,31 +229,25 @@ impl Format for Count {
 #[derive(Debug)]
 pub struct Choice<T: 'static>(pub &'static [(&'static str, T)]);
 
-impl<T: Copy + Sync> Format for Choice<T> {
+impl<T: Copy + Sync> Scalar for Choice<T> {
     type Value<'n> = T;
 
-    fn allowed(&self) -> Cow<'static, str> {
+    fn form(&self) -> Cow<'static, str> {
         one_of(self.0.iter().map(|(word, _)| *word)).into()
     }
 
-    fn read(&self, node: &Node) -> Result<T, Wrong> {
+    fn take(&self, node: &Node) -> Result<T, Wrong> {
         let Node::String(text) = node else {
-            return Err(wrong_kind(&self.allowed(), node));
+            return Err(Wrong::kind(&self.form(), node));
         };
         match self.0.iter().find(|(word, _)| word == text) {
             Some((_, value)) => Ok(*value),
             None => Err(Wrong::new(format!(
                 "must be {}, not {}",
-                self.allowed(),
+                self.form(),
                 quoted(text)
             ))),
         }
-    }
-
-    #[cfg(not(target_family = "wasm"))]
-    fn json_schema(&self) -> serde_json::Value {
-        let words: Vec<_> = self.0.iter().map(|(word, _)| *word).collect();
-        serde_json::json!({"enum": words})
     }
 }
 
@@ -304,39 +276,35 @@ impl<F: Format> Format for ListOf<F> {
         "a list".into()
     }
 
-    fn read<'n>(&self, node: &'n Node) -> Result<Self::Value<'n>, Wrong> {
-        match (node, self.not_empty) {
+    fn read<'n>(&self, node: &'n Node, at: &At<'n>) -> Result<Self::Value<'n>, Reported> {
+        let wrong = match (node, self.not_empty) {
             (Node::List(items), Some(rule)) if items.is_empty() => {
-                Err(Wrong::rule(rule, "must not be empty"))
+                Wrong::rule(rule, "must not be empty")
             }
-            (Node::List(items), _) => items.iter().map(|item| self.item.read(item)).collect(),
-            (other, _) => Err(wrong_kind(&self.allowed(), other)),
+            (Node::List(items), _) => {
+                let items = items.iter().enumerate();
+                let read = |(index, item)| self.item.read(item, &at.index(index));
+                return every(items.map(read));
+            }
+            (other, _) => Wrong::kind("a list", other),
+        };
+        Err(at.error(wrong))
+    }
+}
+
+/// Every value; if one is wrong, the others are read all the same.
+pub(super) fn every<T>(
+    values: impl Iterator<Item = Result<T, Reported>>,
+) -> Result<Vec<T>, Reported> {
+    let mut wrong = None;
+    let mut right = Vec::new();
+    for value in values {
+        match value {
+            Ok(value) => right.push(value),
+            Err(reported) => wrong = Some(reported),
         }
     }
-
-    fn check(&self, node: &Node, place: &Place<'_>, problems: &mut Problems) {
-        match node {
-            Node::List(items) if !items.is_empty() => {
-                for (index, item) in items.iter().enumerate() {
-                    self.item.check(item, &place.index(index), problems);
-                }
-            }
-            other => {
-                if let Err(wrong) = self.read(other) {
-                    problems.report(place, wrong);
-                }
-            }
-        }
-    }
-
-    #[cfg(not(target_family = "wasm"))]
-    fn json_schema(&self) -> serde_json::Value {
-        serde_json::json!({
-            "type": "array",
-            "items": self.item.json_schema(),
-            "minItems": u8::from(self.not_empty.is_some()),
-        })
-    }
+    wrong.map_or(Ok(right), Err)
 }
 
 /// A map from names that are the operator's to values of one format.
@@ -355,45 +323,36 @@ impl<F: Format, N: TextFormat> Format for MapOf<F, N> {
         "a map".into()
     }
 
-    fn read<'n>(&self, node: &'n Node) -> Result<Self::Value<'n>, Wrong> {
-        let Node::Map(entries) = node else {
-            return Err(wrong_kind(&self.allowed(), node));
-        };
-        entries
-            .iter()
-            .filter(|(_, node)| *node != Node::Null)
-            .map(|(name, node)| Ok((name.as_str(), self.item.read(node)?)))
-            .collect()
+    fn read<'n>(&self, node: &'n Node, at: &At<'n>) -> Result<Self::Value<'n>, Reported> {
+        let values = named(node, "a map", &self.name, at)?;
+        every(values.into_iter().map(|(name, node)| {
+            let value = self.item.read(node, &at.key(name))?;
+            Ok((name, value))
+        }))
     }
+}
 
-    fn check(&self, node: &Node, place: &Place<'_>, problems: &mut Problems) {
-        let Node::Map(entries) = node else {
-            problems.report(place, wrong_kind(&self.allowed(), node));
-            return;
-        };
-        let mut names: HashSet<&str, FixedState> = HashSet::default();
-        for (name, node) in entries {
-            let place = place.key(name);
-            if let Err(wrong) = self.name.parse(name) {
-                problems.report(&place, wrong);
-            }
-            if !names.insert(name) {
-                problems.report(&place, Wrong::new("given twice"));
-            }
-            if *node != Node::Null {
-                self.item.check(node, &place, problems);
-            }
+/// The values of a map whose keys are the operator's, once what is wrong with its keys is reported.
+pub(super) fn named<'n>(
+    node: &'n Node,
+    allowed: &str,
+    names: &impl TextFormat,
+    at: &At<'n>,
+) -> Result<Vec<(&'n str, &'n Node)>, Reported> {
+    let Node::Map(entries) = node else {
+        return Err(at.error(Wrong::kind(allowed, node)));
+    };
+    let mut known: HashSet<&str, FixedState> = HashSet::default();
+    for (name, _) in entries {
+        if let Err(wrong) = names.parse(name) {
+            at.key(name).error(wrong);
+        }
+        if !known.insert(name) {
+            at.key(name).error(Wrong::new("given twice"));
         }
     }
-
-    #[cfg(not(target_family = "wasm"))]
-    fn json_schema(&self) -> serde_json::Value {
-        serde_json::json!({
-            "type": "object",
-            "propertyNames": self.name.json_schema(),
-            "additionalProperties": super::json_schema::or_null(self.item.json_schema()),
-        })
-    }
+    let values = entries.iter().filter(|(_, node)| *node != Node::Null);
+    Ok(values.map(|(name, node)| (name.as_str(), node)).collect())
 }
 
 /// The name of a backend, as a key.
@@ -424,32 +383,14 @@ impl<F: TextFormat> Format for OneOrMany<F> {
         "a string or a list of strings".into()
     }
 
-    fn read<'n>(&self, node: &'n Node) -> Result<Self::Value<'n>, Wrong> {
+    fn read<'n>(&self, node: &'n Node, at: &At<'n>) -> Result<Self::Value<'n>, Reported> {
         match node {
-            Node::String(text) => Ok(vec![self.0.parse(text)?]),
-            Node::List(items) => items.iter().map(|item| self.0.read(item)).collect(),
-            other => Err(wrong_kind(&self.allowed(), other)),
-        }
-    }
-
-    fn check(&self, node: &Node, place: &Place<'_>, problems: &mut Problems) {
-        match node {
+            Node::String(_) => Ok(vec![self.0.read(node, at)?]),
             Node::List(items) => {
-                for (index, item) in items.iter().enumerate() {
-                    self.0.check(item, &place.index(index), problems);
-                }
+                let read = |(index, item)| self.0.read(item, &at.index(index));
+                every(items.iter().enumerate().map(read))
             }
-            other => {
-                if let Err(wrong) = self.read(other) {
-                    problems.report(place, wrong);
-                }
-            }
+            other => Err(at.error(Wrong::kind(&self.allowed(), other))),
         }
-    }
-
-    #[cfg(not(target_family = "wasm"))]
-    fn json_schema(&self) -> serde_json::Value {
-        let one = self.0.json_schema();
-        serde_json::json!({"anyOf": [one, {"type": "array", "items": one}]})
     }
 }

@@ -16,8 +16,8 @@ use document::configuration::Form;
 use document::{Document, Position, get, get_text};
 use std::time::Duration;
 use upstream_inject::config::{self, Environment, Node, Path};
-use upstream_inject::strategy::REGISTRY;
 use upstream_inject::identity::TokenFrom;
+use upstream_inject::strategy::REGISTRY;
 
 /// What is asked.
 pub(crate) struct Options<'a> {
