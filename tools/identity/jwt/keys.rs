@@ -45,8 +45,12 @@ struct Held {
     keys: Vec<Key>,
     /// From when to when they count.
     life: Option<(Instant, Duration)>,
-    /// The last attempt to fetch, and whether it worked.
-    tried: Option<(Instant, bool)>,
+    /// The last attempt to fetch.
+    tried: Option<Instant>,
+    /// How many have ended.
+    fetches: u64,
+    /// The last one for a key that was not there.
+    looked_for_unknown: Option<Instant>,
 }
 
 struct Key {
@@ -80,7 +84,12 @@ impl Held {
     }
 
     fn may_try(&self, pause: Duration) -> bool {
-        self.tried.is_none_or(|(at, _)| at.elapsed() >= pause)
+        self.tried.is_none_or(|at| at.elapsed() >= pause)
+    }
+
+    fn may_look_for_unknown(&self) -> bool {
+        self.looked_for_unknown
+            .is_none_or(|at| at.elapsed() >= UNKNOWN_KEY)
     }
 
     /// A token that names no key may be of any, and a key that has no name may be anybody's.
@@ -125,21 +134,37 @@ impl KeySet {
             let held = self.shared.held();
             if held.are_good() && held.are_old() && held.may_try(UNKNOWN_KEY) {
                 let shared = Arc::clone(&self.shared);
-                tokio::spawn(async move { shared.fetch(UNKNOWN_KEY).await });
+                tokio::spawn(async move { shared.fetch(Why::Ahead).await });
             }
             (held.are_good(), held.candidates(id, algorithm))
         };
         if good && !found.is_empty() {
             return Ok(found);
         }
-        let pause = if good { UNKNOWN_KEY } else { AFTER_FAILURE };
-        self.shared.fetch(pause).await;
-        let held = self.shared.held();
+        let why = if good { Why::UnknownKey } else { Why::NoKeys };
+        self.shared.fetch(why).await;
+        let mut held = self.shared.held();
         if !held.are_good() {
             return Err(NoKeys);
         }
-        Ok(held.candidates(id, algorithm))
+        let found = held.candidates(id, algorithm);
+        if found.is_empty() && why == Why::NoKeys {
+            // What was fetched just now does not have this key either.
+            held.looked_for_unknown = held.tried;
+        }
+        Ok(found)
     }
+}
+
+/// Why keys are fetched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// There are none that count.
+    NoKeys,
+    /// A token names one that is not there.
+    UnknownKey,
+    /// They will not count much longer.
+    Ahead,
 }
 
 impl Shared {
@@ -147,29 +172,39 @@ impl Shared {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fetches the keys, unless somebody tried within `pause`. Whoever comes while a fetch is under
-    /// way waits for it.
-    async fn fetch(&self, pause: Duration) {
+    /// Fetches the keys, unless somebody has just tried. Whoever comes while a fetch is under way
+    /// waits for it.
+    async fn fetch(&self, why: Why) {
+        let before = self.held().fetches;
         let _turn = self.fetching.lock().await;
         {
             let mut held = self.held();
-            if !held.may_try(pause) {
+            let is_done = held.fetches != before;
+            let may = match why {
+                Why::NoKeys => held.may_try(AFTER_FAILURE),
+                Why::UnknownKey => held.may_look_for_unknown(),
+                Why::Ahead => held.may_try(UNKNOWN_KEY),
+            };
+            if is_done || !may {
                 return;
             }
-            held.tried = Some((Instant::now(), false));
+            held.tried = Some(Instant::now());
+            if why == Why::UnknownKey {
+                held.looked_for_unknown = held.tried;
+            }
         }
         let began = Instant::now();
         let fetched = self.ask().await;
         let mut held = self.held();
+        held.fetches += 1;
         match fetched {
             Ok((keys, life)) => {
                 held.keys = keys;
                 held.life = Some((began, life));
-                held.tried = Some((began, true));
                 self.metrics.fetched_keys("ok");
             }
             Err(why) => {
-                held.tried = Some((Instant::now(), false));
+                held.tried = Some(Instant::now());
                 if !held.are_good() {
                     held.keys.clear();
                 }

@@ -277,6 +277,22 @@ async fn a_flood_of_unknown_keys_costs_one_fetch() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_new_is_fetched_at_once_and_then_not_for_ten_seconds() {
+    let (old, new) = (Signer::new("old"), Signer::new("new"));
+    let jwks = Jwks::start(vec![old.jwk()], 3600).await;
+    let verifier = jwks.verifier(&[]);
+    assert!(verifier.verify(&old.token(|_| {})).await.is_ok());
+    jwks.set(Some((vec![new.jwk()], 3600)));
+    let token = new.token(|_| {});
+    let verified = futures_util::future::join_all((0..20).map(|_| verifier.verify(&token))).await;
+    assert!(verified.iter().all(Result::is_ok));
+    assert_eq!(jwks.asked.load(Ordering::Relaxed), 2, "one for all of them");
+    refused(&verifier, &Signer::new("unknown").token(|_| {})).await;
+    assert_eq!(jwks.asked.load(Ordering::Relaxed), 2);
+    refused(&verifier, &old.token(|_| {})).await;
+}
+
+#[tokio::test]
 async fn keys_rotate_and_those_that_have_gone_verify_nothing() {
     let (old, new) = (Signer::new("old"), Signer::new("new"));
     let jwks = Jwks::start(vec![old.jwk()], 1).await;

@@ -197,14 +197,14 @@ impl Refresher {
         let Some(_) = self.providers.get(&key.provider) else {
             return Some(Outcome::Unavailable("no such upstream"));
         };
-        let token = Digest::of(&row.refresh_token);
+        let token = Digest::of_refresh_token(&key.provider, &row.refresh_token);
         let now = now_ms();
         let dead = self.memory().dead(token, now);
         if let Some(why) = dead {
             // The row may be older than what buried its token.
             return Some(match self.read_again(key).await {
-                Ok(RowState::Read(row)) if Digest::of(&row.refresh_token) != token => {
-                    Outcome::Held(row)
+                Ok(RowState::Read(newer)) if newer.refresh_token != row.refresh_token => {
+                    Outcome::Held(newer)
                 }
                 Ok(RowState::Unreadable) => Outcome::Unavailable("unreadable"),
                 Ok(_) => Outcome::Missing(why),
@@ -229,7 +229,7 @@ impl Refresher {
 
     /// The flight for this token: the one that is in the air, or a new one.
     fn fly(self: &Arc<Self>, key: &RowKey, row: &Row, need: Need) -> Result<Flight, Outcome> {
-        let token = Digest::of(&row.refresh_token);
+        let token = Digest::of_refresh_token(&key.provider, &row.refresh_token);
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get(&token) {
             return Ok(flight.clone());

@@ -56,6 +56,13 @@ impl Digest {
         Self(Sha256::digest(secret.as_bytes()).into())
     }
 
+    /// The digest of a refresh token of this provider. Others may have issued the same text.
+    #[must_use]
+    pub fn of_refresh_token(provider: &str, refresh_token: &str) -> Self {
+        // The length says where the name ends.
+        Self::of(&format!("{}:{provider}:{refresh_token}", provider.len()))
+    }
+
     /// The digest's bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8; 32] {

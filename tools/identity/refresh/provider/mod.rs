@@ -118,6 +118,15 @@ struct Target {
     style: Style,
 }
 
+/// How one redemption is tried: what it has learnt of the provider while it was refused.
+struct Attempt {
+    without_scope: bool,
+    /// The client's way to say who it is, if the usual one was refused.
+    style: Option<Style>,
+    /// What was registered must be read anew.
+    read_again: bool,
+}
+
 impl Provider {
     /// A provider of which nothing is known yet but its configuration.
     #[must_use]
@@ -160,57 +169,65 @@ impl Provider {
         refresh_token: &str,
         subject: &str,
     ) -> Redeemed {
-        let mut read_again = false;
+        let mut attempt = Attempt {
+            without_scope: self.without_scope.load(Ordering::Relaxed),
+            style: None,
+            read_again: false,
+        };
         // A provider can refuse the scopes, the style and an old registration, each once; what it
         // has refused it has not redeemed.
         for _ in 0..4 {
-            let target = match self.target(http, store, read_again).await {
+            let target = match self.target(http, store, &attempt).await {
                 Ok(target) => target,
                 Err(answer) => return answer.into(),
             };
-            let raw = match self.ask(http, &target, refresh_token).await {
+            let raw = match self.ask(http, &target, &attempt, refresh_token).await {
                 Ok(raw) => raw,
                 Err(no_answer) => return Answer::NoAnswer(no_answer.word()).into(),
             };
             let judged = judge(&raw, self.upstream.mapping.as_ref(), now_ms());
             if let Judged::Refused(word) = judged
-                && self.can_ask_otherwise(word, &target, &mut read_again)
+                && self.can_ask_otherwise(word, &target, &mut attempt)
             {
                 continue;
             }
+            if let Judged::Tokens(_) = judged {
+                self.basic
+                    .store(target.style == Style::Basic, Ordering::Relaxed);
+            }
             return Redeemed {
-                answer: self.conclude(judged, &target, subject),
+                answer: self.conclude(judged, subject),
                 retry_after: raw.retry_after,
             };
         }
         Answer::NoUse("refused in every way").into()
     }
 
-    fn can_ask_otherwise(&self, word: &str, target: &Target, read_again: &mut bool) -> bool {
+    /// Whether something else is worth asking after this refusal. What counts is how this request
+    /// was made: others may be under way, and have learnt the same.
+    fn can_ask_otherwise(&self, word: &str, target: &Target, attempt: &mut Attempt) -> bool {
         match word {
             "invalid_scope" => {
+                self.without_scope.store(true, Ordering::Relaxed);
                 !self.upstream.scopes.is_empty()
-                    && !self.without_scope.swap(true, Ordering::Relaxed)
+                    && !std::mem::replace(&mut attempt.without_scope, true)
             }
             "invalid_client" => match self.upstream.kind {
                 Kind::OAuth2 { .. } => {
-                    let can = target.style == Style::Body && target.client.secret.is_some();
-                    can && !self.basic.swap(true, Ordering::Relaxed)
+                    let other = match target.style {
+                        Style::Body => Style::Basic,
+                        Style::Basic => Style::Body,
+                    };
+                    target.client.secret.is_some() && attempt.style.replace(other).is_none()
                 }
-                Kind::Registered { .. } => !std::mem::replace(read_again, true),
+                Kind::Registered { .. } => !std::mem::replace(&mut attempt.read_again, true),
                 Kind::Oidc { .. } => false,
             },
             _ => false,
         }
     }
 
-    fn conclude(&self, judged: Judged, target: &Target, subject: &str) -> Answer {
-        if let Judged::Refused("invalid_client") = judged
-            && target.style == Style::Basic
-        {
-            // Neither style did it, so the style was not the reason.
-            self.basic.store(false, Ordering::Relaxed);
-        }
+    fn conclude(&self, judged: Judged, subject: &str) -> Answer {
         match judged {
             Judged::Tokens(tokens) => self.check_subject(tokens, subject),
             Judged::Dead(word) => Answer::Dead(word),
@@ -239,7 +256,7 @@ impl Provider {
         &self,
         http: &Client,
         store: &dyn Store,
-        read_again: bool,
+        attempt: &Attempt,
     ) -> Result<Target, Answer> {
         match &self.upstream.kind {
             Kind::Oidc {
@@ -261,13 +278,19 @@ impl Provider {
             } => Ok(Target {
                 endpoint: token_endpoint.clone(),
                 client: client.clone(),
-                style: if self.basic.load(Ordering::Relaxed) {
-                    Style::Basic
-                } else {
-                    Style::Body
-                },
+                style: attempt
+                    .style
+                    .unwrap_or(if self.basic.load(Ordering::Relaxed) {
+                        Style::Basic
+                    } else {
+                        Style::Body
+                    }),
             }),
-            Kind::Registered { id } => self.registration.target(store, id, read_again).await,
+            Kind::Registered { id } => {
+                self.registration
+                    .target(store, id, attempt.read_again)
+                    .await
+            }
         }
     }
 
@@ -275,18 +298,24 @@ impl Provider {
         &self,
         http: &Client,
         target: &Target,
+        attempt: &Attempt,
         refresh_token: &str,
     ) -> Result<Raw, NoAnswer> {
-        let (form, basic) = self.form(target, refresh_token);
+        let (form, basic) = self.form(target, attempt, refresh_token);
         http.post_form(&target.endpoint, form, basic).await
     }
 
     /// What is sent: the form, and the `authorization` header if the credential is not in it.
-    fn form(&self, target: &Target, refresh_token: &str) -> (String, Option<String>) {
+    fn form(
+        &self,
+        target: &Target,
+        attempt: &Attempt,
+        refresh_token: &str,
+    ) -> (String, Option<String>) {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "refresh_token")
             .append_pair("refresh_token", refresh_token);
-        if !self.upstream.scopes.is_empty() && !self.without_scope.load(Ordering::Relaxed) {
+        if !self.upstream.scopes.is_empty() && !attempt.without_scope {
             form.append_pair("scope", &self.upstream.scopes.join(" "));
         }
         let mut basic = None;

@@ -155,101 +155,6 @@ async fn a_token_that_ends_soon_is_refreshed_and_a_good_one_is_not() {
 }
 
 #[tokio::test]
-async fn providers_have_dialects() {
-    let bed = Bed::new().await;
-    let mut redis = bed.redis.connect().await;
-    let service = bed.service(&[]).await;
-    let form =
-        |body: &str| Script::Answer(200, "application/x-www-form-urlencoded", body.to_owned());
-    for (number, (script, token, refresh_token, lives)) in [
-        (
-            form("access_token=a1&expires_in=60&refresh_token=r1"),
-            "a1",
-            "r1",
-            true,
-        ),
-        (
-            json_answer(200, r#"{"access_token":"a2","expires_in":"60"}"#),
-            "a2",
-            "dialect-1",
-            true,
-        ),
-        (
-            json_answer(200, r#"{"access_token":"a3"}"#),
-            "a3",
-            "dialect-2",
-            false,
-        ),
-        (
-            json_answer(
-                201,
-                r#"{"access_token":"a4","token_type":"BEARER","expires_in":60.5}"#,
-            ),
-            "a4",
-            "dialect-3",
-            true,
-        ),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let (session, old) = (format!("S{number}"), format!("dialect-{number}"));
-        put(&mut redis, &session, "github", &expired("github", &old)).await;
-        bed.provider.script(&old, [script]);
-        assert_eq!(
-            service
-                .ask(&bed.token(&session), "github", &[])
-                .await
-                .token(),
-            token
-        );
-        let row = get(&mut redis, &session, "github").await.unwrap();
-        assert_eq!(row["refresh_token"], refresh_token);
-        assert_eq!(row["expires_at"].as_i64().unwrap() > now(), lives);
-    }
-}
-
-#[tokio::test]
-async fn what_a_provider_refuses_it_is_asked_otherwise() {
-    let bed = Bed::new().await;
-    let mut redis = bed.redis.connect().await;
-    let service = bed.service(&[]).await;
-    for (session, token) in [("A", "rt-a"), ("B", "rt-b"), ("C", "rt-c")] {
-        put(&mut redis, session, "github", &expired("github", token)).await;
-    }
-    bed.provider.script(
-        "rt-a",
-        [
-            json_answer(400, r#"{"error":"invalid_scope"}"#),
-            Script::Issue(3600, true, None),
-        ],
-    );
-    service.ask(&bed.token("A"), "github", &[]).await.token();
-    service.ask(&bed.token("B"), "github", &[]).await.token();
-    let sent = bed.provider.redemptions();
-    assert_eq!(sent.len(), 3, "remembered for that upstream");
-    assert_eq!(sent[0].form["scope"], "repo");
-    assert!(!sent[1].form.contains_key("scope") && !sent[2].form.contains_key("scope"));
-
-    bed.provider.script(
-        "rt-c",
-        [
-            json_answer(401, r#"{"error":"invalid_client"}"#),
-            Script::Issue(3600, true, None),
-        ],
-    );
-    service.ask(&bed.token("C"), "github", &[]).await.token();
-    let sent = bed.provider.redemptions();
-    assert_eq!(sent.len(), 5);
-    assert!(sent[3].form.contains_key("client_secret"));
-    assert_eq!(
-        sent[4].headers["authorization"],
-        "Basic dGh2LWdpdGh1YjpnaXRodWIlMjBzZWNyZXQ="
-    );
-    assert!(!sent[4].form.contains_key("client_secret"));
-}
-
-#[tokio::test]
 async fn a_dead_refresh_token_is_missing_and_asked_about_once() {
     let bed = Bed::new().await;
     let mut redis = bed.redis.connect().await;
@@ -489,7 +394,7 @@ async fn a_lock_that_is_somebody_elses_is_waited_for_and_never_written_over() {
     let bed = Bed::new().await;
     let mut redis = bed.redis.connect().await;
     put(&mut redis, SESSION, "github", &expired("github", "rt")).await;
-    let hex: String = Sha256::digest(b"rt")
+    let hex: String = Sha256::digest(b"6:github:rt")
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
@@ -514,7 +419,7 @@ async fn a_lock_that_is_somebody_elses_is_waited_for_and_never_written_over() {
         "rt2",
         [Script::Slow(Duration::from_millis(400), 3600, true)],
     );
-    let hex: String = Sha256::digest(b"rt2")
+    let hex: String = Sha256::digest(b"6:github:rt2")
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
