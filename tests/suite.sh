@@ -74,6 +74,7 @@ test_in_envoy() {
     version="$("$1" --version | sed -n 's|.*version: *[^/]*/\([0-9.]*\).*|\1|p')"
     step "tests in Envoy $version ($1)"
     ENVOY_BIN="$1" UPSTREAM_INJECT_WASM="$PWD/$WASM" UPSTREAM_INJECT_TOOL="$PWD/dist/upstream-inject" \
+        UPSTREAM_INJECT_IDENTITY="$PWD/dist/upstream-inject-identity" \
         within 35 cargo test --locked --package upstream-inject-testbed
 }
 

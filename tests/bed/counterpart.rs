@@ -22,6 +22,8 @@ use crate::{Client, Reply, Request, canary, paths, repository};
 pub enum Program {
     /// npm `oidc-provider`, an STS.
     OidcProvider,
+    /// npm `oidc-provider`, an identity provider whose one user agrees to everything.
+    Idp,
     /// PyPI `idpyoidc`, an STS.
     IdPyOidc,
     /// npm `@jmondi/oauth2-server`, an STS.
@@ -38,7 +40,7 @@ impl Program {
     /// The part of `install.sh`, which is also the directory of the installation.
     fn part(self) -> &'static str {
         match self {
-            Self::OidcProvider => "oidc-provider",
+            Self::OidcProvider | Self::Idp => "oidc-provider",
             Self::IdPyOidc => "idpyoidc",
             Self::Jmondi => "jmondi",
             Self::McpEcho | Self::McpJwt => "mcp",
@@ -54,9 +56,14 @@ impl Program {
             command
         };
         match self {
-            Self::OidcProvider | Self::Jmondi => {
+            Self::OidcProvider | Self::Jmondi | Self::Idp => {
+                let script = if self == Self::Idp {
+                    "idp.mjs"
+                } else {
+                    "server.mjs"
+                };
                 let mut command = Command::new(installed.join("bin/node"));
-                command.arg(directory.join("server.mjs"));
+                command.arg(directory.join(script));
                 command
             }
             Self::Everything => {

@@ -16,6 +16,18 @@ const STAMP: &[u8] = b"upstream-inject.build";
 const FILTER_SOURCES: &[&str] = &["src", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml"];
 /// What the command-line tool depends on.
 const TOOL_SOURCES: &[&str] = &["src", "tools/cli", "tools/document", "Cargo.lock"];
+/// What the identity service depends on; its own tests do not count.
+const IDENTITY_SOURCES: &[&str] = &[
+    "src",
+    "tools/document",
+    "tools/identity/core.rs",
+    "tools/identity/door",
+    "tools/identity/jwt",
+    "tools/identity/refresh",
+    "tools/identity/session",
+    "tools/identity/setup",
+    "Cargo.lock",
+];
 
 /// What speaks against testing this artifact of the source in `repository`.
 pub(crate) fn artifact_is_stale(artifact: &Path, repository: &Path) -> Option<String> {
@@ -45,6 +57,11 @@ pub(crate) fn artifact_is_stale(artifact: &Path, repository: &Path) -> Option<St
 /// What speaks against testing this command-line tool.
 pub(crate) fn tool_is_stale(tool: &Path, repository: &Path) -> Option<String> {
     is_older(tool, repository, TOOL_SOURCES)
+}
+
+/// What speaks against testing this identity service.
+pub(crate) fn identity_service_is_stale(service: &Path, repository: &Path) -> Option<String> {
+    is_older(service, repository, IDENTITY_SOURCES)
 }
 
 fn is_older(built: &Path, repository: &Path, sources: &[&str]) -> Option<String> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use crate::freshness::{artifact_is_stale, tool_is_stale};
+use crate::freshness::{artifact_is_stale, identity_service_is_stale, tool_is_stale};
 
 /// The repository's root directory.
 #[must_use]
@@ -37,6 +37,21 @@ pub fn tool() -> PathBuf {
         under_test("UPSTREAM_INJECT_TOOL", built, tool_is_stale)
     });
     TOOL.clone().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The identity service under test: `UPSTREAM_INJECT_IDENTITY`, else
+/// `dist/upstream-inject-identity`.
+///
+/// # Panics
+/// The latter is not of the source that lies here.
+#[must_use]
+pub fn identity_service() -> PathBuf {
+    static SERVICE: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
+        let built = "dist/upstream-inject-identity";
+        let variable = "UPSTREAM_INJECT_IDENTITY";
+        under_test(variable, built, identity_service_is_stale)
+    });
+    SERVICE.clone().unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn under_test(

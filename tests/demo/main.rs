@@ -5,6 +5,7 @@
 //! everything that is shown is as it should be.
 
 mod cast;
+mod login;
 mod performance;
 mod table;
 
@@ -19,16 +20,19 @@ use crate::cast::Cast;
 use crate::table::Style;
 
 const USAGE: &str = "\
-usage: demo [--stay]
+usage: demo [--stay | --login]
 
+  --login  a real login instead: MCP's own clients, ToolHive's own auth server (built with Go), two
+           identity providers, a real Redis, the identity service; two minutes
   --stay   keep everything running after the table, with curl lines to try, until Ctrl-C
 ";
 
 fn main() -> ExitCode {
-    let mut stay = false;
+    let (mut stay, mut login) = (false, false);
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--stay" => stay = true,
+            "--login" => login = true,
             "-h" | "--help" => {
                 print!("{USAGE}");
                 return ExitCode::SUCCESS;
@@ -39,10 +43,15 @@ fn main() -> ExitCode {
             }
         }
     }
+    if stay && login {
+        eprint!("error: --stay and --login do not go together\n{USAGE}");
+        return ExitCode::from(2);
+    }
     // Whichever ends first: the scene is dropped in both cases, and Envoy ends with it.
     run(async {
         tokio::select! {
-            code = show(stay) => code,
+            code = login::show(), if login => code,
+            code = show(stay), if !login => code,
             code = interrupted() => code,
         }
     })

@@ -29,6 +29,7 @@ mod fallbacks;
 mod features;
 mod health_checks;
 mod hedging;
+mod identity_service;
 mod mcp_conformance;
 mod mcp_login;
 mod mishaps;
@@ -43,6 +44,7 @@ mod selection;
 mod shipped;
 mod static_key;
 mod strategies;
+mod toolhive_login;
 mod traffic;
 mod twice;
 mod unfinished;
@@ -91,6 +93,8 @@ fn main() {
         real_sts::trials(),
         real_mcp::trials(),
         mcp_login::trials(),
+        identity_service::trials(),
+        toolhive_login::trials(),
         mcp_conformance::trials(),
         rendered::all_trials(),
         exchange_request::trials(),

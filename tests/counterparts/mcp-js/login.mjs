@@ -1,12 +1,16 @@
 // Uses protected MCP servers as the official TypeScript SDK does: `node login.mjs CONFIGURATION`.
 //
 // CONFIGURATION is JSON: `servers`, URLs that are used one after the other, with the tokens of the
-// logins before. Where the SDK sends the user to log in, the user agrees at once.
+// logins before. Where the SDK sends the user to log in, the user's browser goes where it is led, until
+// it is back at the application. A `{"pause": FILE}` among the URLs makes that file, and waits until
+// somebody takes it away.
 //
-// Prints one JSON object: `servers`, for each one `ok`, `tools` or `error`, and `logins`; `requests`,
-// every HTTP request that the SDK made, as method, URL without its query, and status.
+// Prints one JSON object: `servers`, for each URL `ok`, `tools` or `error`, and `logins`; `requests`,
+// every HTTP request of SDK and browser, as method, URL without its query, and status.
 
 import { randomUUID } from 'node:crypto';
+import { existsSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { UnauthorizedError } from '@modelcontextprotocol/sdk/client/auth.js';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
@@ -14,7 +18,8 @@ import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/
 
 const CALLBACK = 'http://localhost:1/callback';
 const LOGINS_AT_MOST = 3;
-const DEADLINE_MS = 60_000;
+const REDIRECTS_AT_MOST = 20;
+const DEADLINE_MS = 100_000;
 
 const requests = [];
 
@@ -25,6 +30,26 @@ async function watched(url, init) {
   const response = await fetch(url, init);
   request.status = response.status;
   return response;
+}
+
+/** What a browser does that is led from one place to the next: it keeps each place's cookies. */
+class Browser {
+  cookies = new Map();
+
+  async follow(url) {
+    const sent = [...this.cookies.values()]
+      .filter(({ origin, path }) => origin === url.origin && url.pathname.startsWith(path))
+      .map(({ pair }) => pair)
+      .join('; ');
+    const response = await watched(url, { redirect: 'manual', headers: { cookie: sent } });
+    for (const line of response.headers.getSetCookie()) {
+      const [pair, ...attributes] = line.split(';').map((part) => part.trim());
+      const path = attributes.find((part) => /^path=/i.test(part))?.slice(5) ?? '/';
+      const key = `${url.origin}${path}#${pair.split('=')[0]}`;
+      this.cookies.set(key, { origin: url.origin, path, pair });
+    }
+    return new URL(response.headers.get('location'), url);
+  }
 }
 
 /** What the SDK asks an application to keep. */
@@ -59,6 +84,13 @@ class Application {
     this.saved = tokens;
   }
 
+  /** What the SDK has learnt is of no more use. */
+  invalidateCredentials(scope) {
+    if (scope === 'all' || scope === 'tokens') this.saved = undefined;
+    if (scope === 'all' || scope === 'client') this.client = undefined;
+    if (scope === 'all' || scope === 'verifier') this.verifier = undefined;
+  }
+
   codeVerifier() {
     return this.verifier;
   }
@@ -73,9 +105,13 @@ class Application {
 
   /** The code that the user comes back with. */
   async agree() {
-    const response = await watched(this.authorization, { redirect: 'manual' });
+    const browser = new Browser();
+    let location = this.authorization;
     this.authorization = undefined;
-    return new URL(response.headers.get('location')).searchParams.get('code');
+    for (let hops = 0; hops < REDIRECTS_AT_MOST && !location.href.startsWith(CALLBACK); hops += 1) {
+      location = await browser.follow(location);
+    }
+    return location.searchParams.get('code');
   }
 }
 
@@ -103,11 +139,22 @@ async function use(url, application) {
   }
 }
 
+async function pause(file) {
+  writeFileSync(file, '');
+  while (existsSync(file)) {
+    await sleep(50);
+  }
+}
+
 setTimeout(() => process.exit(1), DEADLINE_MS).unref();
 const application = new Application();
 const servers = [];
 for (const url of JSON.parse(process.argv[2]).servers) {
-  servers.push(await use(url, application));
+  if (url.pause !== undefined) {
+    await pause(url.pause);
+  } else {
+    servers.push(await use(url, application));
+  }
 }
 console.log(JSON.stringify({ servers, requests }));
 process.exit(0);

@@ -1,16 +1,19 @@
 """Uses protected MCP servers as the official Python SDK does: `python login.py CONFIGURATION`.
 
 CONFIGURATION is JSON: `servers`, URLs that are used one after the other, with the tokens of the
-logins before. Where the SDK sends the user to log in, the user agrees at once.
+logins before. Where the SDK sends the user to log in, the user's browser goes where it is led, until
+it is back at the application. A `{"pause": FILE}` among the URLs makes that file, and waits until
+somebody takes it away.
 
-Prints one JSON object: `servers`, for each one `ok`, `tools` or `error`, and `logins`; `requests`,
-every HTTP request that the SDK made, as method, URL without its query, and status.
+Prints one JSON object: `servers`, for each URL `ok`, `tools` or `error`, and `logins`; `requests`,
+every HTTP request of SDK and browser, as method, URL without its query, and status.
 """
 
 import asyncio
 import json
 import sys
-from urllib.parse import parse_qs, urlsplit
+from pathlib import Path
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx2
 from mcp import Client
@@ -21,6 +24,7 @@ from mcp.shared.auth import OAuthClientMetadata
 
 CALLBACK = "http://localhost:1/callback"
 LOGINS_AT_MOST = 3
+REDIRECTS_AT_MOST = 20
 DEADLINE_SECONDS = 60
 
 
@@ -51,6 +55,9 @@ class Storage(TokenStorage):
 async def main():
     storage, requests, servers = Storage(), [], []
     for url in json.loads(sys.argv[1])["servers"]:
+        if isinstance(url, dict):
+            await asyncio.wait_for(pause(Path(url["pause"])), DEADLINE_SECONDS)
+            continue
         logins = []
         try:
             tools = await asyncio.wait_for(use(url, storage, requests, logins), DEADLINE_SECONDS)
@@ -59,6 +66,12 @@ async def main():
             result = {"ok": False, "error": " | ".join(str(leaf) for leaf in leaves(error))}
         servers.append({**result, "logins": len(logins)})
     print(json.dumps({"servers": servers, "requests": requests}))
+
+
+async def pause(file):
+    file.touch()
+    while file.exists():
+        await asyncio.sleep(0.05)
 
 
 async def use(url, storage, requests, logins):
@@ -72,9 +85,14 @@ async def use(url, storage, requests, logins):
         if len(logins) == LOGINS_AT_MOST:
             raise TooManyLogins
         async with httpx2.AsyncClient() as browser:
-            response = await browser.get(authorization)
-            await note(response)
-            query = parse_qs(urlsplit(response.headers["location"]).query)
+            location = authorization
+            for _ in range(REDIRECTS_AT_MOST):
+                response = await browser.get(location)
+                await note(response)
+                location = urljoin(location, response.headers["location"])
+                if location.startswith(CALLBACK):
+                    break
+            query = parse_qs(urlsplit(location).query)
         logins.append({name: values[0] for name, values in query.items()})
 
     async def come_back():

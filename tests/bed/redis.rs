@@ -1,0 +1,140 @@
+//! A real redis-server, and sessions in it as ToolHive's auth server writes them.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+
+use crate::process::{self, Process};
+use crate::waiting::{PATIENCE, wait_for};
+use crate::{canary, paths};
+
+/// What every key begins with.
+pub const KEY_PREFIX: &str = "thv:auth:{bed:vmcp}:";
+
+/// A running server on a port of its own.
+pub struct Redis {
+    port: u16,
+    process: Mutex<Arc<Process>>,
+}
+
+/// A port that is free now.
+///
+/// # Errors
+/// There is none.
+pub fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
+}
+
+impl Redis {
+    /// Starts a server that keeps nothing on disk, and waits until it answers.
+    ///
+    /// # Errors
+    /// There is no redis-server, or it does not answer.
+    pub async fn start() -> Result<Self, String> {
+        let port = free_port().map_err(|error| error.to_string())?;
+        let redis = Self {
+            port,
+            process: Mutex::new(spawn(port)?),
+        };
+        redis.ready().await?;
+        Ok(redis)
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Ends it at once, with everything that it holds.
+    pub fn kill(&self) {
+        self.process.lock().expect("no panic in here").kill();
+    }
+
+    /// Starts it again, empty.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn begin(&self) -> Result<(), String> {
+        *self.process.lock().expect("no panic in here") = spawn(self.port)?;
+        self.ready().await
+    }
+
+    async fn ready(&self) -> Result<(), String> {
+        wait_for("redis-server to answer", || async {
+            (self.try_run(&["PING"]).ok()?.trim() == "PONG").then_some(())
+        })
+        .await
+    }
+
+    /// Runs a command; what it prints.
+    ///
+    /// # Panics
+    /// It fails.
+    pub fn run(&self, command: &[&str]) -> String {
+        self.try_run(command)
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn try_run(&self, arguments: &[&str]) -> Result<String, String> {
+        let mut command = Command::new("redis-cli");
+        command
+            .args(["-e", "-p", &self.port.to_string()])
+            .args(arguments);
+        let output = process::output("redis-cli", PATIENCE, command)?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let verb = arguments.first().unwrap_or(&"");
+        Err(format!(
+            "{verb}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        ))
+    }
+
+    /// Puts a provider's row into a session, with what belongs to it. Its tokens are searched for
+    /// in logs from now on.
+    pub fn put(&self, session: &str, row: &Value) {
+        for name in ["access_token", "refresh_token"] {
+            if let Some(token) = row[name].as_str().filter(|token| !token.is_empty()) {
+                canary::remember(token);
+            }
+        }
+        let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+        let key = Self::row_key(session, &text("provider_id"));
+        self.run(&["SET", &key, &row.to_string()]);
+        self.run(&["SADD", &format!("{KEY_PREFIX}upstream:idx:{session}"), &key]);
+        let user = format!("{KEY_PREFIX}user:upstream:{}", text("user_id"));
+        self.run(&["SADD", &user, &key]);
+    }
+
+    /// The key of a provider's row.
+    #[must_use]
+    pub fn row_key(session: &str, provider: &str) -> String {
+        format!("{KEY_PREFIX}upstream:{session}:{provider}")
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn spawn(port: u16) -> Result<Arc<Process>, String> {
+    let directory = paths::scratch("redis").map_err(|error| error.to_string())?;
+    let mut command = Command::new("redis-server");
+    command
+        .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        .args(["--port", &port.to_string(), "--dir"])
+        .arg(&directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    process::spawn("redis-server", command)
+        .map_err(|error| format!("{error} (Debian: apt-get install redis-server)"))
+}

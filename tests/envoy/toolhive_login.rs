@@ -1,0 +1,64 @@
+//! The official MCP SDKs log in through ToolHive's own auth server, at two identity providers, and
+//! use backends of different strategies; tokens are refreshed meanwhile, and one is lost.
+//!
+//! Needs Go to build that auth server with; without it these tests say that they were left out,
+//! unless REQUIRE_GO=1.
+
+use bed::{LoginScene, SHORT_LIVES, Sdk};
+use serde_json::json;
+
+use crate::trial::trials;
+
+trials!("toolhive_login":
+    python_logs_in_through_toolhive_and_comes_back_when_a_token_is_lost,
+    typescript_logs_in_through_toolhive_and_comes_back_when_a_token_is_lost,
+);
+
+async fn python_logs_in_through_toolhive_and_comes_back_when_a_token_is_lost() {
+    comes_back(Sdk::Python).await;
+}
+
+async fn typescript_logs_in_through_toolhive_and_comes_back_when_a_token_is_lost() {
+    comes_back(Sdk::TypeScript).await;
+}
+
+async fn comes_back(sdk: Sdk) {
+    if !LoginScene::is_possible() {
+        assert_ne!(
+            std::env::var("REQUIRE_GO").as_deref(),
+            Ok("1"),
+            "REQUIRE_GO=1, and there is no go"
+        );
+        eprintln!("LEFT OUT: no go on the PATH, so nobody logs in through ToolHive's auth server");
+        return;
+    }
+    let scene = LoginScene::start(&SHORT_LIVES, |_| {})
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+    let stay = scene
+        .host(sdk, |_| {})
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(stay.visits.len(), 9, "{stay:?}");
+    let mut logins = Vec::new();
+    for visit in &stay.visits {
+        assert_eq!(visit["ok"], true, "{stay:?}");
+        assert_eq!(visit["tools"], json!(["add", "whoami"]), "{stay:?}");
+        logins.push(visit["logins"].as_u64().expect("a number"));
+    }
+    // Nobody logs in because a token was refreshed; for one that is lost, once.
+    assert_eq!(logins, [1, 0, 0, 0, 0, 0, 1, 0, 0], "{stay:?}");
+    assert_eq!(stay.ended, 1);
+    let [sent, held] = &stay.subject;
+    assert_eq!(sent, held, "the STS got that user's token of that provider");
+    for counts in &stay.counts {
+        assert!(counts["refresh_token:ok"].as_u64() >= Some(1), "{counts}");
+        assert!(counts["refresh_token:error"].is_null(), "{counts}");
+    }
+    let [deleted, new] = &stay.rows;
+    assert_ne!(deleted, new, "another session");
+    let requests = stay.requests.to_string();
+    for provider in [&scene.corporate, &scene.github] {
+        assert!(requests.contains(&format!("{}/auth", provider.ready("issuer"))));
+    }
+}
