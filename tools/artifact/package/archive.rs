@@ -2,13 +2,20 @@
 
 use anyhow::Result;
 
-/// An archive of these files, in this order, each readable and owned by root.
-pub(super) fn tar<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Vec<u8>> {
+/// A file that anybody may read.
+pub(super) const DATA: u32 = 0o644;
+/// A program that anybody may run.
+pub(super) const PROGRAM: u32 = 0o755;
+
+/// An archive of these files (name, mode, content), in this order, each owned by root.
+pub(super) fn tar<'a>(
+    files: impl IntoIterator<Item = (&'a str, u32, &'a [u8])>,
+) -> Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
-    for (name, content) in files {
+    for (name, mode, content) in files {
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(tar::EntryType::Regular);
-        header.set_mode(0o644);
+        header.set_mode(mode);
         header.set_size(u64::try_from(content.len())?);
         archive.append_data(&mut header, name, content)?;
     }

@@ -1,6 +1,7 @@
-//! The OCI image that Istio and Envoy Gateway fetch the filter from.
+//! OCI images: the one that Istio and Envoy Gateway fetch the filter from, and the identity
+//! service's.
 //!
-//! Both read the "compat" variant of the Wasm image specification first: an ordinary OCI image whose
+//! The loaders of the filter read the "compat" variant of the Wasm image specification first: an ordinary OCI image whose
 //! last layer has the media type `application/vnd.oci.image.layer.v1.tar+gzip` and holds a file
 //! `plugin.wasm`. The other variant, with media types of its own, needs a second layer and is refused
 //! by registries that admit only known types.
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 use super::archive;
 use super::release::Release;
+use super::service::Service;
 use crate::checksum::sha256_hex;
 
 /// The layer's only file; the loaders look for this name.
@@ -54,10 +56,60 @@ pub(super) struct Descriptor<'a> {
     pub annotations: BTreeMap<&'static str, &'a str>,
 }
 
+/// What an image is made of.
+struct Contents<'a> {
+    tag: &'a str,
+    created: &'a str,
+    about: BTreeMap<&'static str, &'a str>,
+    /// Architecture and operating system, by Go's names for them, as the specification asks.
+    platform: (&'a str, &'a str),
+    /// The layer's files: name, mode, content.
+    files: Vec<(&'a str, u32, &'a [u8])>,
+    /// What runs in it, and as whom.
+    process: Option<(&'a str, &'static str)>,
+}
+
 impl Image {
-    pub(super) fn new(release: &Release) -> Result<Self> {
-        let tar = archive::tar([(PLUGIN, &*release.wasm)])?;
-        let config = Config::new(release, format!("sha256:{}", sha256_hex(&tar)));
+    /// The filter's image. Neither loader looks at its platform.
+    pub(super) fn of_the_filter(release: &Release) -> Result<Self> {
+        Self::new(&Contents {
+            tag: &release.stamp.version,
+            created: &release.created,
+            about: annotations(
+                TITLE,
+                &release.created,
+                &release.stamp.version,
+                &release.stamp.commit,
+            ),
+            platform: ("wasm", "wasip1"),
+            files: vec![(PLUGIN, archive::DATA, &release.wasm)],
+            process: None,
+        })
+    }
+
+    /// The identity service's image: the program, the authorities that it trusts, and nothing else.
+    pub(super) fn of_the_service(service: &Service) -> Result<Self> {
+        Self::new(&Contents {
+            tag: env!("CARGO_PKG_VERSION"),
+            created: &service.created,
+            about: annotations(
+                "upstream-inject-identity",
+                &service.created,
+                env!("CARGO_PKG_VERSION"),
+                &service.commit,
+            ),
+            platform: (service.architecture, "linux"),
+            files: vec![
+                (Service::AUTHORITIES, archive::DATA, &service.authorities),
+                (Service::PROGRAM, archive::PROGRAM, &service.program),
+            ],
+            process: Some(("/usr/local/bin/upstream-inject-identity", "65532:65532")),
+        })
+    }
+
+    fn new(contents: &Contents<'_>) -> Result<Self> {
+        let tar = archive::tar(contents.files.iter().copied())?;
+        let config = Config::new(contents, format!("sha256:{}", sha256_hex(&tar)));
         let config = Blob {
             media_type: CONFIG,
             bytes: serde_json::to_vec(&config)?,
@@ -71,14 +123,14 @@ impl Image {
             media_type: MANIFEST,
             config: config.descriptor(),
             layers: [layer.descriptor()],
-            annotations: annotations(release),
+            annotations: contents.about.clone(),
         };
         let manifest = Blob {
             media_type: MANIFEST,
             bytes: serde_json::to_vec(&manifest)?,
         };
         Ok(Self {
-            tag: release.stamp.version.clone(),
+            tag: contents.tag.to_owned(),
             manifest,
             config,
             layer,
@@ -126,8 +178,12 @@ struct Config<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
 struct ContainerConfig<'a> {
-    #[serde(rename = "Labels")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entrypoint: Option<[&'a str; 1]>,
     labels: BTreeMap<&'static str, &'a str>,
 }
 
@@ -144,22 +200,23 @@ struct History<'a> {
 }
 
 impl<'a> Config<'a> {
-    /// `diff_id` is the digest of the layer before compression. The platform is Go's name for the
-    /// target, as the specification asks; neither loader looks at it.
-    fn new(release: &'a Release, diff_id: String) -> Self {
+    /// `diff_id` is the digest of the layer before compression.
+    fn new(contents: &Contents<'a>, diff_id: String) -> Self {
         Self {
-            created: &release.created,
-            architecture: "wasm",
-            os: "wasip1",
+            created: contents.created,
+            architecture: contents.platform.0,
+            os: contents.platform.1,
             config: ContainerConfig {
-                labels: annotations(release),
+                user: contents.process.map(|(_, user)| user),
+                entrypoint: contents.process.map(|(program, _)| [program]),
+                labels: contents.about.clone(),
             },
             rootfs: RootFs {
                 r#type: "layers",
                 diff_ids: [diff_id],
             },
             history: [History {
-                created: &release.created,
+                created: contents.created,
                 created_by: "./build.sh package",
             }],
         }
@@ -168,21 +225,20 @@ impl<'a> Config<'a> {
 
 /// The annotation keys that OCI defines, for registries and scanners to show, as far as there is
 /// something to say.
-fn annotations(release: &Release) -> BTreeMap<&'static str, &str> {
+fn annotations<'a>(
+    title: &'a str,
+    created: &'a str,
+    version: &'a str,
+    commit: &'a str,
+) -> BTreeMap<&'static str, &'a str> {
     [
-        ("org.opencontainers.image.created", release.created.as_str()),
+        ("org.opencontainers.image.created", created),
         ("org.opencontainers.image.description", DESCRIPTION),
         ("org.opencontainers.image.licenses", LICENSES),
-        (
-            "org.opencontainers.image.revision",
-            release.stamp.commit.as_str(),
-        ),
+        ("org.opencontainers.image.revision", commit),
         ("org.opencontainers.image.source", SOURCE),
-        ("org.opencontainers.image.title", TITLE),
-        (
-            "org.opencontainers.image.version",
-            release.stamp.version.as_str(),
-        ),
+        ("org.opencontainers.image.title", title),
+        ("org.opencontainers.image.version", version),
     ]
     .into_iter()
     .filter(|(_, value)| !value.is_empty())

@@ -38,7 +38,11 @@ pub(super) fn write(image: &Image, directory: &Path) -> Result<Vec<u8>> {
         }
         fs::write(&file, content).with_context(|| format!("writing {}", file.display()))?;
     }
-    archive::tar(files.iter().map(|(name, content)| (&**name, &**content)))
+    archive::tar(
+        files
+            .iter()
+            .map(|(name, content)| (&**name, archive::DATA, &**content)),
+    )
 }
 
 /// The layout's files by path, sorted.

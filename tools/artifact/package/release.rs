@@ -33,7 +33,7 @@ impl Release {
     }
 }
 
-fn rfc3339(source_date_epoch: &str) -> Result<String> {
+pub(super) fn rfc3339(source_date_epoch: &str) -> Result<String> {
     let seconds = source_date_epoch
         .parse()
         .with_context(|| format!("SOURCE_DATE_EPOCH is \"{source_date_epoch}\", not a number"))?;

@@ -192,3 +192,50 @@ fn the_sbom_describes_the_artifact_and_what_is_in_it() {
         }
     }
 }
+
+#[test]
+fn the_services_image_holds_the_program_and_what_it_trusts() {
+    let directory = Directory::new("service");
+    let (program, authorities) = (directory.0.join("program"), directory.0.join("ca.pem"));
+    fs::write(&program, service::tests::program(1)).unwrap();
+    fs::write(&authorities, "authorities").unwrap();
+    let package =
+        || package_service(&program, &authorities, &directory.0, "c0ffee", "1700000000").unwrap();
+    let digest = package();
+    let first = directory.files();
+    assert_eq!(package(), digest);
+    assert_eq!(directory.files(), first, "the same bytes");
+
+    let blob = |digest: &str| {
+        let path = format!("oci-identity/blobs/{}", digest.replace(':', "/"));
+        directory.0.join(path)
+    };
+    let manifest = json(&blob(&digest));
+    let config = json(&blob(manifest["config"]["digest"].as_str().unwrap()));
+    assert_eq!(config["architecture"], "amd64");
+    assert_eq!(config["os"], "linux");
+    assert_eq!(
+        config["config"]["Entrypoint"],
+        serde_json::json!(["/usr/local/bin/upstream-inject-identity"])
+    );
+    assert_eq!(config["config"]["User"], "65532:65532", "never root");
+    let layer = blob(manifest["layers"][0]["digest"].as_str().unwrap());
+    let layer = flate2::read::GzDecoder::new(fs::File::open(layer).unwrap());
+    let mut archive = tar::Archive::new(layer);
+    let entries: Vec<(String, u32)> = archive
+        .entries()
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let name = entry.path().unwrap().display().to_string();
+            (name, entry.header().mode().unwrap())
+        })
+        .collect();
+    assert_eq!(
+        entries,
+        [
+            ("etc/ssl/certs/ca-certificates.crt".to_owned(), 0o644),
+            ("usr/local/bin/upstream-inject-identity".to_owned(), 0o755),
+        ]
+    );
+}
