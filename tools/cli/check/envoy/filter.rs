@@ -4,6 +4,7 @@ use super::view::Part;
 use crate::check::{self, AnyVariable, Kind};
 use crate::codes;
 use crate::report::{Finding, Severity};
+use document::configuration::Configuration;
 use document::{Document, get, get_text, items};
 use std::collections::BTreeSet;
 use upstream_inject::config::{Node, Path};
@@ -26,7 +27,7 @@ pub(super) fn read(
         .find(|own| own.get("outgoingAuth").is_some());
     if let Some(own) = own {
         let plugin = document.inner(&own.path)?;
-        findings.extend(check::findings(&plugin, Kind::Plugin, &AnyVariable));
+        findings.extend(judged(&plugin));
         return Some(Plugin { document: plugin });
     }
     let config = settings.get("config")?;
@@ -52,10 +53,18 @@ pub(super) fn read(
         },
         _ => document.inner(&value.path)?,
     };
-    findings.extend(check::findings(&plugin, Kind::Plugin, &AnyVariable));
+    findings.extend(judged(&plugin));
     on_variables(&config, &plugin.root, document, findings);
     on_failure(&config, document, findings);
     Some(Plugin { document: plugin })
+}
+
+/// What the filter's own rules, and advice, say of its configuration.
+fn judged(plugin: &Document) -> impl Iterator<Item = Finding> {
+    let configuration = Configuration::of_one_file(plugin.clone());
+    check::findings_of(&configuration, Kind::Plugin, &AnyVariable)
+        .into_iter()
+        .map(|(_, finding)| finding)
 }
 
 /// The VM sees the variables that are handed to it, and no others.
