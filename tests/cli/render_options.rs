@@ -216,7 +216,7 @@ incomingAuth:
   oidc:
     issuer: https://login.example.com/realms/x
     jwksUrl: https://login.example.com/realms/x/protocol/openid-connect/certs
-    resource: https://mcp.example.com
+    resource: https://mcp.example.com/mcp
     scopes: [openid, offline_access]
     caBundlePath: /etc/ca.pem
     introspectionUrl: https://login.example.com/introspect
@@ -239,6 +239,52 @@ outgoingAuth:
         "introspectionUrl is not taken over",
     ] {
         assert!(run.stderr.contains(note), "{note}\n{}", run.stderr);
+    }
+}
+
+#[test]
+fn an_auth_server_behind_the_gateway_tells_the_gateways_url() {
+    let address = ["--auth-server-address", "127.0.0.1:4483"];
+    let run = render(CONFIG, "envoy", &address).expect(0);
+    for part in [
+        "https://vmcp.example.com/github-tools/mcp",
+        "uri: \"http://127.0.0.1:4483/.well-known/jwks.json\"",
+        "most_specific_header_mutations_wins: true",
+    ] {
+        assert!(run.stdout.contains(part), "{part}\n{}", run.stdout);
+    }
+    let run = render(CONFIG, "envoy", &[]).expect(0);
+    assert!(run.stderr.contains("give --public-url"), "{}", run.stderr);
+    assert!(!run.stdout.contains("direct_response: {status: 200"));
+}
+
+#[test]
+fn a_guess_where_keys_are_is_called_one() {
+    let config = "outgoingAuth: {backends: {a: {type: unauthenticated}}}";
+    let issuer = ["--issuer", "https://login.example.com/realms/x/"];
+    let run = render(config, "envoy", &issuer).expect(0);
+    let guess = "looked for at https://login.example.com/realms/x/.well-known/jwks.json; if";
+    assert!(run.stderr.contains(guess), "{}", run.stderr);
+    // ToolHive's auth server has them there.
+    let run = render(CONFIG, "envoy", &[]).expect(0);
+    assert!(!run.stderr.contains("looked for at"), "{}", run.stderr);
+}
+
+#[test]
+fn tokens_that_others_can_read_on_the_way_are_named() {
+    for (arguments, expected) in [
+        (&["--ext-authz", "10.0.0.1:9001"][..], "asked in plain text"),
+        (
+            &["--ext-authz", "127.0.0.1:9001"],
+            "an access log that ships it",
+        ),
+        (
+            &["--jwks-url", "http://10.0.0.1/keys"],
+            "in plain text: whoever can change them",
+        ),
+    ] {
+        let run = render(CONFIG, "envoy", arguments).expect(0);
+        assert!(run.stderr.contains(expected), "{expected}\n{}", run.stderr);
     }
 }
 

@@ -90,7 +90,7 @@ impl Authentication {
 
 /// Where the issuer publishes its keys. ToolHive's auth server does it here.
 fn keys_url(
-    setup: &Setup,
+    setup: &mut Setup,
     options: &Options,
     issuer: &str,
     auth_server: Option<&AuthServer>,
@@ -105,7 +105,14 @@ fn keys_url(
     if let Some(url) = &setup.keys_url {
         return url.clone();
     }
-    format!("{}{PATH}", issuer.trim_end_matches('/'))
+    let url = format!("{}{PATH}", issuer.trim_end_matches('/'));
+    if !setup.has_auth_server() {
+        setup.notes.push(format!(
+            "the issuer's keys are looked for at {url}; if it publishes them elsewhere (jwks_uri of its \
+             /.well-known/openid-configuration), give --jwks-url"
+        ));
+    }
+    url
 }
 
 fn note_audiences(setup: &mut Setup, is_bound: bool, resources: &[String], audiences: &[String]) {

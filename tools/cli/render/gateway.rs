@@ -119,13 +119,19 @@ fn public_url(setup: &Setup, options: &Options) -> Option<Endpoint> {
         return Endpoint::of_url(url).ok();
     }
     let of_challenge = get(&setup.plugin, "challenge")
-        .and_then(|challenge| document::get_text(challenge, "resourceMetadata"))
-        .and_then(|url| Endpoint::of_url(url).ok())
-        .map(|mut url| {
-            url.path = String::new();
-            url
-        });
-    of_challenge.or_else(|| Endpoint::of_url(setup.incoming_resource.as_deref()?).ok())
+        .and_then(|challenge| document::get_text(challenge, "resourceMetadata"));
+    // An auth server behind the gateway is known under the gateway's own URL.
+    let issuer = options
+        .auth_server_address
+        .as_ref()
+        .and(setup.issuer.as_deref());
+    let known = of_challenge
+        .or(setup.incoming_resource.as_deref())
+        .or(issuer)?;
+    let mut url = Endpoint::of_url(known).ok()?;
+    // The path of vMCP's own resource is that of its one endpoint, where the gateway has many.
+    url.path = String::new();
+    Some(url)
 }
 
 /// With a realm where it would say nothing: what is empty cannot be told from what is missing.

@@ -64,6 +64,11 @@ impl Identity {
                      write an https URL, or see to it that nobody listens"
                 ));
             }
+            setup.notes.push(
+                "upstream tokens are in the request's dynamic metadata: an access log that ships it \
+                 (http_grpc, or %DYNAMIC_METADATA(envoy.filters.http.ext_authz)%) ships them"
+                    .to_owned(),
+            );
             return Ok(Self::Metadata(endpoint));
         }
         if source == Some("metadata") {

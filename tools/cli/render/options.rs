@@ -50,8 +50,8 @@ pub(crate) struct Options {
 
     /// The URL under which clients reach the gateway
     ///
-    /// Without it, the origin of challenge.resourceMetadata, or of what a vMCP file has in
-    /// incomingAuth.oidc.resource.
+    /// Without it, the origin of challenge.resourceMetadata, else of what a vMCP file has in
+    /// incomingAuth.oidc.resource, else with --auth-server-address of the issuer.
     #[arg(long, value_name = "URL")]
     pub(crate) public_url: Option<String>,
 
