@@ -102,7 +102,7 @@ pub(crate) const fn endpoint(
     let of_key = "For private_key_jwt: the environment variable that holds the client's private key \
                   (PEM; RSA with at least 2048 bits, or P-256).";
     EndpointKeys {
-        token_url: required(url, TokenUrl, None, url_is),
+        token_url: required(url, TokenUrl, &[], url_is),
         cluster: optional(cluster, Text, at_cluster),
         insecure: optional(insecure, Boolean, if_insecure),
         client_id: optional(id, Text, id_is),
@@ -174,11 +174,7 @@ keys! {
         name: ErrorWord,
     };
     /// How long a token lives of which nobody says; without it such a token serves one request.
-    optional ASSUMED_LIFETIME "assumedLifetime": DurationIn = DurationIn {
-        least: Duration::from_secs(1),
-        most: Duration::from_secs(24 * 3600),
-        bounds: "from 1s to 24h",
-    };
+    optional ASSUMED_LIFETIME "assumedLifetime": DurationIn = DurationIn::seconds(1, 24 * 3600, "from 1s to 24h");
     /// Instead of tokenCache.refreshAhead for this backend.
     optional REFRESH_AHEAD "refreshAhead": Boolean;
 }

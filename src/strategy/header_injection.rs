@@ -4,7 +4,7 @@ use crate::config::StrategyType;
 use crate::config::draft::Draft;
 use crate::config::format::{HeaderName, HeaderValue, VariableName};
 use crate::config::problem::{Reported, Wrong};
-use crate::config::section::{Nested, Object, Section, keys};
+use crate::config::section::{Nested, Section, keys};
 use crate::decision::{Credential, Decision, Request, Strategy};
 use crate::observe::counters::Outcome;
 use crate::secret::Secret;
@@ -40,12 +40,8 @@ keys! {
     optional BLOCK "headerInjection": Nested = Nested(&KEYS);
 }
 
-static KEYS: Object = Object {
-    keys: &[&[&HEADER_NAME, &HEADER_VALUE, &HEADER_VALUE_ENV]],
-    open: false,
-};
-
 keys! {
+    map KEYS:
     /// The header.
     required HEADER_NAME "headerName": HeaderName;
     /// The header's value; rather use headerValueEnv, if it is a secret.

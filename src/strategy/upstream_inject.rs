@@ -4,7 +4,7 @@ use crate::config::StrategyType;
 use crate::config::draft::Draft;
 use crate::config::format::MetadataKey;
 use crate::config::problem::{Reported, Rule, quoted};
-use crate::config::section::{Nested, Object, Section, keys};
+use crate::config::section::{Nested, Section, keys};
 use crate::decision::{Credential, Decision, Obtain, ProviderToken, Request, Source, Strategy};
 use crate::identity::TokenKind;
 use crate::observe::counters::Outcome;
@@ -52,12 +52,8 @@ keys! {
     optional BLOCK "upstreamInject": Nested = Nested(&KEYS);
 }
 
-static KEYS: Object = Object {
-    keys: &[&[&PROVIDER_NAME]],
-    open: false,
-};
-
 keys! {
+    map KEYS:
     /// The provider: a name from authServer.runConfig.upstreams.
     required PROVIDER_NAME "providerName" by Rule::V06: MetadataKey = MetadataKey {
         not_empty: Some(Rule::V06),

@@ -18,6 +18,17 @@ pub struct DurationIn {
     pub bounds: &'static str,
 }
 
+impl DurationIn {
+    /// From so many seconds to so many, which are these bounds.
+    pub const fn seconds(least: u64, most: u64, bounds: &'static str) -> Self {
+        Self {
+            least: Duration::from_secs(least),
+            most: Duration::from_secs(most),
+            bounds,
+        }
+    }
+}
+
 impl Scalar for DurationIn {
     type Value<'n> = Duration;
 

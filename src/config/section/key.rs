@@ -7,15 +7,39 @@ use crate::config::tree::Node;
 
 /// Declares keys of the configuration: `optional` ones and `required` ones, perhaps by a numbered rule.
 /// What a key is for, in one sentence, is its comment. A format that needs no words stands alone.
+/// After `map NAME:` the keys are those of the map `NAME`; of an `open map`, not all.
 macro_rules! keys {
     () => {};
+    (map $map:ident: $($rest:tt)+) => {
+        $crate::config::section::keys! { @($map false) [] $($rest)+ }
+    };
+    (open map $map:ident: $($rest:tt)+) => {
+        $crate::config::section::keys! { @($map true) [] $($rest)+ }
+    };
+    (@($map:ident $open:literal) [$($name:ident)+]) => {
+        pub(crate) static $map: $crate::config::section::Object = $crate::config::section::Object {
+            keys: &[&[$(&$name),+]],
+            open: $open,
+        };
+    };
     (
-        $(#[doc = $doc:literal])+
+        $(@$map:tt [$($names:ident)*])? $(#[doc = $doc:literal])+
         $kind:ident $name:ident $key:literal $(by $rule:path)?: $format:ident; $($rest:tt)*
     ) => {
         $crate::config::section::keys! {
-            $(#[doc = $doc])+ $kind $name $key $(by $rule)?: $format = $format; $($rest)*
+            $(@$map [$($names)*])? $(#[doc = $doc])+
+            $kind $name $key $(by $rule)?: $format = $format; $($rest)*
         }
+    };
+    (
+        @$map:tt [$($names:ident)*] $(#[doc = $doc:literal])+
+        $kind:ident $name:ident $key:literal $(by $rule:path)?: $format:ty = $value:expr;
+        $($rest:tt)*
+    ) => {
+        $crate::config::section::keys! {
+            $(#[doc = $doc])+ $kind $name $key $(by $rule)?: $format = $value;
+        }
+        $crate::config::section::keys! { @$map [$($names)* $name] $($rest)* }
     };
     (
         $(#[doc = $doc:literal])+
@@ -27,18 +51,16 @@ macro_rules! keys {
     };
     (
         $(#[doc = $doc:literal])+
-        required $name:ident $key:literal: $format:ty = $value:expr; $($rest:tt)*
+        required $name:ident $key:literal $(by $rule:path)?: $format:ty = $value:expr;
+        $($rest:tt)*
     ) => {
         pub(crate) const $name: $crate::config::section::Required<$format> =
-            $crate::config::section::required($key, $value, None, concat!($($doc),+));
-        $crate::config::section::keys! { $($rest)* }
-    };
-    (
-        $(#[doc = $doc:literal])+
-        required $name:ident $key:literal by $rule:path: $format:ty = $value:expr; $($rest:tt)*
-    ) => {
-        pub(crate) const $name: $crate::config::section::Required<$format> =
-            $crate::config::section::required($key, $value, Some($rule), concat!($($doc),+));
+            $crate::config::section::required(
+                $key,
+                $value,
+                &[$($rule)?],
+                concat!($($doc),+),
+            );
         $crate::config::section::keys! { $($rest)* }
     };
 }
@@ -64,7 +86,7 @@ pub struct Required<F> {
     /// What its value may be.
     pub format: F,
     /// The numbered rule that demands it, if one does.
-    rule: Option<Rule>,
+    rule: &'static [Rule],
     #[cfg_attr(
         target_family = "wasm",
         allow(dead_code, reason = "for the JSON Schema")
@@ -78,18 +100,19 @@ pub const fn optional<F>(name: &'static str, format: F, doc: &'static str) -> Op
     Optional { name, format, doc }
 }
 
-/// Declares a key that must be present, by which numbered rule, and says what it is for.
+/// Declares a key that must be present, by which numbered rule if by one, and says what it is for.
 pub const fn required<F>(
     name: &'static str,
     format: F,
-    rule: Option<Rule>,
+    rule: &'static [Rule],
     doc: &'static str,
 ) -> Required<F> {
+    let doc = Doc::new(doc);
     Required {
         name,
         format,
         rule,
-        doc: Doc::new(doc),
+        doc,
     }
 }
 
@@ -135,7 +158,7 @@ impl<F: Format> Entry for Required<F> {
 
     fn missing(&self, _: &Reading<'_>) -> Option<Wrong> {
         Some(Wrong {
-            rule: self.rule,
+            rule: self.rule.first().copied(),
             text: format!("missing; must be {}", self.format.allowed()),
         })
     }

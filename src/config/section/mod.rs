@@ -154,6 +154,7 @@ impl<'n> Section<'n> {
         open: bool,
         at: At<'n>,
     ) -> Self {
+        debug_assert!(keys.iter().copied().flatten().count() <= 64, "a bit each");
         Self {
             entries,
             keys,
