@@ -299,6 +299,27 @@ pub fn kubernetes_verdict(file: &Path) -> Result<String, String> {
     Err(said + &String::from_utf8_lossy(&output.stderr))
 }
 
+/// Envoy Gateway's translator, built from the source that `tests/egctl/go.mod` pins.
+///
+/// # Errors
+/// It cannot be built.
+pub fn egctl() -> Result<PathBuf, String> {
+    install("egctl/install.sh", "")
+}
+
+/// What Envoy Gateway makes of a file of resources: a configuration dump for each gateway.
+///
+/// # Errors
+/// What the translator says against it.
+pub fn gateway_dumps(file: &Path) -> Result<Value, String> {
+    let mut command = Command::new(egctl()?);
+    command
+        .args(["x", "translate", "--from", "gateway-api", "--to", "xds"])
+        .args(["--output", "json", "--file"])
+        .arg(file);
+    printed(&format!("egctl {}", file.display()), PATIENCE, command)
+}
+
 /// Waits for the ready line; what comes after it is read and dropped as long as the child runs.
 fn ready_line(program: Program, stdout: ChildStdout) -> Result<Value, String> {
     let _waiting = Waiting::new(format!("{program:?} to serve"));

@@ -31,6 +31,7 @@ mod process;
 mod redis;
 mod runtime;
 pub mod scene;
+mod static_config;
 mod sts;
 mod waiting;
 
@@ -39,10 +40,12 @@ pub use bed::{Bed, Placement, Plan};
 pub use bootstrap::PluginConfig;
 pub use client::{Client, Reply, Request, raw_exchange};
 pub use counterpart::{
-    Counterpart, Program, Sdk, kubernetes_verdict, mcp_client, mcp_conformance, mcp_login,
+    Counterpart, Program, Sdk, egctl, gateway_dumps, kubernetes_verdict, mcp_client,
+    mcp_conformance, mcp_login,
 };
 pub use echo::{Echo, EventStream, Recorded};
 pub use envoy::{Envoy, EnvoyOptions};
+pub use http::Method;
 pub use identity_service::{IDENTITY_CLIENT, IdentityService};
 pub use identity_token::IdentityIssuer;
 pub use login::{LOGIN_BACKENDS, LoginScene, SHORT_LIVES, Stay};
@@ -50,5 +53,6 @@ pub use paths::{artifact, identity_service, repository, scratch, tool};
 pub use process::mishaps;
 pub use redis::{KEY_PREFIX, Redis, free_port};
 pub use runtime::{run, run_within};
+pub use static_config::{Neighbours, connection_managers, static_bootstrap};
 pub use sts::{Answer, Sts, StsRequest};
 pub use waiting::{PATIENCE, Waiting, eventually, wait_for, within};

@@ -83,12 +83,13 @@ fn every_variable_reaches_the_filter() {
     assert_holds(
         &run,
         &[
-            "hostKeys: [INTERNAL, UPSTREAM_INJECT_CORPORATE_API_CLIENT_SECRET]",
-            "- name: INTERNAL\n",
+            "- INTERNAL\n",
+            "- UPSTREAM_INJECT_CORPORATE_API_CLIENT_SECRET\n",
+            "secretKeyRef: {name: upstream-inject, key: INTERNAL}",
         ],
     );
     let run = render(CONFIG, &of("istio")).expect(0);
-    assert_holds(&run, &["- {name: INTERNAL, valueFrom: HOST}"]);
+    assert_holds(&run, &["- INTERNAL\n"]);
     // Beyond the cluster the filter is a client of the identity service, with a secret.
     let run = render(
         CONFIG,
@@ -119,22 +120,28 @@ fn backends_and_sts_clusters_get_the_names_that_the_control_plane_gives_them() {
             "-n",
             "mcp",
             "--backend",
-            "github-tools=team/gh-route/2",
+            "github-tools=team/gh-route/two",
             "--backend",
-            "internal=grpcroute/x/y/rule/0",
+            "internal=team/gh-route",
             "--backend",
             "extra=mcp/extra",
+            "--listener",
+            "web:8080",
         ],
     )
     .expect(0);
     assert_holds(
         &run,
         &[
-            "httproute/team/gh-route/rule/2:\n",
-            "grpcroute/x/y/rule/0:\n",
-            "httproute/mcp/corporate-api/rule/0:\n",
+            "backendFrom: gateway_route\n",
+            " team/gh-route/two:\n",
+            " team/gh-route:\n",
+            " mcp/corporate-api:\n",
             "cluster: \"sts.example.com:8443\"",
-            "- name: \"sts.example.com:8443\"",
+            "name: \"sts.example.com:8443\"",
+            "name: mcp/gateway/web\n",
+            "{name: gateway, namespace: mcp, sectionName: web}",
+            "{name: gateway, sectionName: web}",
         ],
     );
     let run = render(
@@ -145,7 +152,7 @@ fn backends_and_sts_clusters_get_the_names_that_the_control_plane_gives_them() {
             "-n",
             "mcp",
             "--backend",
-            "github-tools=gh.team.svc.cluster.local:8080",
+            "github-tools=gh.team.svc.cluster.local:8080/v1/v2",
             "--backend",
             "internal=outbound|80|v1|internal.mcp.svc.cluster.local",
         ],
@@ -155,13 +162,15 @@ fn backends_and_sts_clusters_get_the_names_that_the_control_plane_gives_them() {
         &run,
         &[
             "\"outbound|8080||gh.team.svc.cluster.local\":\n",
+            "\"outbound|8080|v1|gh.team.svc.cluster.local\":\n",
+            "\"outbound|8080|v2|gh.team.svc.cluster.local\":\n",
             "\"outbound|80|v1|internal.mcp.svc.cluster.local\":\n",
             "\"outbound|80||corporate-api.mcp.svc.cluster.local\":\n",
             "cluster: \"outbound|8443||sts.example.com\"",
         ],
     );
     assert_eq!(
-        run.stdout.matches("kind: ServiceEntry").count(),
+        run.stdout.matches("hosts: [sts.example.com]").count(),
         1,
         "one for both exchanges"
     );
@@ -277,11 +286,11 @@ fn names_that_collide_are_errors_and_nothing_is_written() {
                 "--target",
                 "istio",
                 "--backend",
-                "internal=a:1",
+                "internal=a.b:1",
                 "--backend",
-                "other-api=a:1",
+                "other-api=a.b:1",
             ],
-            "under the names of the target: ",
+            "one service is one backend",
         ),
         (
             &CONFIG.replace("  default: {type: unauthenticated}\n", ""),
@@ -296,7 +305,64 @@ fn names_that_collide_are_errors_and_nothing_is_written() {
         (
             CONFIG,
             &["--target", "envoy-gateway", "--backend", "internal=a"],
-            "not NAMESPACE/HTTPROUTE",
+            "write NAMESPACE/HTTPROUTE",
+        ),
+        (
+            CONFIG,
+            &[
+                "--target",
+                "envoy-gateway",
+                "--backend",
+                "internal=httproute/mcp/a/rule/0",
+            ],
+            "write NAMESPACE/HTTPROUTE",
+        ),
+        (
+            CONFIG,
+            &[
+                "--target",
+                "envoy-gateway",
+                "--backend",
+                "internal=mcp/a",
+                "--backend",
+                "other-api=mcp/a",
+            ],
+            "give each a rule of its own",
+        ),
+        (
+            CONFIG,
+            &["--target", "envoy-gateway", "--listener", "http"],
+            "write NAME:PORT as the Gateway has them",
+        ),
+        (
+            CONFIG,
+            &["--target", "istio", "--listener", "http:80"],
+            "--listener means nothing to --target istio",
+        ),
+        (
+            CONFIG,
+            &["--target", "istio", "--backend", "internal=internal:80"],
+            "write the service as Istio knows it",
+        ),
+        (
+            CONFIG,
+            &["--target", "istio", "--identity", "https://identity:9193"],
+            "write identity.NAMESPACE.svc.cluster.local",
+        ),
+        (
+            CONFIG,
+            &["--target", "istio", "--identity", "https://10.0.0.5:9193"],
+            "make a ServiceEntry",
+        ),
+        (
+            CONFIG,
+            &[
+                "--target",
+                "envoy-gateway",
+                "--auth-server-address",
+                "vmcp.example.com:4483",
+            ],
+            "write NAME.NAMESPACE.svc.cluster.local:PORT",
         ),
         (
             CONFIG,
@@ -349,14 +415,22 @@ fn names_that_need_quoting_are_quoted_everywhere() {
 #[test]
 fn where_clusters_have_names_of_their_own_backends_are_found_by_them() {
     let config = format!("backendFrom: route_name\n{CONFIG}");
+    let run = render(&config, &["--target", "istio"]).expect(0);
+    assert!(!run.stdout.contains("backendFrom: "), "{}", run.stdout);
+    assert!(
+        run.stderr.contains("backendFrom is left out"),
+        "{}",
+        run.stderr
+    );
+    let run = render(&config, &["--target", "envoy-gateway"]).expect(0);
+    assert_holds(&run, &["backendFrom: gateway_route\n"]);
+    assert!(
+        run.stderr
+            .contains("backendFrom: route_name becomes gateway_route"),
+        "{}",
+        run.stderr
+    );
     for target in ["envoy-gateway", "istio"] {
-        let run = render(&config, &["--target", target]).expect(0);
-        assert!(!run.stdout.contains("backendFrom: "), "{}", run.stdout);
-        assert!(
-            run.stderr.contains("backendFrom is left out"),
-            "{}",
-            run.stderr
-        );
         let run = render(CONFIG, &["--target", target]).expect(0);
         assert!(!run.stderr.contains("backendFrom"), "{}", run.stderr);
     }

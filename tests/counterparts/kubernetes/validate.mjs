@@ -15,7 +15,8 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 
 const modules = {
   "gateway.envoyproxy.io/v1alpha1": "@kubernetes-models/envoy-gateway/gateway.envoyproxy.io/v1alpha1",
-  "extensions.istio.io/v1alpha1": "@kubernetes-models/istio/extensions.istio.io/v1alpha1",
+  "gateway.networking.k8s.io/v1": "@kubernetes-models/gateway-api/gateway.networking.k8s.io/v1",
+  "networking.istio.io/v1alpha3": "@kubernetes-models/istio/networking.istio.io/v1alpha3",
   "networking.istio.io/v1": "@kubernetes-models/istio/networking.istio.io/v1",
   "security.istio.io/v1": "@kubernetes-models/istio/security.istio.io/v1",
 };

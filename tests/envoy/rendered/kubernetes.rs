@@ -2,16 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use bed::{Envoy, kubernetes_verdict, repository};
+use bed::{kubernetes_verdict, repository};
 
-use super::{read, render, rfc_with_corporate_idp, tls::Authority};
+use super::{read, render, rfc_with_corporate_idp};
 use crate::trial::trials;
 
 trials!("rendered_kubernetes":
     the_documented_resources_fit_their_schemas,
     every_variant_fits_its_schema,
     what_does_not_fit_is_found,
-    the_bootstrap_for_envoy_gateway_is_accepted_by_envoy,
 );
 
 /// A file with this content, gone when dropped.
@@ -37,18 +36,37 @@ fn verdict(name: &str, content: &str) -> Result<String, String> {
 }
 
 async fn the_documented_resources_fit_their_schemas() {
-    for (target, expected) in [
+    for (target, kinds) in [
         (
             "envoy-gateway",
-            "OK EnvoyProxy upstream-inject\nOK EnvoyExtensionPolicy upstream-inject\nOK SecurityPolicy upstream-inject\n",
+            &[
+                "EnvoyProxy",
+                "EnvoyPatchPolicy",
+                "BackendTrafficPolicy",
+                "HTTPRoute",
+                "HTTPRouteFilter",
+            ][..],
         ),
         (
             "istio",
-            "OK WasmPlugin upstream-inject\nOK ServiceEntry sts-corp-sts.example.com-443\nOK DestinationRule sts-corp-sts.example.com-443\nOK RequestAuthentication upstream-inject\nOK AuthorizationPolicy upstream-inject-authenticated\nOK AuthorizationPolicy upstream-inject-auth-server\n",
+            &[
+                "EnvoyFilter",
+                "RequestAuthentication",
+                "AuthorizationPolicy",
+                "ServiceEntry",
+                "DestinationRule",
+                "HTTPRoute",
+            ],
         ),
     ] {
         let file = repository().join(format!("docs/targets/rendered/{target}.yaml"));
-        assert_eq!(kubernetes_verdict(&file).as_deref(), Ok(expected));
+        let verdict = kubernetes_verdict(&file).unwrap_or_else(|error| panic!("{error}"));
+        for kind in kinds {
+            assert!(
+                verdict.contains(&format!("OK {kind} ")),
+                "{kind}: {verdict}"
+            );
+        }
     }
 }
 
@@ -62,12 +80,20 @@ outgoingAuth:
     c: {type: token_exchange, tokenExchange: {tokenUrl: \"https://sts.mcp.svc.cluster.local/t\"}}
 tokenCache: {maxEntries: 0, refreshAhead: false}
 ";
+    // Istio knows services by name.
+    let named_sts = plain_sts
+        .replace("http://localhost:8080", "https://sts.localhost:8080")
+        .replace("[2001:db8::1]", "sts.example.com");
     for (name, configuration) in [
         ("default", nothing_but_a_default),
         ("plain", plain_sts),
         ("gaps", &rfc_with_corporate_idp()),
     ] {
         for target in ["envoy-gateway", "istio"] {
+            let configuration = match (target, name) {
+                ("istio", "plain") => &named_sts,
+                _ => configuration,
+            };
             let rendered = render(target, configuration, &[]);
             if let Err(error) = verdict(&format!("{target}-{name}"), &rendered) {
                 panic!("{target} {name}: {error}");
@@ -79,13 +105,14 @@ tokenCache: {maxEntries: 0, refreshAhead: false}
 /// The test above would be worth nothing if anything passed.
 async fn what_does_not_fit_is_found() {
     for (target, from, to) in [
-        ("envoy-gateway", "failOpen: false", "failOpn: false"),
-        ("envoy-gateway", "type: Merge", "type: Mix"),
+        ("envoy-gateway", "type: JSONPatch", "type: Patch"),
+        ("envoy-gateway", "requestTimeout: 0s", "requestTimeouts: 0s"),
         (
-            "istio",
-            "failStrategy: FAIL_CLOSE",
-            "failStrategy: FAIL_CLOSED",
+            "envoy-gateway",
+            "requestHeaderModifier:",
+            "requestHeadersModifier:",
         ),
+        ("istio", "applyTo: EXTENSION_CONFIG", "applyTo: EXTENSION"),
         ("istio", "  resolution: DNS", "  resolutions: DNS"),
     ] {
         let rendered = read(&format!("docs/targets/rendered/{target}.yaml"));
@@ -94,17 +121,4 @@ async fn what_does_not_fit_is_found() {
         let outcome = verdict(&format!("{target}-broken"), &broken);
         assert!(outcome.is_err(), "{to}: {outcome:?}");
     }
-}
-
-async fn the_bootstrap_for_envoy_gateway_is_accepted_by_envoy() {
-    let authority = Authority::new();
-    let rendered = read("docs/targets/rendered/envoy-gateway.yaml");
-    let (_, rest) = rendered.split_once("    value: |\n").expect("a bootstrap");
-    let (bootstrap, _) = rest.split_once("\n---").expect("more resources");
-    let bootstrap = bootstrap.replace(
-        "/etc/ssl/certs/ca-certificates.crt",
-        &authority.file().display().to_string(),
-    );
-    let verdict = Envoy::validate("envoy-gateway-bootstrap", &bootstrap, &[]).expect("Envoy runs");
-    assert!(verdict.accepted, "{}", verdict.output);
 }

@@ -10,6 +10,7 @@ mod gateway;
 mod identity;
 mod incoming;
 mod istio;
+mod open_paths;
 mod options;
 mod parts;
 mod plugin;
@@ -23,7 +24,6 @@ pub(crate) use options::{Options, Target};
 use crate::check::{self, AnyVariable, Assume, Kind};
 use crate::input;
 use crate::report::{FileReport, Finding, Severity};
-use endpoint::Endpoint;
 use gateway::Gateway;
 use rename::Names;
 use setup::Setup;
@@ -110,11 +110,15 @@ impl<'a> Rendering<'a> {
             setup.audiences.clone_from(&options.audiences);
         }
         let backends = backends(&mut setup, options)?;
-        if options.target != Target::Envoy && setup.leave_out_backend_from() {
-            setup.notes.push(
-                "backendFrom is left out: backends are listed by the names of their clusters here"
-                    .to_owned(),
-            );
+        if options.target == Target::Istio {
+            if setup.leave_out_backend_from() {
+                setup.notes.push(
+                    "backendFrom is left out: backends are listed by the names of their clusters \
+                     here"
+                        .to_owned(),
+                );
+            }
+            setup.use_payload_key(istio::PAYLOAD_KEY);
         }
         let gateway = Gateway::of(&mut setup, options, backends)?;
         Ok(Self {
@@ -141,51 +145,15 @@ impl<'a> Rendering<'a> {
         text
     }
 
-    /// The auth server's ext_authz service, or an address that leads nowhere.
-    fn ext_authz(&mut self) -> Result<Endpoint, String> {
-        match &self.options.ext_authz {
-            Some(address) => Endpoint::of_address(address)
-                .map_err(|error| format!("--ext-authz {address}: {error}")),
-            None => {
-                self.note(
-                    "--ext-authz is missing: fill in where the embedded auth server answers \
-                     ext_authz; until then there are no upstream tokens",
-                );
-                Ok(Endpoint::unknown("embedded-auth-server"))
-            }
-        }
-    }
-
     /// The plugin configuration under the names that the target gives things, still valid.
     fn plugin(
         &self,
         backend: impl Fn(&str) -> String,
         cluster: impl Fn(&setup::TokenEndpoint) -> String,
     ) -> Result<Node, String> {
-        self.named(
-            &plugin::complete(&self.setup, &self.gateway),
-            backend,
-            cluster,
-        )
-    }
-
-    /// The same of the file alone, for a filter in front of the router.
-    fn plugin_as_written(
-        &self,
-        backend: impl Fn(&str) -> String,
-        cluster: impl Fn(&setup::TokenEndpoint) -> String,
-    ) -> Result<Node, String> {
-        self.named(&self.setup.plugin, backend, cluster)
-    }
-
-    fn named(
-        &self,
-        plugin: &Node,
-        backend: impl Fn(&str) -> String,
-        cluster: impl Fn(&setup::TokenEndpoint) -> String,
-    ) -> Result<Node, String> {
+        let plugin = plugin::complete(&self.setup, &self.gateway);
         let endpoints: Vec<_> = self.token_endpoints().collect();
-        let plugin = Names { backend, cluster }.apply(plugin, &endpoints);
+        let plugin = Names { backend, cluster }.apply(&plugin, &endpoints);
         let outcome = config::plan(&plugin, REGISTRY, &AnyVariable);
         match outcome.errors.first() {
             None => Ok(plugin),
@@ -284,18 +252,4 @@ fn name_and_address<'a>(text: &'a str, known: &[String]) -> Result<(&'a str, &'a
             "--backend {text}: write NAME=ADDRESS, such as github-tools=https://mcp.example.com/mcp"
         )),
     }
-}
-
-/// What the file or the options say that tokens are issued for, for a list of `audiences`.
-fn audiences(target: &Rendering<'_>) -> String {
-    let audiences: Vec<String> = target
-        .setup
-        .audiences
-        .iter()
-        .map(|audience| parts::quoted(audience))
-        .collect();
-    if audiences.is_empty() {
-        return String::new();
-    }
-    format!("audiences: [{}]", audiences.join(", "))
 }

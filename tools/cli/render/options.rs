@@ -111,7 +111,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) admin: Option<String>,
 
-    /// envoy: the filter, as Envoy finds it [default: dist/upstream_inject.wasm]
+    /// envoy, envoy-gateway: the filter, as Envoy finds it [default: dist/upstream_inject.wasm; for Envoy
+    /// Gateway the file of --image, mounted]
     #[arg(long, value_name = "PATH")]
     pub(crate) wasm: Option<String>,
 
@@ -126,6 +127,15 @@ pub(crate) struct Options {
     /// envoy-gateway, istio: the name of the gateway [default: gateway]
     #[arg(long, value_name = "NAME", value_parser = label)]
     pub(crate) gateway: Option<String>,
+
+    /// envoy-gateway: a listener that requests come in by, as the Gateway has it; give it once for each
+    #[arg(long = "listener", value_name = "NAME:PORT[:HTTPS]")]
+    pub(crate) listeners: Vec<String>,
+
+    /// istio: the label of the gateway's pods, where it is not one of the Gateway API (--gateway is then
+    /// the name of the Gateway of networking.istio.io)
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label_of_pods)]
+    pub(crate) gateway_selector: Option<(String, String)>,
 
     /// The certificates that Envoy trusts, as it finds them
     #[arg(
@@ -175,7 +185,21 @@ impl Options {
             ("--by-host", self.by_host, PLAIN),
             ("--listen", self.listen.is_some(), PLAIN),
             ("--admin", self.admin.is_some(), PLAIN),
-            ("--wasm", self.wasm.is_some(), PLAIN),
+            (
+                "--wasm",
+                self.wasm.is_some(),
+                &[Target::Envoy, Target::EnvoyGateway],
+            ),
+            (
+                "--listener",
+                !self.listeners.is_empty(),
+                &[Target::EnvoyGateway],
+            ),
+            (
+                "--gateway-selector",
+                self.gateway_selector.is_some(),
+                &[Target::Istio],
+            ),
             ("--image", self.image.is_some(), CONTROL_PLANES),
             ("--namespace", self.namespace.is_some(), CONTROL_PLANES),
             ("--gateway", self.gateway.is_some(), CONTROL_PLANES),
@@ -279,6 +303,20 @@ impl EnvoyVersion {
         }
         Ok(minor)
     }
+}
+
+/// `KEY=VALUE`, such as `istio=ingressgateway`.
+fn label_of_pods(text: &str) -> Result<(String, String), String> {
+    let is_part = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
+    };
+    text.split_once('=')
+        .filter(|(key, value)| is_part(key) && is_part(value))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| "write a label as KEY=VALUE, such as istio=ingressgateway".to_owned())
 }
 
 /// A name of Kubernetes: nothing else may stand where it goes.

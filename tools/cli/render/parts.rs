@@ -3,6 +3,7 @@
 
 use super::challenge::Challenge;
 use super::gateway::{Authentication, Backend, Gateway};
+use super::open_paths;
 use super::options::EnvoyVersion;
 use super::template::{block, fill, raw, scalar};
 use crate::emit;
@@ -20,9 +21,10 @@ pub(super) fn jwt_authn(
     authentication: &Authentication,
     backends: &[Backend],
     keys_cluster: &str,
+    rules: &Rules<'_>,
 ) -> String {
     let mut requirements = String::new();
-    if authentication.is_bound {
+    if authentication.is_bound && matches!(rules, Rules::ByRoute) {
         requirements.push_str("# Whom a token was issued for: each backend takes its own.\n");
         requirements.push_str("requirement_map:\n");
         for backend in backends {
@@ -35,11 +37,6 @@ pub(super) fn jwt_authn(
             );
         }
     }
-    let requires = if authentication.is_bound {
-        requirement(&authentication.gateway_audiences)
-    } else {
-        "{provider_name: identity}".to_owned()
-    };
     let audiences = if authentication.audiences.is_empty() {
         String::new()
     } else {
@@ -54,9 +51,68 @@ pub(super) fn jwt_authn(
             ("keys_url", text(&authentication.keys_url)),
             ("keys_cluster", text(keys_cluster)),
             ("requirements", block(requirements)),
-            ("requires", super::template::Value::Inline(requires)),
+            ("rules", block(rules.yaml(authentication, backends))),
         ],
     )
+}
+
+/// How a request finds out what its token must have been issued for.
+pub(super) enum Rules<'a> {
+    /// Its route says so, by [`route_filters`].
+    ByRoute,
+    /// Its path does, where routes are not ours to change.
+    ByPath(&'a Gateway),
+}
+
+impl Rules<'_> {
+    fn yaml(&self, authentication: &Authentication, backends: &[Backend]) -> String {
+        let mut rules = String::new();
+        if let Rules::ByPath(gateway) = self {
+            for open in open_paths::of(gateway) {
+                let kind = match open.is_prefix {
+                    true => "path_separated_prefix",
+                    false => "path",
+                };
+                let _ = writeln!(rules, "- match: {{{kind}: {}}}", quoted(&open.path));
+            }
+            for backend in backends.iter().filter(|_| authentication.is_bound) {
+                let audiences: Vec<String> = backend.resource.iter().map(|url| url.url()).collect();
+                let _ = writeln!(
+                    rules,
+                    "- match: {{path_separated_prefix: {}}}\n  requires: {}",
+                    quoted(&backend.path_prefix),
+                    requirement(&audiences)
+                );
+            }
+        }
+        let requires = if authentication.is_bound {
+            requirement(&authentication.gateway_audiences)
+        } else {
+            "{provider_name: identity}".to_owned()
+        };
+        let _ = writeln!(rules, "- match: {{prefix: /}}\n  requires: {requires}");
+        rules
+    }
+}
+
+/// An item of a list by itself, under another name if one is given; comments stay.
+pub(super) fn item(text: &str, name: Option<&str>) -> String {
+    let mut alone = String::new();
+    for line in text.lines() {
+        let line = line
+            .strip_prefix("- ")
+            .or_else(|| line.strip_prefix("  "))
+            .unwrap_or(line);
+        match name {
+            Some(name) if line.starts_with("name: ") => {
+                let _ = writeln!(alone, "name: {name}");
+            }
+            _ => {
+                let _ = writeln!(alone, "{line}");
+            }
+        }
+    }
+    alone
 }
 
 fn requirement(audiences: &[String]) -> String {
@@ -339,4 +395,16 @@ fn capabilities() -> String {
         let _ = writeln!(text, "    {capability}: {{}}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_stands_alone_under_another_name() {
+        let text = "# Why.\n- name: a\n  b:\n    - name: c\n";
+        assert_eq!(item(text, None), "# Why.\nname: a\nb:\n  - name: c\n");
+        assert_eq!(item(text, Some("x")), "# Why.\nname: x\nb:\n  - name: c\n");
+    }
 }

@@ -158,6 +158,28 @@ impl Setup {
             .to_owned()
     }
 
+    /// From now on the filter looks for the checked payload under `key`, where the target has it.
+    pub(super) fn use_payload_key(&mut self, key: &str) {
+        let known = get(&self.plugin, "identity")
+            .map(entries)
+            .unwrap_or_default();
+        let mut identity = known.to_vec();
+        let other = identity
+            .iter()
+            .find(|(known, value)| known == "payloadKey" && *value != Node::String(key.to_owned()));
+        if other.is_some() {
+            self.notes.push(format!(
+                "identity.payloadKey becomes {key}, where Istio has the payload"
+            ));
+        }
+        identity.retain(|(known, _)| known != "payloadKey");
+        identity.push(("payloadKey".to_owned(), Node::String(key.to_owned())));
+        if let Node::Map(plugin) = &mut self.plugin {
+            plugin.retain(|(known, _)| known != "identity");
+            plugin.push(("identity".to_owned(), Node::Map(identity)));
+        }
+    }
+
     /// Where the filter looks for the mark of a health check: a namespace of metadata, and a key.
     pub(super) fn health_check_marker(&self) -> (String, String) {
         let text = |key: &str, default: &str| {

@@ -5,6 +5,9 @@ use super::gateway::Gateway;
 use std::fmt::Write as _;
 use upstream_inject::observe::counters::stat_name;
 
+/// What the filter knows a backend by.
+pub(super) type Name<'a> = &'a dyn Fn(&str) -> String;
+
 /// A command, and what it must show.
 struct Step {
     command: String,
@@ -12,7 +15,12 @@ struct Step {
 }
 
 /// The steps for a gateway that listens here.
-fn steps(gateway: &Gateway, listen: &Endpoint, admin: Option<&Endpoint>) -> Vec<Step> {
+fn steps(
+    gateway: &Gateway,
+    listen: &Endpoint,
+    admin: Option<&Endpoint>,
+    name: Name<'_>,
+) -> Vec<Step> {
     let Some(backend) = gateway.backends.first() else {
         return Vec::new();
     };
@@ -62,7 +70,7 @@ fn steps(gateway: &Gateway, listen: &Endpoint, admin: Option<&Endpoint>) -> Vec<
                 quoted(&format!(
                     "{}/stats?filter=wasmcustom.upstream_inject.backend.{}",
                     admin.origin(),
-                    stat_name(&backend.name)
+                    stat_name(&name(&backend.name))
                 ))
             ),
             expected: "a counter has risen; if none has, the filter is not where requests go"
@@ -73,17 +81,27 @@ fn steps(gateway: &Gateway, listen: &Endpoint, admin: Option<&Endpoint>) -> Vec<
 }
 
 /// For the screen.
-pub(super) fn notes(gateway: &Gateway, listen: &Endpoint, admin: Option<&Endpoint>) -> Vec<String> {
-    steps(gateway, listen, admin)
+pub(super) fn notes(
+    gateway: &Gateway,
+    listen: &Endpoint,
+    admin: Option<&Endpoint>,
+    name: Name<'_>,
+) -> Vec<String> {
+    steps(gateway, listen, admin, name)
         .into_iter()
         .map(|step| format!("try it: {}  # {}", step.command, step.expected))
         .collect()
 }
 
 /// For the head of a file.
-pub(super) fn comment(gateway: &Gateway, listen: &Endpoint, admin: Option<&Endpoint>) -> String {
+pub(super) fn comment(
+    gateway: &Gateway,
+    listen: &Endpoint,
+    admin: Option<&Endpoint>,
+    name: Name<'_>,
+) -> String {
     let mut text = String::new();
-    for step in steps(gateway, listen, admin) {
+    for step in steps(gateway, listen, admin, name) {
         if text.is_empty() {
             text.push_str("#\n# Try it:\n");
         }

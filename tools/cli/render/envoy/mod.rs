@@ -7,7 +7,7 @@ use super::Rendering;
 use super::endpoint::Endpoint;
 use super::identity::Identity;
 use super::options::EnvoyVersion;
-use super::parts::{self, ChallengeFrom, Wasm};
+use super::parts::{self, ChallengeFrom, Rules, Wasm};
 use super::smoke;
 use super::template::{block, fill, raw, scalar};
 use crate::emit;
@@ -49,7 +49,12 @@ pub(super) fn render(target: &mut Rendering<'_>) -> Result<String, String> {
             ("notes", block(target.notes_comment())),
             (
                 "try",
-                block(smoke::comment(&target.gateway, &listen, Some(&admin))),
+                block(smoke::comment(
+                    &target.gateway,
+                    &listen,
+                    Some(&admin),
+                    &str::to_owned,
+                )),
             ),
             ("admin_host", scalar(&admin.host)),
             ("admin_port", raw(&admin.port.to_string())),
@@ -67,7 +72,7 @@ pub(super) fn render(target: &mut Rendering<'_>) -> Result<String, String> {
             ("clusters", block(clusters)),
         ],
     );
-    let trial = smoke::notes(&target.gateway, &listen, Some(&admin));
+    let trial = smoke::notes(&target.gateway, &listen, Some(&admin), &str::to_owned);
     target.notes.extend(trial);
     Ok(text)
 }
@@ -177,6 +182,7 @@ fn filters(target: &Rendering<'_>) -> String {
             authentication,
             &gateway.backends,
             cluster,
+            &Rules::ByRoute,
         ));
     }
     if matches!(gateway.identity, Identity::Metadata(_)) {

@@ -1,0 +1,577 @@
+//! The HTTPRoutes: to the backends, to the documents that say where to log in, to the auth server.
+
+use super::super::Rendering;
+use super::super::endpoint::Endpoint;
+use super::super::gateway::Backend;
+use super::super::open_paths::{self, OpenPath};
+use super::super::parts::quoted;
+use super::super::template::{block, fill, raw, scalar};
+use super::listeners::Listeners;
+use crate::emit;
+use document::get_text;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// The HTTPRoute to the auth server.
+pub(super) const AUTH_SERVER_ROUTE: &str = "upstream-inject-auth-server";
+/// The HTTPRoutes for probes, one in each namespace.
+pub(super) const PROBES_ROUTE: &str = "upstream-inject-probes";
+/// What the HTTPRoutes of metadata documents are called, or begin with.
+pub(super) const DOCUMENTS_ROUTE: &str = "upstream-inject-metadata";
+/// How many rules Gateway API allows in one HTTPRoute.
+const MAX_RULES: usize = 16;
+/// The port of a Service of which nobody says one.
+const USUAL_PORT: u16 = 8080;
+
+/// Which rule of which HTTPRoute leads to a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    namespace: String,
+    route: String,
+    rule: Option<String>,
+}
+
+impl Place {
+    /// The name that the filter sees.
+    fn name(&self) -> String {
+        match &self.rule {
+            Some(rule) => format!("{}/{}/{rule}", self.namespace, self.route),
+            None => format!("{}/{}", self.namespace, self.route),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('/');
+        let place = Self {
+            namespace: parts.next()?.to_owned(),
+            route: parts.next()?.to_owned(),
+            rule: parts.next().map(str::to_owned),
+        };
+        let rule = place.rule.as_deref().unwrap_or("none");
+        let are_names = [&place.namespace, &place.route, rule]
+            .into_iter()
+            .all(is_name);
+        (parts.next().is_none() && are_names).then_some(place)
+    }
+}
+
+/// A name of Kubernetes.
+pub(super) fn is_name(name: &str) -> bool {
+    let is_inner = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.'
+    };
+    !name.is_empty()
+        && name.len() <= 253
+        && name.bytes().all(is_inner)
+        && !name.starts_with(['-', '.'])
+        && !name.ends_with(['-', '.'])
+}
+
+/// The Service, and its namespace, that a host of the cluster names.
+pub(super) fn service_of(host: &str) -> Option<(String, String)> {
+    let mut parts = host.split('.');
+    let (service, namespace) = (parts.next()?, parts.next()?);
+    let rest: Vec<&str> = parts.collect();
+    let is_service = rest.is_empty() || rest == ["svc"] || rest == ["svc", "cluster", "local"];
+    (is_service && is_name(service) && is_name(namespace))
+        .then(|| (service.to_owned(), namespace.to_owned()))
+}
+
+/// Where requests go.
+pub(super) struct Routes {
+    /// In the order of the backends.
+    places: Vec<Place>,
+    names: BTreeMap<String, String>,
+    sections: Vec<String>,
+}
+
+/// The routes as text, and which of them leads to which backend.
+pub(super) struct Rendered {
+    pub(super) yaml: String,
+    pub(super) mapping: String,
+}
+
+impl Routes {
+    /// Finds each backend's place.
+    ///
+    /// # Errors
+    /// One that is none, or that two backends would share.
+    pub(super) fn of(target: &mut Rendering<'_>, listeners: &Listeners) -> Result<Self, String> {
+        let is_by_route = get_text(&target.setup.plugin, "backendFrom") == Some("gateway_route");
+        let namespace = target.options.namespace();
+        let mut places: Vec<Place> = Vec::new();
+        let mut assumed = Vec::new();
+        let mut names = BTreeMap::new();
+        for backend in &target.gateway.backends {
+            let name = &backend.name;
+            let own = Place::parse(name).filter(|_| is_by_route);
+            let place = match (&backend.address, own) {
+                (Some(address), _) => Place::parse(address).ok_or_else(|| {
+                    format!(
+                        "--backend {name}={address}: write NAMESPACE/HTTPROUTE, or \
+                         NAMESPACE/HTTPROUTE/RULENAME where the route has more than one rule; the \
+                         route leads to the backend's Service"
+                    )
+                })?,
+                (None, Some(own)) => own,
+                (None, None) if is_name(name) && !name.contains('.') => {
+                    assumed.push(format!("{name}={namespace}/{name}"));
+                    Place {
+                        namespace: namespace.to_owned(),
+                        route: name.clone(),
+                        rule: None,
+                    }
+                }
+                (None, None) => {
+                    return Err(format!(
+                        "--backend {name}=… is missing: write NAMESPACE/HTTPROUTE, or \
+                         NAMESPACE/HTTPROUTE/RULENAME; its own name cannot be that of a route"
+                    ));
+                }
+            };
+            if places.contains(&place) {
+                return Err(format!(
+                    "--backend {name}={}: another backend has this route; give each a rule of its \
+                     own: NAMESPACE/HTTPROUTE/RULENAME",
+                    place.name()
+                ));
+            }
+            names.insert(name.clone(), place.name());
+            places.push(place);
+        }
+        if !assumed.is_empty() {
+            target.note(format!(
+                "--backend is missing for some; these HTTPRoutes are assumed: {}",
+                assumed.join(", ")
+            ));
+        }
+        Ok(Self {
+            places,
+            names,
+            sections: listeners.sections().map(str::to_owned).collect(),
+        })
+    }
+
+    /// What the filter knows a backend by.
+    pub(super) fn name_of(&self, backend: &str) -> String {
+        self.names
+            .get(backend)
+            .cloned()
+            .unwrap_or_else(|| backend.to_owned())
+    }
+
+    /// The namespaces that have routes for probes.
+    pub(super) fn namespaces_with_probes(&self, backends: &[Backend]) -> Vec<String> {
+        let mut namespaces = Vec::new();
+        for (backend, place) in backends.iter().zip(&self.places) {
+            if !backend.probes.is_empty() && !namespaces.contains(&place.namespace) {
+                namespaces.push(place.namespace.clone());
+            }
+        }
+        namespaces
+    }
+
+    /// All of them, each a document of its own.
+    ///
+    /// # Errors
+    /// More rules in a route than it may have; an auth server that is no Service.
+    pub(super) fn yaml(&self, target: &mut Rendering<'_>) -> Result<Rendered, String> {
+        let services = self.services(target);
+        let mut yaml = String::new();
+        self.to_backends(target, &services, &mut yaml)?;
+        self.for_probes(target, &services, &mut yaml)?;
+        self.to_documents(target, &mut yaml)?;
+        self.to_auth_server(target, &mut yaml)?;
+        let mapping = target
+            .gateway
+            .backends
+            .iter()
+            .zip(&self.places)
+            .map(|(backend, place)| {
+                let line = format!("{}: {}", backend.name, place.name());
+                format!("#   {}\n", crate::report::printable(&line))
+            })
+            .collect();
+        Ok(Rendered { yaml, mapping })
+    }
+
+    /// The Service of each backend, as an item of `backendRefs`.
+    fn services(&self, target: &mut Rendering<'_>) -> Vec<String> {
+        let mut services = Vec::new();
+        let mut guessed = Vec::new();
+        for (backend, place) in target.gateway.backends.iter().zip(&self.places) {
+            let url = target
+                .setup
+                .urls
+                .iter()
+                .find(|(name, _)| *name == backend.name);
+            let endpoint = url.and_then(|(_, url)| Endpoint::of_url(url).ok());
+            let known = endpoint
+                .filter(|endpoint| !endpoint.tls)
+                .and_then(|endpoint| Some((service_of(&endpoint.host)?, endpoint.port)));
+            let ((service, namespace), port) = known.unwrap_or_else(|| {
+                let guess = [
+                    backend.name.as_str(),
+                    place.rule.as_deref().unwrap_or_default(),
+                ]
+                .into_iter()
+                .find(|name| is_name(name) && !name.contains('.'))
+                .unwrap_or(&place.route);
+                guessed.push(format!("{guess}:{USUAL_PORT}"));
+                ((guess.to_owned(), place.namespace.clone()), USUAL_PORT)
+            });
+            services.push(if namespace == place.namespace {
+                format!("{{name: {}, port: {port}}}", emit::scalar(&service))
+            } else {
+                // A ReferenceGrant there has to allow it.
+                format!(
+                    "{{name: {}, namespace: {}, port: {port}}}",
+                    emit::scalar(&service),
+                    emit::scalar(&namespace)
+                )
+            });
+        }
+        if !guessed.is_empty() {
+            target.note(format!(
+                "the routes lead to Services of these names and ports, which are a guess: {}",
+                guessed.join(", ")
+            ));
+        }
+        services
+    }
+
+    fn to_backends(
+        &self,
+        target: &Rendering<'_>,
+        services: &[String],
+        yaml: &mut String,
+    ) -> Result<(), String> {
+        let backends = || {
+            target
+                .gateway
+                .backends
+                .iter()
+                .zip(&self.places)
+                .zip(services)
+        };
+        let mut written: Vec<(&str, &str)> = Vec::new();
+        for (_, place) in target.gateway.backends.iter().zip(&self.places) {
+            let route = (place.namespace.as_str(), place.route.as_str());
+            if written.contains(&route) {
+                continue;
+            }
+            written.push(route);
+            let rules: Vec<String> = backends()
+                .filter(|((_, other), _)| (other.namespace.as_str(), other.route.as_str()) == route)
+                .map(|((backend, place), service)| {
+                    backend_rule(target, backend, place.rule.as_deref(), service)
+                })
+                .collect();
+            self.route(target, route, "", &rules, yaml)?;
+        }
+        Ok(())
+    }
+
+    /// Probes bring no token, and go on without a credential.
+    fn for_probes(
+        &self,
+        target: &Rendering<'_>,
+        services: &[String],
+        yaml: &mut String,
+    ) -> Result<(), String> {
+        for namespace in self.namespaces_with_probes(&target.gateway.backends) {
+            let mut rules = Vec::new();
+            for ((backend, place), service) in target
+                .gateway
+                .backends
+                .iter()
+                .zip(&self.places)
+                .zip(services)
+            {
+                if place.namespace != namespace {
+                    continue;
+                }
+                for probe in &backend.probes {
+                    let below = probe
+                        .strip_prefix(&backend.path_prefix)
+                        .filter(|rest| !rest.is_empty())
+                        .unwrap_or("/");
+                    rules.push(rule(
+                        &format!("{{type: Exact, value: {}}}", quoted(probe)),
+                        None,
+                        &[
+                            door(target),
+                            rewrite("ReplaceFullPath", "replaceFullPath", below),
+                        ],
+                        "30s",
+                        service,
+                    ));
+                }
+            }
+            let comment = "# Probes bring no token; these paths go on without a credential.\n";
+            self.route(target, (&namespace, PROBES_ROUTE), comment, &rules, yaml)?;
+        }
+        Ok(())
+    }
+
+    fn to_documents(&self, target: &Rendering<'_>, yaml: &mut String) -> Result<(), String> {
+        let namespace = target.options.namespace();
+        for (index, document) in target.gateway.documents.iter().enumerate() {
+            if document.body.contains('%') {
+                return Err(format!(
+                    "the metadata document of {} holds %, which newer versions of Envoy Gateway take \
+                     for an operator of Envoy's: rename the backend, or write another URL into \
+                     challenge.backends",
+                    document.backend.as_deref().unwrap_or("the gateway")
+                ));
+            }
+            let what = match &document.backend {
+                Some(backend) => format!("for {backend}"),
+                None => "for the gateway, whatever else is asked for".to_owned(),
+            };
+            let name = match &document.backend {
+                Some(_) => format!("{DOCUMENTS_ROUTE}-{}", index.saturating_add(1)),
+                None => DOCUMENTS_ROUTE.to_owned(),
+            };
+            yaml.push_str(&fill(
+                include_str!("../templates/envoy-gateway/document.yaml"),
+                &[
+                    ("what", raw(&what)),
+                    ("name", scalar(&name)),
+                    ("namespace", scalar(namespace)),
+                    ("parents", block(self.parents(target, namespace))),
+                    ("prefix", raw(&quoted(&document.path_prefix))),
+                    ("body", raw(&quoted(&document.body))),
+                ],
+            ));
+        }
+        Ok(())
+    }
+
+    fn to_auth_server(&self, target: &mut Rendering<'_>, yaml: &mut String) -> Result<(), String> {
+        let Some(server) = target.gateway.auth_server.clone() else {
+            return Ok(());
+        };
+        let host = &server.endpoint.host;
+        let Some((service, namespace)) = service_of(host) else {
+            return Err(format!(
+                "--auth-server-address {}: routes lead to Services here: write \
+                 NAME.NAMESPACE.svc.cluster.local:PORT",
+                server.endpoint.authority()
+            ));
+        };
+        if server.endpoint.tls {
+            target.note(
+                "the auth server speaks TLS: add a BackendTLSPolicy for its Service, or the \
+                 gateway asks it in plain text",
+            );
+        }
+        let service = format!(
+            "{{name: {}, port: {}}}",
+            emit::scalar(&service),
+            server.endpoint.port
+        );
+        let rules: Vec<String> = open_paths::of_auth_server(&server)
+            .iter()
+            .map(|path| auth_server_rule(target, path, &service))
+            .collect();
+        let comment = "# ToolHive's auth server, where clients log in, and nothing else of it.\n";
+        self.route(
+            target,
+            (&namespace, AUTH_SERVER_ROUTE),
+            comment,
+            &rules,
+            yaml,
+        )
+    }
+
+    fn route(
+        &self,
+        target: &Rendering<'_>,
+        (namespace, name): (&str, &str),
+        comment: &str,
+        rules: &[String],
+        yaml: &mut String,
+    ) -> Result<(), String> {
+        if rules.len() > MAX_RULES {
+            return Err(format!(
+                "the HTTPRoute {namespace}/{name} would have {} rules, and {MAX_RULES} is all that \
+                 Gateway API allows: give some backends another route (--backend)",
+                rules.len()
+            ));
+        }
+        yaml.push_str(&fill(
+            include_str!("../templates/envoy-gateway/route.yaml"),
+            &[
+                ("comment", block(comment)),
+                ("name", scalar(name)),
+                ("namespace", scalar(namespace)),
+                ("parents", block(self.parents(target, namespace))),
+                ("rules", block(rules.concat())),
+            ],
+        ));
+        Ok(())
+    }
+
+    /// The listeners that have the filter, and no others.
+    fn parents(&self, target: &Rendering<'_>, namespace: &str) -> String {
+        let of_gateway = target.options.namespace();
+        let elsewhere = if namespace == of_gateway {
+            String::new()
+        } else {
+            format!("namespace: {}, ", emit::scalar(of_gateway))
+        };
+        let gateway = emit::scalar(target.options.gateway());
+        self.sections
+            .iter()
+            .map(|section| {
+                let section = emit::scalar(section);
+                format!("- {{name: {gateway}, {elsewhere}sectionName: {section}}}\n")
+            })
+            .collect()
+    }
+}
+
+/// What takes off, by the route itself, whatever clients may not send on.
+fn door(target: &Rendering<'_>) -> String {
+    let headers: Vec<String> = target
+        .gateway
+        .door
+        .iter()
+        .map(|header| emit::scalar(header))
+        .collect();
+    format!(
+        "- type: RequestHeaderModifier\n  requestHeaderModifier: {{remove: [{}]}}\n",
+        headers.join(", ")
+    )
+}
+
+fn rewrite(kind: &str, key: &str, path: &str) -> String {
+    format!(
+        "- type: URLRewrite\n  urlRewrite: {{path: {{type: {kind}, {key}: {}}}}}\n",
+        quoted(path)
+    )
+}
+
+fn backend_rule(
+    target: &Rendering<'_>,
+    backend: &Backend,
+    rule_name: Option<&str>,
+    service: &str,
+) -> String {
+    rule(
+        &format!(
+            "{{type: PathPrefix, value: {}}}",
+            quoted(&backend.path_prefix)
+        ),
+        rule_name,
+        &[
+            door(target),
+            rewrite("ReplacePrefixMatch", "replacePrefixMatch", "/"),
+        ],
+        // MCP's streams have no natural end.
+        "0s",
+        service,
+    )
+}
+
+fn auth_server_rule(target: &Rendering<'_>, path: &OpenPath, service: &str) -> String {
+    let kind = if path.is_prefix {
+        "PathPrefix"
+    } else {
+        "Exact"
+    };
+    let headers = if path.takes_credentials {
+        // The auth server's own clients authenticate there; the router has taken it off.
+        "- type: RequestHeaderModifier\n  requestHeaderModifier:\n    set: [{name: authorization, \
+         value: \"%FILTER_STATE(upstream_inject.identity_token:PLAIN)%\"}]\n"
+            .to_owned()
+    } else {
+        door(target)
+    };
+    let mut filters = vec![headers];
+    if let Some(rewritten) = &path.rewritten {
+        filters.push(if path.is_prefix {
+            rewrite("ReplacePrefixMatch", "replacePrefixMatch", rewritten)
+        } else {
+            rewrite("ReplaceFullPath", "replaceFullPath", rewritten)
+        });
+    }
+    rule(
+        &format!("{{type: {kind}, value: {}}}", quoted(&path.path)),
+        None,
+        &filters,
+        "30s",
+        service,
+    )
+}
+
+fn rule(
+    path: &str,
+    name: Option<&str>,
+    filters: &[String],
+    timeout: &str,
+    service: &str,
+) -> String {
+    let mut text = format!("- matches:\n    - path: {path}\n");
+    if let Some(name) = name {
+        let _ = writeln!(text, "  name: {}", quoted(name));
+    }
+    text.push_str("  filters:\n");
+    for line in filters.iter().flat_map(|filter| filter.lines()) {
+        let _ = writeln!(text, "    {line}");
+    }
+    let _ = write!(
+        text,
+        "  timeouts: {{request: {timeout}}}\n  backendRefs:\n    - {service}\n"
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_route_and_perhaps_a_rule_of_it() {
+        for (text, name) in [
+            ("mcp/github", "mcp/github"),
+            ("a/b/c", "a/b/c"),
+            ("a/b/0", "a/b/0"),
+        ] {
+            assert_eq!(
+                Place::parse(text).map(|place| place.name()).as_deref(),
+                Some(name)
+            );
+        }
+        for text in [
+            "",
+            "mcp",
+            "mcp/",
+            "/x",
+            "a/b/c/d",
+            "A/b",
+            "https://a/b",
+            "a/b c",
+            "httproute/a/b/rule/0",
+        ] {
+            assert_eq!(Place::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_of_the_cluster_names_a_service() {
+        let expected = Some(("vmcp".to_owned(), "mcp".to_owned()));
+        for host in ["vmcp.mcp", "vmcp.mcp.svc", "vmcp.mcp.svc.cluster.local"] {
+            assert_eq!(service_of(host), expected, "{host}");
+        }
+        for host in [
+            "vmcp",
+            "vmcp.example.com",
+            "10.0.0.5",
+            "vmcp.mcp.svc.example",
+        ] {
+            assert_eq!(service_of(host), None, "{host}");
+        }
+    }
+}

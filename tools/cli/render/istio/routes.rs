@@ -1,0 +1,149 @@
+//! The routes: a VirtualService for a classic gateway, HTTPRoutes for one of the Gateway API.
+
+use super::super::Rendering;
+use super::super::gateway::Backend;
+use super::super::parts::quoted;
+use super::super::template::{block, fill, raw, scalar};
+use super::services::{Host, Hosts, host_of};
+use crate::emit;
+use std::fmt::Write as _;
+
+/// How many rules Gateway API allows in one HTTPRoute.
+const MAX_RULES: usize = 16;
+
+/// The routes, each a document of its own.
+///
+/// # Errors
+/// What this gateway cannot express.
+pub(super) fn render(target: &Rendering<'_>, hosts: &Hosts) -> Result<String, String> {
+    let mut backends = target.gateway.backends.iter();
+    if let Some(backend) = backends.find(|backend| !backend.probes.is_empty()) {
+        return Err(format!(
+            "--health-check-path {}: not for --target istio; let probes ask the service itself, not \
+             the gateway",
+            backend.probes.join(" ")
+        ));
+    }
+    Ok(match target.options.gateway_selector {
+        Some(_) => virtual_service(target, hosts),
+        None => http_routes(target, hosts),
+    })
+}
+
+fn door(target: &Rendering<'_>) -> String {
+    let headers: Vec<String> = target
+        .gateway
+        .door
+        .iter()
+        .map(|header| emit::scalar(header))
+        .collect();
+    format!("[{}]", headers.join(", "))
+}
+
+/// The host under which clients call.
+fn public_host(target: &Rendering<'_>) -> Option<String> {
+    let public = target.gateway.public.as_ref()?;
+    (!public.is_address()).then(|| public.host.clone())
+}
+
+fn virtual_service(target: &Rendering<'_>, hosts: &Hosts) -> String {
+    let mut routes = String::new();
+    for (index, document) in target.gateway.documents.iter().enumerate() {
+        routes.push_str(&fill(
+            include_str!("../templates/istio/document.yaml"),
+            &[
+                (
+                    "name",
+                    raw(&format!("metadata-{}", index.saturating_add(1))),
+                ),
+                ("exact", raw(&quoted(&document.path_prefix))),
+                (
+                    "prefix",
+                    raw(&quoted(&format!("{}/", document.path_prefix))),
+                ),
+                ("body", raw(&quoted(&document.body))),
+            ],
+        ));
+    }
+    for (backend, host) in target.gateway.backends.iter().zip(&hosts.0) {
+        routes.push_str(&fill(
+            include_str!("../templates/istio/route.yaml"),
+            &[
+                ("name", raw(&quoted(&backend.name))),
+                ("exact", raw(&quoted(&backend.path_prefix))),
+                ("prefix", raw(&quoted(&format!("{}/", backend.path_prefix)))),
+                ("door", raw(&door(target))),
+                ("host", scalar(&host_of(&host.service))),
+                ("port", raw(&host.service.port.to_string())),
+            ],
+        ));
+    }
+    let gateway = format!(
+        "{}/{}",
+        target.options.namespace(),
+        target.options.gateway()
+    );
+    let host = public_host(target).unwrap_or_else(|| "*".to_owned());
+    fill(
+        include_str!("../templates/istio/virtual-service.yaml"),
+        &[
+            ("namespace", scalar(target.options.namespace())),
+            ("host", raw(&quoted(&host))),
+            ("gateway", scalar(&gateway)),
+            ("routes", block(routes)),
+        ],
+    )
+}
+
+fn http_routes(target: &Rendering<'_>, hosts: &Hosts) -> String {
+    let rules: Vec<String> = target
+        .gateway
+        .backends
+        .iter()
+        .zip(&hosts.0)
+        .map(|(backend, host)| rule(target, backend, host))
+        .collect();
+    let hostnames = public_host(target)
+        .map(|host| format!("hostnames: [{}]\n", quoted(&host)))
+        .unwrap_or_default();
+    let mut text = String::new();
+    for (index, rules) in rules.chunks(MAX_RULES).enumerate() {
+        let name = match index {
+            0 => "upstream-inject".to_owned(),
+            index => format!("upstream-inject-{}", index.saturating_add(1)),
+        };
+        text.push_str(&fill(
+            include_str!("../templates/istio/http-route.yaml"),
+            &[
+                ("name", scalar(&name)),
+                ("namespace", scalar(target.options.namespace())),
+                ("gateway", scalar(target.options.gateway())),
+                ("hostnames", block(hostnames.clone())),
+                ("rules", block(rules.concat())),
+            ],
+        ));
+    }
+    text
+}
+
+fn rule(target: &Rendering<'_>, backend: &Backend, host: &Host) -> String {
+    // Istio's own kind of reference: any host that it knows.
+    let service = format!(
+        "{{group: networking.istio.io, kind: Hostname, name: {}, port: {}}}",
+        emit::scalar(&host_of(&host.service)),
+        host.service.port
+    );
+    let mut text = format!(
+        "# {}\n- matches:\n    - path: {{type: PathPrefix, value: {}}}\n  filters:\n",
+        crate::report::printable(&backend.name),
+        quoted(&backend.path_prefix)
+    );
+    let _ = write!(
+        text,
+        "    - type: RequestHeaderModifier\n      requestHeaderModifier: {{remove: {}}}\n    \
+         - type: URLRewrite\n      urlRewrite: {{path: {{type: ReplacePrefixMatch, \
+         replacePrefixMatch: /}}}}\n  backendRefs:\n    - {service}\n",
+        door(target)
+    );
+    text
+}

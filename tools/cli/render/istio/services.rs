@@ -1,0 +1,368 @@
+//! Whom the gateway calls, under the names that Istio gives their clusters.
+
+use super::super::Rendering;
+use super::super::endpoint::Endpoint;
+use super::super::identity::Identity;
+use super::super::parts::quoted;
+use super::super::template::{block, fill, raw, scalar};
+use document::{entries, get};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use upstream_inject::config::Node;
+
+/// `outbound|PORT|SUBSET|HOST`, without a subset.
+pub(super) fn cluster_name(endpoint: &Endpoint) -> String {
+    subset_name(endpoint, "")
+}
+
+fn subset_name(endpoint: &Endpoint, subset: &str) -> String {
+    format!("outbound|{}|{subset}|{}", endpoint.port, host_of(endpoint))
+}
+
+/// The host as Istio knows it: a Service has its whole name there.
+pub(super) fn host_of(endpoint: &Endpoint) -> String {
+    if endpoint.host.ends_with(".svc") {
+        format!("{}.cluster.local", endpoint.host)
+    } else {
+        endpoint.host.clone()
+    }
+}
+
+/// A backend's service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Host {
+    pub(super) backend: String,
+    pub(super) service: Endpoint,
+    /// The subsets of its DestinationRule that routes lead to.
+    subsets: Vec<String>,
+}
+
+impl Host {
+    /// From `HOST:PORT`, `HOST:PORT/SUBSET/…`, or the name of a cluster.
+    fn parse(backend: &str, address: &str) -> Option<Self> {
+        let (host, port, subsets) = match address.strip_prefix("outbound|") {
+            Some(cluster) => {
+                let parts: Vec<&str> = cluster.split('|').collect();
+                let [port, subset, host] = parts.as_slice() else {
+                    return None;
+                };
+                (*host, *port, vec![*subset])
+            }
+            None => {
+                let mut parts = address.split('/');
+                let (host, port) = parts.next()?.rsplit_once(':')?;
+                (host, port, parts.collect())
+            }
+        };
+        let service = Endpoint::of_address(&format!("{host}:{port}")).ok()?;
+        let is_known = !service.is_address() && service.host.contains('.');
+        let subsets: Vec<String> = subsets
+            .into_iter()
+            .filter(|subset| !subset.is_empty())
+            .map(str::to_owned)
+            .collect();
+        let is_label = |subset: &String| !subset.contains(['|', ' ', ':']);
+        (is_known && subsets.iter().all(is_label)).then(|| Self {
+            backend: backend.to_owned(),
+            service,
+            subsets,
+        })
+    }
+
+    /// The names of its clusters: that without a subset, and one for each.
+    fn names(&self) -> Vec<String> {
+        let subsets = self.subsets.iter().map(String::as_str);
+        [""].into_iter()
+            .chain(subsets)
+            .map(|subset| subset_name(&self.service, subset))
+            .collect()
+    }
+}
+
+/// The backends' services, in their order.
+pub(super) struct Hosts(pub(super) Vec<Host>);
+
+impl Hosts {
+    /// As the options say, or a guess.
+    ///
+    /// # Errors
+    /// An address that Istio has no name for.
+    pub(super) fn of(target: &mut Rendering<'_>) -> Result<Self, String> {
+        let namespace = target.options.namespace();
+        let mut hosts: Vec<Host> = Vec::new();
+        let mut assumed = Vec::new();
+        for backend in &target.gateway.backends {
+            let name = &backend.name;
+            let address = match &backend.address {
+                Some(address) => address.clone(),
+                None if name.starts_with("outbound|") => name.clone(),
+                None => {
+                    let host = format!("{name}.{namespace}.svc.cluster.local:80");
+                    assumed.push(host.clone());
+                    host
+                }
+            };
+            let host = Host::parse(name, &address).ok_or_else(|| {
+                format!(
+                    "--backend {name}={address}: write the service as Istio knows it, \
+                     NAME.NAMESPACE.svc.cluster.local:PORT or the host and port of a ServiceEntry, \
+                     with the subsets that routes lead to behind it (HOST:PORT/v1/v2)"
+                )
+            })?;
+            if let Some(other) = hosts.iter().find(|other| other.service == host.service) {
+                return Err(format!(
+                    "--backend {name}={address}: {} is there, too; one service is one backend",
+                    other.backend
+                ));
+            }
+            hosts.push(host);
+        }
+        if !assumed.is_empty() {
+            target.note(format!(
+                "--backend is missing for some; these services are assumed: {}",
+                assumed.join(", ")
+            ));
+        }
+        Ok(Self(hosts))
+    }
+
+    /// The cluster that a backend is, without a subset.
+    pub(super) fn name_of(&self, backend: &str) -> String {
+        let host = self.0.iter().find(|host| host.backend == backend);
+        host.map_or_else(|| backend.to_owned(), |host| cluster_name(&host.service))
+    }
+
+    /// Which backend is which cluster, as comment lines.
+    pub(super) fn comment(&self) -> String {
+        let lines = self.0.iter().map(|host| {
+            let line = format!("{}: {}", host.backend, host.names().join(", "));
+            format!("#   {}\n", crate::report::printable(&line))
+        });
+        lines.collect()
+    }
+
+    /// The plugin configuration, each backend under every name that its clusters have.
+    ///
+    /// # Errors
+    /// If it is not valid under these names.
+    pub(super) fn named(&self, plugin: &Node) -> Result<Node, String> {
+        let named = at(plugin, "outgoingAuth", |outgoing| {
+            at(outgoing, "backends", |backends| self.renamed(backends))
+        });
+        let named = at(&named, "challenge", |challenge| {
+            at(challenge, "backends", |backends| self.renamed(backends))
+        });
+        let outcome = upstream_inject::config::plan(&named, REGISTRY, &crate::check::AnyVariable);
+        match outcome.errors.first() {
+            None => Ok(named),
+            Some(problem) => Err(format!("under the names of clusters: {problem}")),
+        }
+    }
+
+    fn renamed(&self, backends: &Node) -> Node {
+        let mut renamed = Vec::new();
+        for (name, value) in entries(backends) {
+            match self.0.iter().find(|host| host.backend == *name) {
+                Some(host) => {
+                    let names = host.names().into_iter();
+                    renamed.extend(names.map(|name| (name, value.clone())));
+                }
+                None => renamed.push((name.clone(), value.clone())),
+            }
+        }
+        Node::Map(renamed)
+    }
+}
+
+/// `map` with another value at `key`, if there is one.
+fn at(map: &Node, key: &str, change: impl Fn(&Node) -> Node) -> Node {
+    if get(map, key).is_none() {
+        return map.clone();
+    }
+    let changed = entries(map).iter().map(|(name, value)| {
+        let value = if name == key {
+            change(value)
+        } else {
+            value.clone()
+        };
+        (name.clone(), value)
+    });
+    Node::Map(changed.collect())
+}
+
+/// What makes services known, and how they are called.
+pub(super) struct Services {
+    pub(super) yaml: String,
+    /// `annotations` of the EnvoyFilter: where a gateway is sent only the clusters that its routes
+    /// use, these are sent, too.
+    pub(super) annotations: String,
+}
+
+/// Resources for everyone that the filter or Envoy asks.
+///
+/// # Errors
+/// An address that Istio has no name for.
+pub(super) fn render(target: &Rendering<'_>) -> Result<Services, String> {
+    let mut callees: Vec<(String, &Endpoint)> = Vec::new();
+    for sts in &target.setup.token_endpoints {
+        callees.push((
+            format!("The STS of {}", sts.backends.join(", ")),
+            &sts.endpoint,
+        ));
+    }
+    match &target.gateway.identity {
+        Identity::Unused => {}
+        Identity::Exchange(service) => {
+            callees.push((
+                "The identity service".to_owned(),
+                &service.endpoint.endpoint,
+            ));
+        }
+        Identity::Metadata(endpoint) => {
+            callees.push(("Who answers ext_authz".to_owned(), endpoint));
+        }
+    }
+    if let Some(authentication) = &target.gateway.authentication {
+        callees.push(("The keys of the issuer".to_owned(), &authentication.keys));
+    }
+    if let Some(server) = &target.gateway.auth_server {
+        callees.push(("ToolHive's auth server".to_owned(), &server.endpoint));
+    }
+    let mut services = Services {
+        yaml: String::new(),
+        annotations: String::new(),
+    };
+    let mut seen = BTreeSet::new();
+    let mut hosts = BTreeSet::new();
+    for (what, endpoint) in callees {
+        refuse_what_has_no_name(&what, endpoint)?;
+        hosts.insert(host_of(endpoint));
+        if seen.insert(cluster_name(endpoint)) {
+            let yaml = callee(target, &what, endpoint);
+            services.yaml.push_str(&yaml);
+        }
+    }
+    if !hosts.is_empty() {
+        let hosts: Vec<String> = hosts.into_iter().collect();
+        let _ = write!(
+            services.annotations,
+            "annotations:\n  # With PILOT_FILTER_GATEWAY_CLUSTER_CONFIG no route leads to these.\n  \
+             envoyfilter.istio.io/referenced-services: {}\n",
+            quoted(&hosts.join(","))
+        );
+    }
+    Ok(services)
+}
+
+/// Istio names a cluster after a host; of an address or a short name there is none.
+fn refuse_what_has_no_name(what: &str, endpoint: &Endpoint) -> Result<(), String> {
+    let authority = endpoint.authority();
+    if endpoint.is_address() {
+        return Err(format!(
+            "{what}, {authority}: Istio knows services by name; write one, such as \
+             NAME.NAMESPACE.svc.cluster.local:{port}, or make a ServiceEntry with a host for this \
+             address and write that host",
+            port = endpoint.port
+        ));
+    }
+    if !endpoint.host.contains('.') {
+        return Err(format!(
+            "{what}, {authority}: a short name means nothing to Istio; write \
+             {}.NAMESPACE.svc.cluster.local",
+            endpoint.host
+        ));
+    }
+    Ok(())
+}
+
+fn callee(target: &Rendering<'_>, what: &str, endpoint: &Endpoint) -> String {
+    let protocol = if endpoint.tls { "HTTPS" } else { "HTTP" };
+    let tls = if endpoint.tls {
+        fill(
+            include_str!("../templates/istio/tls.yaml"),
+            &[("host", scalar(&host_of(endpoint)))],
+        )
+    } else {
+        "# Without TLS, as the URL says.\n".to_owned()
+    };
+    let host = host_of(endpoint);
+    let name = format!("upstream-inject-{host}-{}", endpoint.port);
+    let values = [
+        ("what", raw(what)),
+        ("cluster", raw(&cluster_name(endpoint))),
+        ("name", scalar(&name)),
+        ("namespace", scalar(target.options.namespace())),
+        ("host", scalar(&host)),
+        ("port", raw(&endpoint.port.to_string())),
+        ("port_name", scalar(&protocol.to_ascii_lowercase())),
+        ("protocol", scalar(protocol)),
+        ("tls", block(tls)),
+    ];
+    let mut rendered = String::new();
+    // What runs in the cluster is known to Istio anyway.
+    if !endpoint.is_in_cluster() {
+        rendered.push_str(&fill(
+            include_str!("../templates/istio/service-entry.yaml"),
+            &values,
+        ));
+    }
+    rendered.push_str(&fill(
+        include_str!("../templates/istio/destination-rule.yaml"),
+        &values,
+    ));
+    rendered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_a_cluster_for_each_of_its_subsets() {
+        let github = "github.mcp.svc.cluster.local";
+        for (address, names) in [
+            ("github.mcp.svc.cluster.local:8080", vec!["outbound|8080||"]),
+            (
+                "github.mcp.svc.cluster.local:8080/v1/v2",
+                vec!["outbound|8080||", "outbound|8080|v1|", "outbound|8080|v2|"],
+            ),
+            (
+                "outbound|8080|v1|github.mcp.svc.cluster.local",
+                vec!["outbound|8080||", "outbound|8080|v1|"],
+            ),
+        ] {
+            let host = Host::parse("x", address).unwrap();
+            let names: Vec<String> = names.iter().map(|name| format!("{name}{github}")).collect();
+            assert_eq!(host.names(), names, "{address}");
+        }
+        let short = Endpoint::of_url("http://identity.mcp.svc:9193").unwrap();
+        assert_eq!(
+            cluster_name(&short),
+            "outbound|9193||identity.mcp.svc.cluster.local"
+        );
+        for address in [
+            "github:8080",
+            "10.0.0.5:80",
+            "https://a.example",
+            "a.b",
+            "outbound|1|a.b",
+        ] {
+            assert_eq!(Host::parse("x", address), None, "{address}");
+        }
+    }
+
+    #[test]
+    fn what_istio_has_no_name_for_is_refused_with_what_to_write() {
+        for (url, hint) in [
+            ("https://10.0.0.5:9193", "ServiceEntry"),
+            (
+                "https://identity:9193",
+                "identity.NAMESPACE.svc.cluster.local",
+            ),
+        ] {
+            let endpoint = Endpoint::of_url(url).unwrap();
+            let error = refuse_what_has_no_name("It", &endpoint).unwrap_err();
+            assert!(error.contains(hint), "{error}");
+        }
+    }
+}
