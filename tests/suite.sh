@@ -45,6 +45,7 @@ run_tests() {
     step "the counterparts of the tests in Envoy"
     # What cannot be installed fails the tests that need it, and no others.
     tests/counterparts/install.sh >/dev/null || true
+    build_translator
     test_in_envoy "$(tests/install-envoy.sh)"
 
     [ "$(work_tree)" = "$before" ] || die "the tests have changed the work tree:" "$(work_tree)"
@@ -76,6 +77,38 @@ test_in_envoy() {
     ENVOY_BIN="$1" UPSTREAM_INJECT_WASM="$PWD/$WASM" UPSTREAM_INJECT_TOOL="$PWD/dist/upstream-inject" \
         UPSTREAM_INJECT_IDENTITY="$PWD/dist/upstream-inject-identity" \
         within 35 cargo test --locked --package upstream-inject-testbed
+}
+
+# What is rendered for control planes, carried out by Envoy Gateway's own translator and as Istio would.
+test_control_planes() {
+    local envoy
+    build
+    build_translator
+    envoy="$(tests/install-envoy.sh)"
+    step "what is rendered for Envoy Gateway and Istio"
+    ENVOY_BIN="$envoy" UPSTREAM_INJECT_WASM="$PWD/$WASM" UPSTREAM_INJECT_TOOL="$PWD/dist/upstream-inject" \
+        within 30 cargo test --locked --package upstream-inject-testbed --test control_planes
+}
+
+# Envoy Gateway's translator, for the tests that need it; without Go they say that they are left out.
+build_translator() {
+    if ! has_go; then
+        [ -z "${REQUIRE_GO:-}" ] || die "Go is missing, and REQUIRE_GO is set" "https://go.dev/dl"
+        warn "Go is missing: ENVOY GATEWAY'S OWN TRANSLATOR READS NOTHING OF WHAT IS RENDERED FOR IT"
+        return 0
+    fi
+    step "Envoy Gateway's translator"
+    # What cannot be built fails the tests that need it, and no others.
+    tests/egctl/install.sh >/dev/null || true
+}
+
+has_go() { PATH="$PATH:/usr/local/go/bin" command -v go >/dev/null; }
+
+# left_out WHICH: what a run of `test WHICH` had to leave out, for its last line.
+left_out() {
+    if [ "$1" != --envoy ] && ! has_go; then
+        printf '%s' ", but for want of Go nothing by ToolHive's and Envoy Gateway's own code"
+    fi
 }
 
 # What git sees of the work tree; nothing where there is no git.

@@ -82,9 +82,9 @@ pub fn connection_managers(listener: &mut Value) -> Vec<&mut Value> {
         return found;
     };
     for (key, chains) in listener {
-        let chains = match chains {
-            Value::Array(chains) if key == "filterChains" => chains.as_mut_slice(),
-            chain if key == "defaultFilterChain" => std::slice::from_mut(chain),
+        let chains = match (key.as_str(), chains) {
+            ("filterChains", Value::Array(chains)) => chains.as_mut_slice(),
+            ("defaultFilterChain", chain) => std::slice::from_mut(chain),
             _ => continue,
         };
         for chain in chains {

@@ -175,7 +175,7 @@ async fn the_metadata_documents_are_open_and_say_where_to_log_in() {
     assert_eq!(reply.json()["resource"], PUBLIC, "{}", reply.text());
     // Beside the documents nothing is open.
     let reply = client.send(Request::get(&format!("{well_known}2"))).await;
-    assert_eq!(reply.status, 404);
+    assert_eq!(reply.status, 401);
 }
 
 async fn scripts_of_the_named_origins_may_call() {

@@ -165,31 +165,27 @@ async fn a_mirror_gets_no_credential() {
 }
 
 async fn a_route_chooses_a_backend_of_its_own_namespace_by_annotation() {
-    let world = World::start(&[]).await;
-    let annotation = "gateway.envoyproxy.io/upstream-inject-backend";
-    let ours = route(
-        "alias",
-        "/alias",
-        "github-tools",
-        json!({annotation: "github-tools"}),
-    );
-    let mut theirs = route(
-        "thief",
-        "/thief",
-        "github-tools",
-        json!({annotation: "github-tools"}),
-    );
+    let mut world = World::start(&[]).await;
+    let ours = route("alias", "/alias", "github-tools", json!({}));
+    let mut theirs = route("thief", "/thief", "github-tools", json!({}));
     theirs["metadata"]["namespace"] = json!("theirs");
     theirs["spec"]["parentRefs"][0]["namespace"] = json!("mcp");
-    theirs["spec"]["rules"][0]["backendRefs"][0]["namespace"] = json!("theirs");
     let mut service = resources::service("github-tools", "10.96.1.1", 8080);
     service["metadata"]["namespace"] = json!("theirs");
-    let mut world = world;
     let address = world.echoes["github-tools"].address();
     world.neighbours.add("10.96.1.1", 8080, address);
-    let others = [ours, theirs, service];
+    let around = [
+        cluster(&world, json!([http("http", 8080)])),
+        vec![ours, theirs, service],
+    ]
+    .concat();
     let set = rendered(&["--shared-audience"]);
-    let (_envoy, client) = run("annotation", &world, &set, &others).await;
+    let dump = egctl::translate(&format!("{}---\n{set}", resources::print(&around)));
+    let mut bootstrap = bed::static_bootstrap(&dump, &world.neighbours).expect("all is there");
+    annotate(&mut bootstrap, "upstream-inject-backend", "github-tools");
+    let name = "envoy-gateway-annotation";
+    let envoy = world.envoy(name, bootstrap.to_string()).await;
+    let client = Client::http1(envoy.listener("mcp/mcp-gateway/http").await);
     let jwt = world.log_in("heidi");
     let reply = ask(&client, "/alias/x", &jwt).await;
     let expected = format!("Bearer {}", bed::canary::token("gho_", "planes"));
@@ -200,6 +196,32 @@ async fn a_route_chooses_a_backend_of_its_own_namespace_by_annotation() {
         (reply.status, &reply.json()["error"]),
         (500, &json!("backend_not_configured"))
     );
+}
+
+/// What Envoy Gateway adds to a route whose HTTPRoute has an annotation of its prefix. Its tool for the
+/// command line reads resources from files without their annotations, so it is done here.
+fn annotate(bootstrap: &mut Value, annotation: &str, value: &str) {
+    let listeners = bootstrap["staticResources"]["listeners"].as_array_mut();
+    let mut annotated = 0;
+    for manager in listeners
+        .into_iter()
+        .flatten()
+        .flat_map(bed::connection_managers)
+    {
+        let hosts = manager["routeConfig"]["virtualHosts"].as_array_mut();
+        for host in hosts.into_iter().flatten() {
+            for route in host["routes"].as_array_mut().into_iter().flatten() {
+                let resources =
+                    &mut route["metadata"]["filterMetadata"]["envoy-gateway"]["resources"];
+                let name = resources[0]["name"].as_str().unwrap_or_default();
+                if ["alias", "thief"].contains(&name) {
+                    resources[0]["annotations"] = json!({annotation: value});
+                    annotated += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(annotated, 2, "one of each namespace");
 }
 
 async fn a_route_that_nobody_listed_is_refused() {

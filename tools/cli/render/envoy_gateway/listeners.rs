@@ -110,7 +110,7 @@ fn parse(text: &str) -> Result<Listener, String> {
     let port = port
         .and_then(|port| port.parse().ok())
         .filter(|port| *port != 0);
-    match (super::routes::is_name(name), port, is_https, parts.next()) {
+    match (super::places::is_name(name), port, is_https, parts.next()) {
         (true, Some(port), Some(is_https), None) => Ok(Listener {
             name: name.to_owned(),
             port,

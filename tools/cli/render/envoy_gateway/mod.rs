@@ -3,6 +3,7 @@
 
 mod listeners;
 mod patches;
+mod places;
 mod routes;
 
 use super::Rendering;

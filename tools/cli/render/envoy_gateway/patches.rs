@@ -181,7 +181,7 @@ impl Patches<'_, '_> {
 /// The routes of the HTTPRoute to the auth server, which stands beside its Service.
 fn to_auth_server(namespace: &str, gateway: &Gateway) -> String {
     let server = gateway.auth_server.as_ref();
-    let service = server.and_then(|server| super::routes::service_of(&server.endpoint.host));
+    let service = server.and_then(|server| super::places::service_of(&server.endpoint.host));
     let namespace = service.map_or_else(|| namespace.to_owned(), |(_, namespace)| namespace);
     route_name_is(&namespace, AUTH_SERVER_ROUTE)
 }

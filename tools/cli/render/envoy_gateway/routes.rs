@@ -7,6 +7,7 @@ use super::super::open_paths::{self, OpenPath};
 use super::super::parts::quoted;
 use super::super::template::{block, fill, raw, scalar};
 use super::listeners::Listeners;
+use super::places::{Place, is_name, service_of};
 use crate::emit;
 use document::get_text;
 use std::collections::BTreeMap;
@@ -22,60 +23,6 @@ pub(super) const DOCUMENTS_ROUTE: &str = "upstream-inject-metadata";
 const MAX_RULES: usize = 16;
 /// The port of a Service of which nobody says one.
 const USUAL_PORT: u16 = 8080;
-
-/// Which rule of which HTTPRoute leads to a backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Place {
-    namespace: String,
-    route: String,
-    rule: Option<String>,
-}
-
-impl Place {
-    /// The name that the filter sees.
-    fn name(&self) -> String {
-        match &self.rule {
-            Some(rule) => format!("{}/{}/{rule}", self.namespace, self.route),
-            None => format!("{}/{}", self.namespace, self.route),
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split('/');
-        let place = Self {
-            namespace: parts.next()?.to_owned(),
-            route: parts.next()?.to_owned(),
-            rule: parts.next().map(str::to_owned),
-        };
-        let rule = place.rule.as_deref().unwrap_or("none");
-        let are_names = [&place.namespace, &place.route, rule]
-            .into_iter()
-            .all(is_name);
-        (parts.next().is_none() && are_names).then_some(place)
-    }
-}
-
-/// A name of Kubernetes.
-pub(super) fn is_name(name: &str) -> bool {
-    let is_inner = |byte: u8| {
-        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.'
-    };
-    !name.is_empty()
-        && name.len() <= 253
-        && name.bytes().all(is_inner)
-        && !name.starts_with(['-', '.'])
-        && !name.ends_with(['-', '.'])
-}
-
-/// The Service, and its namespace, that a host of the cluster names.
-pub(super) fn service_of(host: &str) -> Option<(String, String)> {
-    let mut parts = host.split('.');
-    let (service, namespace) = (parts.next()?, parts.next()?);
-    let rest: Vec<&str> = parts.collect();
-    let is_service = rest.is_empty() || rest == ["svc"] || rest == ["svc", "cluster", "local"];
-    (is_service && is_name(service) && is_name(namespace))
-        .then(|| (service.to_owned(), namespace.to_owned()))
-}
 
 /// Where requests go.
 pub(super) struct Routes {
@@ -526,52 +473,4 @@ fn rule(
         "  timeouts: {{request: {timeout}}}\n  backendRefs:\n    - {service}\n"
     );
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_is_a_route_and_perhaps_a_rule_of_it() {
-        for (text, name) in [
-            ("mcp/github", "mcp/github"),
-            ("a/b/c", "a/b/c"),
-            ("a/b/0", "a/b/0"),
-        ] {
-            assert_eq!(
-                Place::parse(text).map(|place| place.name()).as_deref(),
-                Some(name)
-            );
-        }
-        for text in [
-            "",
-            "mcp",
-            "mcp/",
-            "/x",
-            "a/b/c/d",
-            "A/b",
-            "https://a/b",
-            "a/b c",
-            "httproute/a/b/rule/0",
-        ] {
-            assert_eq!(Place::parse(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_host_of_the_cluster_names_a_service() {
-        let expected = Some(("vmcp".to_owned(), "mcp".to_owned()));
-        for host in ["vmcp.mcp", "vmcp.mcp.svc", "vmcp.mcp.svc.cluster.local"] {
-            assert_eq!(service_of(host), expected, "{host}");
-        }
-        for host in [
-            "vmcp",
-            "vmcp.example.com",
-            "10.0.0.5",
-            "vmcp.mcp.svc.example",
-        ] {
-            assert_eq!(service_of(host), None, "{host}");
-        }
-    }
 }
