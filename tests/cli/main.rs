@@ -17,6 +17,7 @@ mod explain;
 mod formats;
 mod golden;
 mod render;
+mod render_control_planes;
 mod render_options;
 mod reread;
 mod tool;

@@ -155,6 +155,9 @@ pub(super) fn ext_authz(cluster: &str) -> String {
     )
 }
 
+/// What a route says to `ext_authz` that asks for no token: of whom could it tell?
+pub(super) const NOT_ASKED: &str = "{\"@type\": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute, disabled: true}";
+
 /// `cors`, as an item of `http_filters`: the first.
 pub(super) fn cors() -> &'static str {
     include_str!("templates/parts/cors.yaml")

@@ -170,11 +170,36 @@ impl Patches<'_, '_> {
                 "{\"@type\": type.googleapis.com/envoy.config.route.v3.FilterConfig, config: {}}\n",
             );
         }
+        if matches!(gateway.identity, Identity::Metadata(_)) {
+            for routes in self.open_routes() {
+                let path = format!("/typed_per_filter_config/{EXT_AUTHZ}");
+                patch(Some(&routes), &path, &format!("{}\n", parts::NOT_ASKED));
+            }
+        }
         if !gateway.cors.is_empty() {
             let policy = parts::cors_policy(&gateway.cors);
             let value = value_of_first_entry(&policy);
             patch(None, &format!("/typed_per_filter_config/{CORS}"), &value);
         }
+    }
+
+    /// Those that ask for no token.
+    fn open_routes(&self) -> Vec<String> {
+        let gateway = &self.target.gateway;
+        let namespace = self.target.options.namespace();
+        let documents =
+            (!gateway.documents.is_empty()).then(|| route_name_begins(namespace, DOCUMENTS_ROUTE));
+        let auth_server = gateway
+            .auth_server
+            .as_ref()
+            .map(|_| to_auth_server(namespace, gateway));
+        let probes = self.probes.iter();
+        let probes = probes.map(|namespace| route_name_is(namespace, PROBES_ROUTE));
+        documents
+            .into_iter()
+            .chain(auth_server)
+            .chain(probes)
+            .collect()
     }
 }
 

@@ -12,6 +12,7 @@ use upstream_inject::config::Node;
 
 /// Istio has a `cors` filter of its own, behind whatever refuses requests.
 const CORS: &str = "upstream_inject.cors";
+const EXT_AUTHZ: &str = "upstream_inject.ext_authz";
 const HEALTH_CHECK: &str = "upstream_inject.health_check";
 
 const MANAGER: &str = "listener: {filterChain: {filter: {name: \
@@ -76,12 +77,27 @@ fn on_routes(target: &Rendering<'_>, text: &mut String) {
     for route in open_routes(target) {
         patch(text, "HTTP_ROUTE", "", "INSERT_FIRST", &route);
     }
+    if target.options.gateway_selector.is_some()
+        && matches!(gateway.identity, Identity::Metadata(_))
+    {
+        // What the VirtualService answers by itself.
+        let value = format!(
+            "typed_per_filter_config:\n  {EXT_AUTHZ}: {}\n",
+            parts::NOT_ASKED
+        );
+        for index in 0..gateway.documents.len() {
+            let name = super::routes::document_name(index);
+            let matched = format!("routeConfiguration: {{vhost: {{route: {{name: {name}}}}}}}");
+            patch(text, "HTTP_ROUTE", &matched, "MERGE", &value);
+        }
+    }
 }
 
 /// Routes that only Envoy itself can have: without the filter, or answered by Envoy. The first of
 /// the list is the last to match.
 fn open_routes(target: &Rendering<'_>) -> Vec<String> {
     let gateway = &target.gateway;
+    let asks = matches!(gateway.identity, Identity::Metadata(_));
     let mut routes = Vec::new();
     // A VirtualService can answer by itself; an HTTPRoute cannot.
     if target.options.gateway_selector.is_none() {
@@ -94,6 +110,13 @@ fn open_routes(target: &Rendering<'_>) -> Vec<String> {
                 quoted(&document.body)
             );
             push_indented(&mut route, 2, parts::document_headers());
+            if asks {
+                let _ = writeln!(
+                    route,
+                    "typed_per_filter_config:\n  {EXT_AUTHZ}: {}",
+                    parts::NOT_ASKED
+                );
+            }
             routes.push(route);
         }
     }
@@ -102,7 +125,13 @@ fn open_routes(target: &Rendering<'_>) -> Vec<String> {
         let authority = server.endpoint.authority();
         let mut of_server: Vec<String> = open_paths::of_auth_server(server)
             .iter()
-            .map(|path| auth_server_route(path, &cluster, &authority))
+            .map(|path| {
+                let mut route = auth_server_route(path, &cluster, &authority);
+                if asks {
+                    let _ = writeln!(route, "  {EXT_AUTHZ}: {}", parts::NOT_ASKED);
+                }
+                route
+            })
             .collect();
         of_server.reverse();
         routes.extend(of_server);
@@ -169,7 +198,7 @@ fn in_front_of_the_router(target: &Rendering<'_>, text: &mut String) {
     let mut filters = Vec::new();
     if let Identity::Metadata(endpoint) = &gateway.identity {
         let filter = parts::ext_authz(&cluster_name(endpoint));
-        filters.push(item(&filter, Some("upstream_inject.ext_authz")));
+        filters.push(item(&filter, Some(EXT_AUTHZ)));
     }
     if has_probes(gateway) {
         let (namespace, key) = target.setup.health_check_marker();

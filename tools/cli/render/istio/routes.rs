@@ -46,16 +46,18 @@ fn public_host(target: &Rendering<'_>) -> Option<String> {
     (!public.is_address()).then(|| public.host.clone())
 }
 
+/// What the route to a metadata document is called.
+pub(super) fn document_name(index: usize) -> String {
+    format!("upstream-inject-metadata-{}", index.saturating_add(1))
+}
+
 fn virtual_service(target: &Rendering<'_>, hosts: &Hosts) -> String {
     let mut routes = String::new();
     for (index, document) in target.gateway.documents.iter().enumerate() {
         routes.push_str(&fill(
             include_str!("../templates/istio/document.yaml"),
             &[
-                (
-                    "name",
-                    raw(&format!("metadata-{}", index.saturating_add(1))),
-                ),
+                ("name", raw(&document_name(index))),
                 ("exact", raw(&quoted(&document.path_prefix))),
                 (
                     "prefix",

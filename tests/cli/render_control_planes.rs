@@ -1,0 +1,120 @@
+//! What is particular to Envoy Gateway and Istio in what `render` writes, as far as that shows without
+//! them.
+
+use crate::tool::{Run, Workbench};
+
+const CONFIG: &str = "\
+authServer: {runConfig: {issuer: \"https://vmcp.example.com\", upstreams: [{name: github}]}}
+outgoingAuth:
+  backends:
+    github-tools: {type: upstream_inject, upstreamInject: {providerName: github}}
+";
+
+const NOT_ASKED: &str = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute, disabled: true";
+
+fn render(config: &str, arguments: &[&str]) -> Run {
+    let all = [
+        &["render", "c.yaml", "--public-url=https://mcp.example.com"],
+        arguments,
+    ]
+    .concat();
+    Workbench::with("c.yaml", config).run(&all)
+}
+
+#[test]
+fn nobody_is_asked_about_requests_that_need_no_token() {
+    let ext_authz = "--ext-authz=https://identity.mcp.svc.cluster.local:9191";
+    let auth_server = "--auth-server-address=vmcp.mcp.svc.cluster.local:4483";
+    for (arguments, expected) in [
+        // The documents' and the auth server's routes, by one patch each.
+        (&["--target=envoy-gateway"][..], 2),
+        // The two documents, and five routes to the auth server.
+        (&["--target=istio"], 7),
+        (
+            &["--target=istio", "--gateway-selector=istio=ingressgateway"],
+            7,
+        ),
+    ] {
+        let run = render(CONFIG, &[arguments, &[ext_authz, auth_server]].concat()).expect(0);
+        let found = run.stdout.matches(NOT_ASKED).count();
+        assert_eq!(found, expected, "{arguments:?}\n{}", run.stdout);
+        let run = render(CONFIG, &[arguments, &[auth_server]].concat()).expect(0);
+        assert!(!run.stdout.contains(NOT_ASKED), "{arguments:?}");
+    }
+}
+
+#[test]
+fn each_listener_gets_the_patches_and_those_of_one_port_are_one() {
+    let run = render(
+        CONFIG,
+        &[
+            "--target=envoy-gateway",
+            "--namespace=mcp",
+            "--gateway=gw",
+            "--listener=a:80",
+            "--listener=b:80",
+            "--listener=c:443:HTTPS",
+            "--listener=d:443:HTTPS",
+        ],
+    )
+    .expect(0);
+    let patches = |kind: &str, name: &str| {
+        let patch =
+            format!("- type: type.googleapis.com/envoy.config.{kind}\n      name: mcp/gw/{name}\n");
+        run.stdout.matches(&patch).count()
+    };
+    for (name, is_listener, has_routes) in [
+        ("a", true, true),
+        ("b", false, false),
+        ("c", true, true),
+        ("d", false, true),
+    ] {
+        let found = patches("listener.v3.Listener", name) > 0;
+        assert_eq!(found, is_listener, "{name}");
+        let found = patches("route.v3.RouteConfiguration", name) > 0;
+        assert_eq!(found, has_routes, "{name}");
+        let parent = format!("- {{name: gw, sectionName: {name}}}");
+        assert!(run.stdout.contains(&parent), "{name}");
+    }
+    assert_eq!(run.stdout.matches("upstream_http_filters").count(), 2);
+}
+
+#[test]
+fn a_route_with_more_rules_than_gateway_api_allows_is_an_error() {
+    let backends: String = (0..17)
+        .map(|number| format!("    b{number}: {{type: unauthenticated}}\n"))
+        .collect();
+    let config = format!("outgoingAuth:\n  backends:\n{backends}");
+    let all: Vec<String> = (0..17)
+        .map(|number| format!("--backend=b{number}=mcp/all/r{number}"))
+        .collect();
+    let mut arguments = vec!["--target=envoy-gateway"];
+    arguments.extend(all.iter().map(String::as_str));
+    let run = render(&config, &arguments).expect(1);
+    assert!(run.stderr.contains("would have 17 rules"), "{}", run.stderr);
+    // Routes of their own, or those that Istio's target makes itself, are as many as are needed.
+    render(&config, &["--target=envoy-gateway"]).expect(0);
+    let run = render(&config, &["--target=istio"]).expect(0);
+    assert_eq!(run.stdout.matches("kind: HTTPRoute").count(), 2);
+}
+
+#[test]
+fn a_classic_gateway_is_selected_by_label_and_has_a_virtual_service() {
+    let run = render(
+        CONFIG,
+        &["--target=istio", "--gateway-selector=istio=ingressgateway"],
+    )
+    .expect(0);
+    for part in [
+        "workloadSelector: {labels: {\"istio\": \"ingressgateway\"}}",
+        "selector: {matchLabels: {\"istio\": \"ingressgateway\"}}",
+        "kind: VirtualService",
+        "directResponse:",
+        "remove: [authorization]",
+    ] {
+        assert!(run.stdout.contains(part), "{part}\n{}", run.stdout);
+    }
+    for part in ["targetRefs", "kind: HTTPRoute"] {
+        assert!(!run.stdout.contains(part), "{part}");
+    }
+}
