@@ -20,6 +20,7 @@ use patches::Patches;
 use routes::Routes;
 use std::fmt::Write as _;
 use upstream_inject::config::Node;
+use upstream_inject::strategy::REGISTRY;
 
 /// What this is called, wherever resources have names.
 const NAME: &str = "upstream-inject";

@@ -9,6 +9,7 @@ use document::{entries, get};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use upstream_inject::config::Node;
+use upstream_inject::strategy::REGISTRY;
 
 /// `outbound|PORT|SUBSET|HOST`, without a subset.
 pub(super) fn cluster_name(endpoint: &Endpoint) -> String {
