@@ -94,7 +94,9 @@ impl Gateway {
     pub fn finished(mut self) -> Value {
         let filters = self.manager["typed_config"]["http_filters"].as_array_mut();
         for filter in filters.into_iter().flatten() {
-            let upstream = filter["typed_config"]["upstream_http_filters"].as_array_mut();
+            // Indexing would add what is not there.
+            let upstream = filter.pointer_mut("/typed_config/upstream_http_filters");
+            let upstream = upstream.and_then(Value::as_array_mut);
             for filter in upstream.into_iter().flatten() {
                 let Some(discovery) = filter.get("config_discovery") else {
                     continue;
