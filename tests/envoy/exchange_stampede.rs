@@ -52,7 +52,7 @@ async fn bed() -> &'static Bed {
             // What is tested here takes as long as the machine is busy.
             all.push((name, json!({"timeout": "60s"})));
         }
-        all.push(("hanging", json!({"timeout": "1s"})));
+        all.push(("hanging", json!({"timeout": "3s"})));
         lanes("exchange-stampede", &all, json!({})).start()
     })
     .await
@@ -263,11 +263,11 @@ async fn those_who_wait_are_told_in_time_that_the_sts_hangs() {
     let replies = lane.all_at_once(requests).await;
     let elapsed = start.elapsed();
     assert!(
-        elapsed >= Duration::from_millis(900),
+        elapsed >= Duration::from_millis(2900),
         "answered after {elapsed:?}"
     );
     assert!(
-        elapsed < Duration::from_secs(1) + MARGIN,
+        elapsed < Duration::from_secs(3) + MARGIN,
         "answered after {elapsed:?}"
     );
     for reply in &replies {
@@ -375,6 +375,8 @@ async fn five_hundred_who_wait_can_be_refused_together() {
     let jwt = lane.login("alice");
     lane.sts().answer_next(Answer::error(400, "invalid_target"));
     let tasks = crowd(lane, &jwt, 7).await;
+    lane.expect_outcome("token_exchange_unavailable", 7 * 80 - PLACES)
+        .await;
     lane.sts().release();
     for task in tasks {
         let reply = task.await.expect("an answer");

@@ -24,6 +24,8 @@ trials!("features":
 struct Lab {
     bed: Bed,
     members: Vec<Echo>,
+    /// A backend's members of one priority each.
+    ranked: Vec<Echo>,
     mirrors: Vec<Echo>,
     checked: Echo,
 }
@@ -63,6 +65,7 @@ fn to(path: &str, mut route: Value) -> Value {
 async fn lab() -> &'static Lab {
     LAB.get_or_init(|| async {
         let members = echoes(&["member-0", "member-1"]).await;
+        let ranked = echoes(&["ranked-0", "ranked-1"]).await;
         let mirrors = echoes(&["unlisted-mirror", "injected-mirror", "open-mirror"]).await;
         let checked = Echo::start("checked").await.expect("a free port");
         let config = plugin::config(
@@ -86,9 +89,9 @@ async fn lab() -> &'static Lab {
         });
         subsets["load_assignment"]["endpoints"] =
             json!([endpoint(&members[0], "a", 0), endpoint(&members[1], "b", 0)]);
-        let mut priorities = bootstrap::cluster("priorities", address(&members[0]), false, &[]);
+        let mut priorities = bootstrap::cluster("priorities", address(&ranked[0]), false, &[]);
         priorities["load_assignment"]["endpoints"] =
-            json!([endpoint(&members[0], "a", 0), endpoint(&members[1], "b", 1)]);
+            json!([endpoint(&ranked[0], "a", 0), endpoint(&ranked[1], "b", 1)]);
         let mut of_checked = bootstrap::cluster("checked", checked.address(), false, &[]);
         of_checked["health_checks"] = json!([{
             "timeout": "1s", "interval": "0.1s", "no_traffic_interval": "0.1s",
@@ -168,6 +171,7 @@ async fn lab() -> &'static Lab {
         Lab {
             bed: plan.start().await,
             members,
+            ranked,
             mirrors,
             checked,
         }
@@ -225,16 +229,16 @@ async fn a_subset_and_its_fallback_get_the_clusters_credential() {
 }
 
 async fn a_retry_at_another_priority_carries_the_credential_once() {
-    let Lab { bed, members, .. } = lab().await;
+    let Lab { bed, ranked, .. } = lab().await;
     let jwt = login(bed);
-    members[0].answer_next([503]);
+    ranked[0].answer_next([503]);
     let reply = bed
         .http1()
         .send(Request::get("/priorities/a").bearer(&jwt))
         .await;
     assert_eq!(reply.status, 200, "{}", reply.text());
-    assert_eq!(reply.json()["backend"], "member-1");
-    for member in members {
+    assert_eq!(reply.json()["backend"], "ranked-1");
+    for member in ranked {
         let seen = member.requests_with("/priorities/");
         let [attempt] = seen.as_slice() else {
             panic!("not one attempt: {seen:?}")

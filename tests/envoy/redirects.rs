@@ -12,8 +12,8 @@ trials!("redirects":
     in_clusters_an_internal_redirect_carries_no_key_to_the_next_backend,
     an_internal_redirect_offers_no_exchanged_token_to_the_next_sts,
     an_error_page_of_another_backend_gets_no_key,
-    a_retry_at_another_cluster_carries_no_key,
-    without_the_door_a_retry_at_another_cluster_carries_no_key,
+    a_retry_at_another_cluster_carries_no_key from 39,
+    without_the_door_a_retry_at_another_cluster_carries_no_key from 39,
 );
 
 fn exchange(sts: &str) -> Value {
