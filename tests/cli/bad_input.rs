@@ -251,7 +251,11 @@ fn no_secret_is_ever_printed() {
             &["check", "c.yaml"][..],
             &["check", "--env", "c.yaml"],
             &["check", "--format", "json", "c.yaml"],
+            &["check", "--format", "sarif", "c.yaml"],
+            &["check", "--format", "github", "c.yaml"],
             &["check", "--as", "vmcp", "c.yaml"],
+            &["explain", "--backend", "a", "c.yaml"],
+            &["explain", "--backend", "a", "--format", "json", "c.yaml"],
             &["convert", "c.yaml"],
             &[
                 "convert",
@@ -272,6 +276,23 @@ fn no_secret_is_ever_printed() {
                 "{arguments:?} on {text}:\n{said}"
             );
             assert!(!said.is_empty());
+        }
+    }
+}
+
+/// A key where the header's name belongs is a key nonetheless.
+#[test]
+fn a_header_name_is_not_repeated() {
+    for name in ["hunter2-hunter2", "Bearer hunter2", "X-hunter2-a-b-c-d"] {
+        let text = format!(
+            "outgoingAuth: {{backends: {{a: {{type: header_injection, headerInjection: {{headerName: \
+             \"{name}\", headerValue: X-API-Key}}}}}}}}"
+        );
+        let bench = Workbench::with("c.yaml", &text);
+        for format in ["text", "json", "github", "sarif"] {
+            let run = bench.run(&["check", "--format", format, "c.yaml"]);
+            assert!(run.stdout.contains("headerName"), "{run:#?}");
+            assert!(!run.stdout.contains("hunter2"), "{run:#?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `check` of Envoy's own configuration: a bootstrap, a live `config_dump`, resources.
 
-use crate::tool::{Run, Workbench};
+use crate::tool::{Run, Workbench, repository};
 use serde_json::{Value, json};
 
 /// A bootstrap in which everything is as it should be.
@@ -105,6 +105,11 @@ fn what_is_unwise_is_a_warning() {
             "envoy-sts",
         ),
         (
+            "                  forward: true\n",
+            "                  forward: true\n                  remote_jwks: {http_uri: {uri: \"http://keys.example.com/jwks\", cluster: vmcp}}\n",
+            "envoy-plain",
+        ),
+        (
             "path: \"%PATH(NQ:ORIG_OR_PATH)%\"",
             "path: \"%DYNAMIC_METADATA(envoy.filters.http.ext_authz)%\"",
             "envoy-log",
@@ -194,6 +199,23 @@ fn a_live_configuration_is_judged_alike() {
         .run(&["check", "dump.json"])
         .expect(1);
     assert!(run.stdout.contains("[envoy-door]"), "{run:#?}");
+}
+
+/// What the project ships must pass, at its strictest.
+#[test]
+fn what_is_shipped_and_rendered_passes() {
+    let root = repository();
+    for file in [
+        "envoy/demo.yaml",
+        "envoy/in-clusters.yaml",
+        "envoy/downstream.yaml",
+        "docs/targets/rendered/envoy.yaml",
+    ] {
+        let file = root.join(file).display().to_string();
+        Workbench::new()
+            .run(&["check", "--strict", &file])
+            .expect(0);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! about issuer or audience, every login fails, long before the filter sees a request.
 
 use super::kind;
+use super::run_config::wrong_issuer;
 use super::said::{Notes, quoted};
 use crate::codes;
 use crate::report::Severity;
@@ -19,6 +20,15 @@ pub(super) fn check(root: &Node, form: Form, notes: &mut Notes) {
     for key in kind::unknown_keys(root) {
         let text = "a key that vMCP is not known to have; it refuses a file with unknown keys";
         notes.warn(&codes::UNKNOWN_KEY, Path::root().key(key), text);
+    }
+    let oidc = get(root, "incomingAuth").and_then(|incoming| get(incoming, "oidc"));
+    let issuer = oidc.and_then(|oidc| get_text(oidc, "issuer"));
+    if let Some(wrong) = issuer
+        .filter(|issuer| !issuer.is_empty())
+        .and_then(wrong_issuer)
+    {
+        let path = Path::root().key("incomingAuth").key("oidc").key("issuer");
+        notes.warn(&codes::ISSUER, path, wrong);
     }
     let Some(run_config) = get(root, "authServer").and_then(|server| get(server, "runConfig"))
     else {

@@ -200,6 +200,9 @@ table! {
     ENVOY_LENIENT = "envoy-lenient", "Requests that nobody has checked",
         "`allow_missing` and `allow_missing_or_failed` let requests without a valid token on. Together \
          with a redirect inside Envoy the first pass's credential meets a second pass of nobody.";
+    ENVOY_PLAIN = "envoy-plain", "Trust over a plain connection",
+        "Keys that are fetched in plain text, beyond this machine, are whoever's is in between: then \
+         every token is. Use `https`, and a cluster that checks the server's name.";
     ENVOY_FAIL_OPEN = "envoy-fail-open", "A failure that lets requests through",
         "`failure_policy: FAIL_OPEN`, or `failure_mode_allow: true`, sends requests on as they are when \
          the filter or the check in front of it fails. Fail closed.";

@@ -133,7 +133,14 @@ pub(crate) fn explain(options: &Options<'_>) -> (Vec<FileReport>, Option<Explana
         let text = "jwt_authn has accepted the bearer token (nothing is verified here)";
         explanation.assumed.push(text.to_owned());
     }
-    if token_from == TokenFrom::Authorization {
+    // A strategy that names no provider, and yet asks or wants to ask somebody, has the client's token
+    // for its subject.
+    let is_exchange = explanation
+        .strategy
+        .as_ref()
+        .is_some_and(|(name, ..)| name == "token_exchange" || name == "obo");
+    let is_about_client = is_exchange && explanation.provider.is_none();
+    if token_from == TokenFrom::Authorization && is_about_client {
         let text = "the filter stands before the router: in it, as an upstream filter, a strategy that \
                     needs the client's token wants identity.tokenFrom: filter_state";
         explanation.assumed.push(text.to_owned());

@@ -55,33 +55,68 @@ const SHOWN: &[&str] = &[
 ];
 
 const LONGEST: usize = 80;
+/// A file may be one line of megabytes: so far the columns of the file are kept.
+const WIDEST: usize = 120;
+/// Beyond this many bytes, a line whose columns would have to be counted is not looked into.
+const COUNTED: usize = 20_000;
 
-/// A line of the source, and how many columns from its place on the finding is about.
+/// A line of the source, and where in what is shown of it the finding is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Excerpt {
     /// What can be shown.
     pub(super) text: String,
+    /// The columns before the key.
+    pub(super) indent: usize,
     /// How wide the key is.
     pub(super) width: usize,
 }
 
+/// A line, and whether a column is a byte of it.
+pub(super) struct Line<'a> {
+    text: &'a str,
+    is_ascii: bool,
+}
+
+/// The lines of a source.
+pub(super) fn lines(source: &str) -> Vec<Line<'_>> {
+    source
+        .lines()
+        .map(|text| Line {
+            text,
+            is_ascii: text.is_ascii(),
+        })
+        .collect()
+}
+
 /// The line at `at`, of the source's `lines`.
-pub(super) fn of(lines: &[&str], at: Position) -> Option<Excerpt> {
+pub(super) fn of(lines: &[Line<'_>], at: Position) -> Option<Excerpt> {
     let line = lines.get(at.line.checked_sub(1)?)?;
     let start = at.column.checked_sub(1)?;
-    let begin = line
-        .char_indices()
-        .nth(start)
-        .map_or(line.len(), |(index, _)| index);
-    let (before, rest) = line.split_at_checked(begin)?;
+    let begin = match line.is_ascii {
+        true => start.min(line.text.len()),
+        false if line.text.len() > COUNTED => line.text.len(),
+        false => line
+            .text
+            .char_indices()
+            .nth(start)
+            .map_or(line.text.len(), |(index, _)| index),
+    };
+    let (before, rest) = line.text.split_at_checked(begin)?;
     let is_plain = |character: char| matches!(character, ' ' | '-');
     let mut text = match before.chars().all(is_plain) {
+        _ if start > WIDEST => "… ".to_owned(),
         true => before.to_owned(),
         false => " ".repeat(start),
     };
+    let indent = text.chars().count();
     let Some((written, key, value)) = entry(rest) else {
         text.push('…');
-        return Some(Excerpt { text, width: 1 });
+        let width = 1;
+        return Some(Excerpt {
+            text,
+            indent,
+            width,
+        });
     };
     text.push_str(written);
     text.push(':');
@@ -93,6 +128,7 @@ pub(super) fn of(lines: &[&str], at: Position) -> Option<Excerpt> {
     }
     Some(Excerpt {
         text,
+        indent,
         width: written.chars().count(),
     })
 }
@@ -146,7 +182,7 @@ mod tests {
 
     fn excerpt(line: &str, column: usize) -> (String, usize) {
         let at = Position { line: 1, column };
-        let excerpt = of(&[line], at).unwrap();
+        let excerpt = of(&lines(line), at).unwrap();
         (excerpt.text, excerpt.width)
     }
 
@@ -188,9 +224,16 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_megabytes_costs_no_megabytes_to_show() {
+        let line = format!("{{{}type: x}}", "a: b, ".repeat(200_000));
+        let column = line.len() - 7;
+        assert_eq!(excerpt(&line, column), ("… type: x".to_owned(), 4));
+    }
+
+    #[test]
     fn there_is_none_beyond_the_source() {
         let at = Position { line: 2, column: 1 };
-        assert_eq!(of(&["a"], at), None);
+        assert_eq!(of(&lines("a"), at), None);
         assert_eq!(excerpt("a", 9), ("        …".to_owned(), 1));
     }
 }

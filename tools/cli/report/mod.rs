@@ -195,7 +195,7 @@ impl FileReport {
 
     /// The findings, each with the line that it is about.
     fn with_excerpts(&self) -> impl Iterator<Item = (&Finding, Option<excerpt::Excerpt>)> {
-        let lines: Vec<&str> = self.source.as_deref().unwrap_or_default().lines().collect();
+        let lines = excerpt::lines(self.source.as_deref().unwrap_or_default());
         self.findings.iter().map(move |finding| {
             let excerpt = finding.at.and_then(|at| excerpt::of(&lines, at));
             (finding, excerpt)

@@ -55,7 +55,7 @@ fn below(text: &mut String, finding: &Finding, excerpt: Option<&Excerpt>, paint:
         let _ = writeln!(text, "       = {code}");
         return;
     };
-    let indent = " ".repeat(at.column.saturating_sub(1));
+    let indent = " ".repeat(excerpt.indent);
     let caret = paint.apply(style, &"^".repeat(excerpt.width.max(1)));
     let _ = writeln!(text, " {:>5} | {}", at.line, printable(&excerpt.text));
     let _ = writeln!(text, "       | {indent}{caret} {code}");

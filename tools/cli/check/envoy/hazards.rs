@@ -2,23 +2,31 @@
 //! a control plane.
 
 use super::filter::Known;
-use super::view::{Part, is_left_out};
+use super::view::{Part, is_auth_servers, is_left_out};
 use crate::check::said::Notes;
 use crate::codes;
-use document::{get, get_text};
+use document::get;
 use upstream_inject::config::Node;
 
 const TOKEN_OBJECT: &str = "upstream_inject.identity_token";
 
 /// Judges every map of the tree.
-pub(super) fn on(root: &Part<'_>, known: &Known, notes: &mut Notes) {
+///
+/// `excused` is where the client's token may be put on again: the auth server's own clusters.
+pub(super) fn on(root: &Part<'_>, known: &Known, excused: &[Part<'_>], notes: &mut Notes) {
     let mut redirects = false;
     let mut lenient = Vec::new();
     let mut in_log = false;
     visit(root, &mut in_log, &mut |part, is_log| {
         redirects |= on_redirects(part, notes);
-        on_operators(part, notes);
+        let is_excused = excused
+            .iter()
+            .any(|cluster| part.path.steps().starts_with(cluster.path.steps()));
+        if !is_excused {
+            on_operators(part, notes);
+        }
         on_failure_mode(part, notes);
+        on_plain_keys(part, notes);
         for key in ["allow_missing", "allow_missing_or_failed"] {
             if part.get(key).is_some() {
                 lenient.push(part.path.key(key));
@@ -87,26 +95,37 @@ fn on_redirects(part: &Part<'_>, notes: &mut Notes) -> bool {
 
 /// Header fields that put the client's token on again.
 fn on_operators(part: &Part<'_>, notes: &mut Notes) {
-    let is_auth_server = part
-        .get("match")
-        .and_then(|matched| {
-            ["prefix", "path", "path_separated_prefix"]
-                .iter()
-                .find_map(|key| get_text(matched.node, key))
-        })
-        .is_some_and(|path| path == "/oauth" || path.starts_with("/oauth/"));
     for key in ["request_headers_to_add", "request_mutations"] {
         for item in part.list(key) {
             let puts = |text: &str| {
                 let text = text.to_ascii_lowercase();
                 text.contains("%req(authorization)") || text.contains(TOKEN_OBJECT)
             };
-            if item.any_text(&puts) && !is_auth_server {
+            if item.any_text(&puts) && !is_auth_servers(part) {
                 let text = "puts the client's token on again, which the door takes off: it goes to \
                             whatever this leads to";
                 notes.error(&codes::ENVOY_OPERATOR, item.path.clone(), text);
             }
         }
+    }
+}
+
+/// Who can answer for the issuer's keys is the issuer.
+fn on_plain_keys(part: &Part<'_>, notes: &mut Notes) {
+    let Some(uri) = part.at(&["remote_jwks", "http_uri"]) else {
+        return;
+    };
+    let host = uri.text("uri").and_then(|uri| uri.strip_prefix("http://"));
+    let host = host.map(|rest| rest.split(['/', ':', '?']).next().unwrap_or_default());
+    let is_here = |host: &str| {
+        host == "localhost"
+            || host.ends_with(".localhost")
+            || host.starts_with("127.")
+            || host == "["
+    };
+    if host.is_some_and(|host| !is_here(host)) {
+        let text = "the issuer's keys come in plain text: whoever is in between can be any user";
+        notes.warn(&codes::ENVOY_PLAIN, uri.path.key("uri"), text);
     }
 }
 

@@ -112,11 +112,13 @@ pub(super) fn check(
     for document in &input.documents {
         let root = root_of(document);
         let mut notes = Notes::default();
+        let view = View::of(std::slice::from_ref(&root));
         if kind != RESOURCES {
-            rules::on(&View::of(std::slice::from_ref(&root)), &known, &mut notes);
+            rules::on(&view, &known, &mut notes);
         }
+        let excused = view::auth_server_clusters(&view);
         has_door |= is_door(&root);
-        hazards::on(&root, &known, &mut notes);
+        hazards::on(&root, &known, &excused, &mut notes);
         audiences::on(&root, allowed.as_deref(), &mut notes);
         findings.extend(notes.0.into_iter().map(|said| {
             let at = document.position(&said.problem.path);

@@ -1,7 +1,7 @@
 //! Where the filter stands, and what goes by it.
 
 use super::filter::{Known, milliseconds};
-use super::view::{Manager, Part, Route, View, is_ours, own_filters, routes_in};
+use super::view::{Manager, Part, Route, View, is_auth_servers, is_ours, own_filters, routes_in};
 use crate::check::said::{Notes, quoted};
 use crate::codes;
 use document::get;
@@ -214,30 +214,39 @@ fn on_clusters(
 ) {
     for name in route.clusters.iter().chain(&route.mirrors) {
         let own = view.cluster(name).map(own_filters).unwrap_or_default();
-        if placement == Placement::Router && !own.is_empty() && !own.iter().any(is_ours) {
+        let goes_by = placement == Placement::Router && !own.is_empty() && !own.iter().any(is_ours);
+        // The auth server is no backend: it may have filters of its own, which the filter goes by.
+        if is_auth_servers(&route.part) && (goes_by || !known.has_default) {
+            if !goes_by && is_unlisted(name, known) {
+                on_unlisted(name, route, notes);
+            }
+        } else if goes_by {
             let text = format!(
                 "cluster {} has http_filters of its own, so that requests to it go by the filter: put \
                  it into that list too, or take the list out",
                 quoted(name)
             );
             notes.error(&codes::ENVOY_GOES_BY, route.part.path.key("route"), text);
+        } else if is_unlisted(name, known) && route.clusters.contains(name) {
+            on_unlisted(name, route, notes);
         }
     }
-    if !known.by_cluster || known.has_default || known.backends.is_empty() {
-        return;
-    }
-    for name in route
-        .clusters
-        .iter()
-        .filter(|name| !known.backends.contains(*name))
-    {
-        let text = format!(
-            "leads to cluster {}, for which no strategy is configured: each request gets 500 \
-             backend_not_configured; list it, or switch the filter off here if it is no backend",
-            quoted(name)
-        );
-        notes.warn(&codes::ENVOY_BACKEND, route.part.path.key("route"), text);
-    }
+}
+
+fn is_unlisted(name: &str, known: &Known) -> bool {
+    known.by_cluster
+        && !known.has_default
+        && !known.backends.is_empty()
+        && !known.backends.contains(name)
+}
+
+fn on_unlisted(name: &str, route: &Route<'_>, notes: &mut Notes) {
+    let text = format!(
+        "leads to cluster {}, for which no strategy is configured: each request gets 500 \
+         backend_not_configured; list it, or switch the filter off here if it is no backend",
+        quoted(name)
+    );
+    notes.warn(&codes::ENVOY_BACKEND, route.part.path.key("route"), text);
 }
 
 fn on_switched_off(route: &Route<'_>, known: &Known, notes: &mut Notes) {

@@ -274,6 +274,33 @@ pub(super) fn routes_in<'a>(configuration: &Part<'a>) -> Vec<Route<'a>> {
     found
 }
 
+/// Whether a route's path is one of the auth server's own: a login's, or a metadata document's.
+pub(super) fn is_auth_servers(route: &Part<'_>) -> bool {
+    let path = route.get("match").and_then(|matched| {
+        ["prefix", "path", "path_separated_prefix"]
+            .iter()
+            .find_map(|key| matched.text(key))
+    });
+    path.is_some_and(|path| {
+        path == "/oauth" || path.contains("/oauth/") || path.contains("/.well-known/")
+    })
+}
+
+/// The clusters to which only the auth server's own paths lead.
+pub(super) fn auth_server_clusters<'a>(view: &View<'a>) -> Vec<Part<'a>> {
+    let routes: Vec<Route<'a>> = view.routes.iter().flat_map(routes_in).collect();
+    let leads = |route: &&Route<'a>, name: &str| route.clusters.iter().any(|to| to == name);
+    view.clusters
+        .iter()
+        .filter(|cluster| {
+            let name = cluster.text("name").unwrap_or_default();
+            let mut to_it = routes.iter().filter(|route| leads(route, name)).peekable();
+            to_it.peek().is_some() && to_it.all(|route| is_auth_servers(&route.part))
+        })
+        .cloned()
+        .collect()
+}
+
 /// `FilterConfig {disabled: true}` under the filter's name.
 fn is_switched_off(part: &Part<'_>) -> bool {
     let Some(settings) = part.get("typed_per_filter_config") else {
