@@ -53,6 +53,7 @@ fn what_leaks_or_cannot_work_is_an_error_at_its_place() {
             "  - name: github-tools\n    cluster_type: {name: envoy.clusters.dynamic_forward_proxy}\n",
             "envoy-target",
         ),
+        (", subjectProviderName: corp}", "}", "token-from"),
         (
             "failure_policy: FAIL_RELOAD",
             "failure_policy: FAIL_OPEN",
@@ -135,6 +136,25 @@ fn a_listener_without_the_filter_is_named() {
     let run = check(&text).expect(1);
     assert!(run.stdout.contains("listener \"mcp\""), "{run:#?}");
     assert!(run.stdout.contains("[envoy-no-filter]"), "{run:#?}");
+}
+
+#[test]
+fn whoever_needs_the_clients_token_needs_somebody_to_keep_it() {
+    let needs = BOOTSTRAP
+        .replacen(", subjectProviderName: corp}", "}", 1)
+        .replacen(
+            "                        outgoingAuth:\n",
+            "                        identity: {tokenFrom: filter_state}\n                        outgoingAuth:\n",
+            1,
+        );
+    let run = check(&needs).expect(1);
+    assert!(run.stdout.contains("nobody keeps it there"), "{run:#?}");
+    let kept = needs.replacen(
+        "          - name: envoy.filters.http.router\n",
+        "          - name: envoy.filters.http.set_filter_state\n            typed_config: {on_request_headers: [{object_key: upstream_inject.identity_token}]}\n          - name: envoy.filters.http.router\n",
+        1,
+    );
+    check(&kept).expect(0);
 }
 
 #[test]

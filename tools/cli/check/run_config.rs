@@ -167,16 +167,18 @@ fn on_resources(root: &Node, run_config: &Node, at: &Path, notes: &mut Notes) {
     for (path, settings) in resources {
         let key = "resourceMetadata";
         let resource = get_text(settings, key).and_then(described_resource);
-        for missing in resource
-            .iter()
-            .flat_map(|resource| missing_audiences(resource, &allowed))
-        {
+        let missing = resource.iter();
+        for (severity, missing) in missing.flat_map(|name| missing_audiences(name, &allowed)) {
             let text = format!(
-                "the document there names the resource {}, which is not in {at}.allowed_audiences: \
-                 the auth server refuses to issue a token for it",
+                "clients of the document there ask for a token for {}, which is not in \
+                 {at}.allowed_audiences: the auth server refuses it",
                 quoted(&missing)
             );
-            notes.error(&codes::ALLOWED_AUDIENCE, path.key(key), text);
+            let path = path.key(key);
+            match severity {
+                Severity::Error => notes.error(&codes::ALLOWED_AUDIENCE, path, text),
+                _ => notes.warn(&codes::ALLOWED_AUDIENCE, path, text),
+            }
         }
     }
     let oidc = get(root, "incomingAuth").and_then(|incoming| get(incoming, "oidc"));
@@ -201,20 +203,21 @@ pub(crate) fn described_resource(url: &str) -> Option<String> {
     (path.is_empty() || path.starts_with('/')).then(|| format!("{origin}{path}"))
 }
 
-/// What of `resource` is not among `allowed`. An origin is asked for with and without a slash: clients
-/// write it either way.
-pub(crate) fn missing_audiences(resource: &str, allowed: &[&str]) -> Vec<String> {
+/// What of `resource` is not among `allowed`: an error if it is the resource itself. An origin is asked
+/// for with and without a slash, since clients write it either way.
+pub(crate) fn missing_audiences(resource: &str, allowed: &[&str]) -> Vec<(Severity, String)> {
     let bare = resource.trim_end_matches('/');
     let is_origin = bare
         .split_once("://")
         .is_some_and(|(_, rest)| !rest.contains('/'));
-    let wanted = match is_origin {
-        true => vec![bare.to_owned(), format!("{bare}/")],
-        false => vec![resource.to_owned()],
+    let other = match resource == bare {
+        true => format!("{bare}/"),
+        false => bare.to_owned(),
     };
-    wanted
-        .into_iter()
-        .filter(|wanted| !allowed.contains(&wanted.as_str()))
+    let other = is_origin.then_some((Severity::Warning, other));
+    std::iter::once((Severity::Error, resource.to_owned()))
+        .chain(other)
+        .filter(|(_, wanted)| !allowed.contains(&wanted.as_str()))
         .collect()
 }
 
@@ -323,14 +326,11 @@ mod tests {
             assert_eq!(described_resource(url).as_deref(), resource, "{url}");
         }
         let allowed = ["https://a.example", "https://a.example/x"];
-        assert_eq!(
-            missing_audiences("https://a.example", &allowed),
-            ["https://a.example/"]
-        );
-        assert!(missing_audiences("https://a.example/x", &allowed).is_empty());
-        assert_eq!(
-            missing_audiences("https://a.example/x/", &allowed),
-            ["https://a.example/x/"]
-        );
+        let missing = |resource: &str| missing_audiences(resource, &allowed);
+        let other = (Severity::Warning, "https://a.example/".to_owned());
+        assert_eq!(missing("https://a.example"), [other]);
+        assert!(missing("https://a.example/x").is_empty());
+        let itself = (Severity::Error, "https://a.example/x/".to_owned());
+        assert_eq!(missing("https://a.example/x/"), [itself]);
     }
 }

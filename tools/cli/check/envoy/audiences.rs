@@ -5,6 +5,7 @@ use super::view::Part;
 use crate::check::run_config::missing_audiences;
 use crate::check::said::{Notes, quoted};
 use crate::codes;
+use crate::report::Severity;
 use document::{get_text, items};
 use std::collections::BTreeSet;
 use upstream_inject::config::{Node, Path};
@@ -44,17 +45,18 @@ pub(super) fn on(root: &Part<'_>, allowed: Option<&[&str]>, notes: &mut Notes) {
             );
             notes.error(&codes::ALLOWED_AUDIENCE, path.clone(), text);
         }
-        for missing in allowed
-            .map(|allowed| missing_audiences(&resource, allowed))
-            .unwrap_or_default()
-        {
+        let missing = allowed.map(|allowed| missing_audiences(&resource, allowed));
+        for (severity, missing) in missing.unwrap_or_default() {
             let text = format!(
                 "this document names the resource {}, and the auth server issues no token for {}: add it \
                  to allowed_audiences",
                 quoted(&resource),
                 quoted(&missing)
             );
-            notes.error(&codes::ALLOWED_AUDIENCE, path.clone(), text);
+            match severity {
+                Severity::Error => notes.error(&codes::ALLOWED_AUDIENCE, path.clone(), text),
+                _ => notes.warn(&codes::ALLOWED_AUDIENCE, path.clone(), text),
+            }
         }
     }
 }

@@ -152,6 +152,10 @@ pub(super) struct Known {
     pub(super) waits: Vec<(String, f64)>,
     /// Whether users' tokens lie in metadata.
     pub(super) in_metadata: bool,
+    /// Whether a strategy needs the client's own token.
+    pub(super) needs_token: bool,
+    /// Whether that is looked for in the filter state.
+    pub(super) from_filter_state: bool,
 }
 
 impl Known {
@@ -183,6 +187,8 @@ impl Known {
             }
             None => 0.0,
         };
+        let token_from = identity.and_then(|identity| get_text(identity, "tokenFrom"));
+        self.from_filter_state |= by_exchange || token_from == Some("filter_state");
         self.in_metadata |= !by_exchange && get(root, "authServer").is_some();
         for (path, strategy) in check::strategies(root) {
             for (block, key) in [
@@ -194,6 +200,13 @@ impl Known {
                 self.headers
                     .extend(name.filter(|name| name != "authorization" && !name.is_empty()));
             }
+            let names_provider = check::providers(strategy).next().is_some();
+            let kind = get_text(strategy, "type").unwrap_or_default();
+            let is_exchange = kind == "token_exchange" || kind == "obo";
+            self.needs_token |= match names_provider {
+                true => by_exchange,
+                false => is_exchange,
+            };
             let mut wait = 0.0;
             for (block, url, cluster, _) in check::TOKEN_ENDPOINTS {
                 if let Some(settings) = get(strategy, block)
@@ -203,7 +216,7 @@ impl Known {
                     wait += timeout(settings);
                 }
             }
-            if check::providers(strategy).next().is_some() {
+            if names_provider {
                 wait += identity_wait;
             }
             if let [_, _, upstream_inject::config::path::Step::Key(name)] = path.steps() {

@@ -8,7 +8,8 @@ use crate::codes;
 use document::get;
 use upstream_inject::config::Node;
 
-const TOKEN_OBJECT: &str = "upstream_inject.identity_token";
+/// The object of the filter state that keeps the client's token.
+pub(super) const TOKEN_OBJECT: &str = "upstream_inject.identity_token";
 
 /// Judges every map of the tree.
 ///

@@ -1,6 +1,7 @@
 //! Where the filter stands, and what goes by it.
 
 use super::filter::{Known, milliseconds};
+use super::hazards::TOKEN_OBJECT;
 use super::view::{Manager, Part, Route, View, is_auth_servers, is_ours, own_filters, routes_in};
 use crate::check::said::{Notes, quoted};
 use crate::codes;
@@ -42,6 +43,7 @@ pub(super) fn on(view: &View<'_>, known: &Known, notes: &mut Notes) {
         }
         let placement = placement(manager);
         on_placement(manager, placement, &leading, view, notes);
+        on_token(manager, placement, known, notes);
         if placement != Placement::Nowhere {
             on_door(&routes, placement, known, manager, notes);
         }
@@ -142,6 +144,30 @@ fn on_placement(
                         header_mutation before it must take authorization off";
             notes.warn(&codes::ENVOY_DOOR, filter.path.key("name"), text);
         }
+    }
+}
+
+/// Where a strategy needs the client's token, somebody must keep it before the door takes it off.
+fn on_token(manager: &Manager<'_>, placement: Placement, known: &Known, notes: &mut Notes) {
+    if !known.needs_token || placement == Placement::Nowhere {
+        return;
+    }
+    let path = manager.part.path.key("http_filters");
+    if !known.from_filter_state {
+        if placement == Placement::Router {
+            let text = "a strategy needs the client's token, and in the router the filter refuses to take \
+                        it from the header: write identity.tokenFrom: filter_state, and keep the token \
+                        with set_filter_state";
+            notes.error(&codes::TOKEN_FROM, path, text);
+        }
+        return;
+    }
+    let keeps = |filter: &Part<'_>| filter.any_text(&|text| text == TOKEN_OBJECT);
+    if !manager.part.list("http_filters").iter().any(keeps) {
+        let text = "a strategy needs the client's token from the filter state, and nobody keeps it there: \
+                    put envoy.filters.http.set_filter_state with the object \
+                    upstream_inject.identity_token after jwt_authn";
+        notes.error(&codes::TOKEN_FROM, path, text);
     }
 }
 
