@@ -21,8 +21,9 @@ usage: ./build.sh [VERB]
 
   build (or nothing)  dist/upstream_inject.wasm, its .sha256, the tool dist/upstream-inject
                       and the identity service dist/upstream-inject-identity
-  demo [ARGS]         build, then show the filter at work in Envoy (--stay: keep running; --login: a
-                      real login through ToolHive's own auth server, which needs Go)
+  demo [ARGS]         build, then show the filter at work in Envoy (--stay: keep running; --redis:
+                      with a real Redis; --login: a real login through ToolHive's own auth server,
+                      which needs Go)
   test                every check and test there is, with the newest Envoy of
                       tests/envoy-requirements.txt
   test --envoy WHICH…  build, then only the tests that need an Envoy, with each of these: a version
@@ -174,7 +175,7 @@ need_target() {
 
 demo() {
     build
-    if [[ " $* " = *" --login "* ]] && ! command -v redis-server >/dev/null; then
+    if [[ " $* " = *" --login "* || " $* " = *" --redis "* ]] && ! command -v redis-server >/dev/null; then
         tests/apt-install.sh redis-server || die "redis-server is missing" "Debian: apt-get install redis-server"
     fi
     step "the demo"

@@ -35,9 +35,30 @@ impl IdentityService {
         arguments: &[&str],
         environment: &[(String, String)],
     ) -> Result<Self, String> {
+        Self::begin("--config", run_config, arguments, environment).await
+    }
+
+    /// The same with sessions from a file, and without a store.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub async fn with_sessions(
+        sessions: &Value,
+        arguments: &[&str],
+        environment: &[(String, String)],
+    ) -> Result<Self, String> {
+        Self::begin("--sessions", sessions, arguments, environment).await
+    }
+
+    async fn begin(
+        flag: &str,
+        content: &Value,
+        arguments: &[&str],
+        environment: &[(String, String)],
+    ) -> Result<Self, String> {
         let directory = paths::scratch("identity-service").map_err(|error| error.to_string())?;
         let file = directory.join("authserver-config.yaml");
-        std::fs::write(&file, run_config.to_string()).map_err(|error| error.to_string())?;
+        std::fs::write(&file, content.to_string()).map_err(|error| error.to_string())?;
         let address = || {
             let port = free_port().map_err(|error| error.to_string())?;
             Ok::<_, String>(SocketAddr::from(([127, 0, 0, 1], port)))
@@ -46,7 +67,7 @@ impl IdentityService {
         let stderr = std::fs::File::create(directory.join("stderr")).map_err(|e| e.to_string())?;
         let mut command = Command::new(paths::identity_service());
         command
-            .arg("--config")
+            .arg(flag)
             .arg(&file)
             .args(["--exchange-listen", &token.to_string()])
             .args(["--listen", &check.to_string()])

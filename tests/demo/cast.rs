@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bed::scene::Neighbours;
 use bed::{Answer, StsRequest};
 use serde_json::{Value, json};
 
-/// A user with a session at the embedded AS.
+/// A user with a session of the auth server.
 pub struct User {
     /// The name.
     pub name: &'static str,
@@ -17,6 +17,19 @@ pub struct User {
     pub identity_token: String,
     /// Provider → upstream token.
     pub upstream_tokens: HashMap<&'static str, String>,
+}
+
+impl User {
+    /// The session that the TH-JWT names.
+    pub fn session(&self) -> Result<String, String> {
+        let claims = self.identity_token.split('.').nth(1).unwrap_or_default();
+        let claims = URL_SAFE_NO_PAD
+            .decode(claims)
+            .map_err(|error| error.to_string())?;
+        let claims: Value = serde_json::from_slice(&claims).map_err(|error| error.to_string())?;
+        let session = claims["tsid"].as_str().ok_or("no tsid in the TH-JWT")?;
+        Ok(session.to_owned())
+    }
 }
 
 /// Everyone, with all the secrets of this run.
@@ -48,9 +61,8 @@ impl Cast {
                 .into_iter()
                 .map(|(provider, prefix)| (provider, secret(&format!("{prefix}_{name}"))))
                 .collect();
-            let identity_token = neighbours
-                .embedded_as
-                .login(name, json!({"upstream_tokens": upstream_tokens}));
+            // What the session holds is the identity service's to know.
+            let identity_token = neighbours.embedded_as.login(name, json!({}));
             User {
                 name,
                 identity_token,

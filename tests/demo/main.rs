@@ -7,32 +7,37 @@
 mod cast;
 mod login;
 mod performance;
+mod sessions;
 mod table;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use bed::scene::{Neighbours, Scene};
-use bed::{artifact, envoy, run};
+use bed::{EnvoyOptions, artifact, envoy, run};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cast::Cast;
+use crate::sessions::Sessions;
 use crate::table::Style;
 
 const USAGE: &str = "\
-usage: demo [--stay | --login]
+usage: demo [--stay] [--redis]
+       demo --login
 
   --login  a real login instead: MCP's own clients, ToolHive's own auth server (built with Go), two
            identity providers, a real Redis, the identity service; two minutes
+  --redis  the users' sessions are in a real Redis, as ToolHive keeps them, not in a file
   --stay   keep everything running after the table, with curl lines to try, until Ctrl-C
 ";
 
 fn main() -> ExitCode {
-    let (mut stay, mut login) = (false, false);
+    let (mut stay, mut login, mut redis) = (false, false, false);
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--stay" => stay = true,
             "--login" => login = true,
+            "--redis" => redis = true,
             "-h" | "--help" => {
                 print!("{USAGE}");
                 return ExitCode::SUCCESS;
@@ -43,22 +48,22 @@ fn main() -> ExitCode {
             }
         }
     }
-    if stay && login {
-        eprint!("error: --stay and --login do not go together\n{USAGE}");
+    if login && (stay || redis) {
+        eprint!("error: --login goes with no other argument\n{USAGE}");
         return ExitCode::from(2);
     }
     // Whichever ends first: the scene is dropped in both cases, and Envoy ends with it.
     run(async {
         tokio::select! {
             code = login::show(), if login => code,
-            code = show(stay), if !login => code,
+            code = show(stay, redis), if !login => code,
             code = interrupted() => code,
         }
     })
 }
 
-async fn show(stay: bool) -> ExitCode {
-    let (scene, cast) = match raise_curtain().await {
+async fn show(stay: bool, redis: bool) -> ExitCode {
+    let (scene, cast, _sessions) = match raise_curtain(redis).await {
         Ok(started) => started,
         Err(error) => {
             eprintln!("error: {error}");
@@ -83,7 +88,7 @@ async fn show(stay: bool) -> ExitCode {
     }
 }
 
-async fn raise_curtain() -> Result<(Scene, Cast), String> {
+async fn raise_curtain(redis: bool) -> Result<(Scene, Cast, Sessions), String> {
     let wasm = artifact();
     if !wasm.is_file() {
         return Err(format!(
@@ -93,20 +98,35 @@ async fn raise_curtain() -> Result<(Scene, Cast), String> {
     }
     eprintln!("looking for Envoy …");
     let binary = envoy::binary()?;
-    eprintln!("starting the embedded AS, its JWKS, a corporate STS and four backends …");
+    eprintln!("starting whoever signs users' tokens, a corporate STS and four backends …");
     let neighbours = Neighbours::start()
         .await
         .map_err(|error| error.to_string())?;
     let cast = Cast::introduce(&neighbours);
+    let sessions = if redis {
+        eprintln!("starting a Redis with two sessions, and the identity service on it …");
+        Sessions::in_redis(&cast, &neighbours).await?
+    } else {
+        eprintln!("starting the identity service with two sessions …");
+        Sessions::in_a_file(&cast, &neighbours).await?
+    };
     eprintln!("starting {} with envoy/demo.yaml …", binary.display());
     let start = Instant::now();
-    let secrets = [cast.client_secret(), cast.api_key()];
-    let scene = Scene::start("envoy/demo.yaml", neighbours, secrets, "main:warning").await?;
+    let configuration = neighbours.configuration("envoy/demo.yaml")?;
+    let mut options = EnvoyOptions::new("demo.yaml", sessions.asked(&configuration, &neighbours));
+    options.component_log_level = "main:warning".to_owned();
+    options.environment = [
+        ("STS_CLIENT_SECRET", cast.client_secret()),
+        ("INTERNAL_API_KEY", cast.api_key()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec();
+    let scene = Scene::with(options, neighbours).await?;
     eprintln!(
         "Envoy is ready after {:.1} s\n",
         start.elapsed().as_secs_f32()
     );
-    Ok((scene, cast))
+    Ok((scene, cast, sessions))
 }
 
 /// Ctrl-C or a polite kill.
