@@ -5,6 +5,7 @@ mod listeners;
 mod patches;
 mod places;
 mod routes;
+mod rules;
 
 use super::Rendering;
 use super::cluster::Cluster;

@@ -3,15 +3,15 @@
 use super::super::Rendering;
 use super::super::endpoint::Endpoint;
 use super::super::gateway::Backend;
-use super::super::open_paths::{self, OpenPath};
+use super::super::open_paths;
 use super::super::parts::quoted;
 use super::super::template::{block, fill, raw, scalar};
 use super::listeners::Listeners;
 use super::places::{Place, is_name, service_of};
+use super::rules::{auth_server_rule, backend_rule, door, rewrite, rule};
 use crate::emit;
 use document::get_text;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 /// The HTTPRoute to the auth server.
 pub(super) const AUTH_SERVER_ROUTE: &str = "upstream-inject-auth-server";
@@ -377,100 +377,4 @@ impl Routes {
             })
             .collect()
     }
-}
-
-/// What takes off, by the route itself, whatever clients may not send on.
-fn door(target: &Rendering<'_>) -> String {
-    let headers: Vec<String> = target
-        .gateway
-        .door
-        .iter()
-        .map(|header| emit::scalar(header))
-        .collect();
-    format!(
-        "- type: RequestHeaderModifier\n  requestHeaderModifier: {{remove: [{}]}}\n",
-        headers.join(", ")
-    )
-}
-
-fn rewrite(kind: &str, key: &str, path: &str) -> String {
-    format!(
-        "- type: URLRewrite\n  urlRewrite: {{path: {{type: {kind}, {key}: {}}}}}\n",
-        quoted(path)
-    )
-}
-
-fn backend_rule(
-    target: &Rendering<'_>,
-    backend: &Backend,
-    rule_name: Option<&str>,
-    service: &str,
-) -> String {
-    rule(
-        &format!(
-            "{{type: PathPrefix, value: {}}}",
-            quoted(&backend.path_prefix)
-        ),
-        rule_name,
-        &[
-            door(target),
-            rewrite("ReplacePrefixMatch", "replacePrefixMatch", "/"),
-        ],
-        // MCP's streams have no natural end.
-        "0s",
-        service,
-    )
-}
-
-fn auth_server_rule(target: &Rendering<'_>, path: &OpenPath, service: &str) -> String {
-    let kind = if path.is_prefix {
-        "PathPrefix"
-    } else {
-        "Exact"
-    };
-    let headers = if path.takes_credentials {
-        // The auth server's own clients authenticate there; the router has taken it off.
-        "- type: RequestHeaderModifier\n  requestHeaderModifier:\n    set: [{name: authorization, \
-         value: \"%FILTER_STATE(upstream_inject.identity_token:PLAIN)%\"}]\n"
-            .to_owned()
-    } else {
-        door(target)
-    };
-    let mut filters = vec![headers];
-    if let Some(rewritten) = &path.rewritten {
-        filters.push(if path.is_prefix {
-            rewrite("ReplacePrefixMatch", "replacePrefixMatch", rewritten)
-        } else {
-            rewrite("ReplaceFullPath", "replaceFullPath", rewritten)
-        });
-    }
-    rule(
-        &format!("{{type: {kind}, value: {}}}", quoted(&path.path)),
-        None,
-        &filters,
-        "30s",
-        service,
-    )
-}
-
-fn rule(
-    path: &str,
-    name: Option<&str>,
-    filters: &[String],
-    timeout: &str,
-    service: &str,
-) -> String {
-    let mut text = format!("- matches:\n    - path: {path}\n");
-    if let Some(name) = name {
-        let _ = writeln!(text, "  name: {}", quoted(name));
-    }
-    text.push_str("  filters:\n");
-    for line in filters.iter().flat_map(|filter| filter.lines()) {
-        let _ = writeln!(text, "    {line}");
-    }
-    let _ = write!(
-        text,
-        "  timeouts: {{request: {timeout}}}\n  backendRefs:\n    - {service}\n"
-    );
-    text
 }
