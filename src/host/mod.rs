@@ -13,6 +13,6 @@ mod plugin;
 mod plugins;
 mod reply;
 mod root;
-mod sign;
+pub mod sign;
 mod streams;
 mod turns;

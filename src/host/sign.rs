@@ -44,10 +44,10 @@ pub enum CannotSign {
     TooOld,
     /// It does not let the filter call it.
     NotAllowed,
-    /// It does not take the key.
+    /// It does not sign with this key.
     KeyRefused,
-    /// It took the key and gave no signature.
-    Failed,
+    /// It answers something that is no answer.
+    Malformed,
     /// It gives no random numbers.
     NoRandom,
 }
@@ -57,13 +57,13 @@ impl fmt::Display for CannotSign {
         f.write_str(match self {
             Self::TooOld => "this Envoy cannot sign: private_key_jwt needs Envoy 1.37 or later",
             Self::NotAllowed => {
-                "this Envoy does not let the filter sign: private_key_jwt needs \
-                 proxy_call_foreign_function among the plugin's allowed_capabilities"
+                "this Envoy does not let the filter sign: private_key_jwt needs Envoy 1.37 or \
+                 later, and proxy_call_foreign_function among the plugin's allowed_capabilities"
             }
             Self::KeyRefused => {
-                "Envoy's cryptography does not take the key: its numbers do not belong together"
+                "Envoy does not sign with this key: its numbers do not belong together"
             }
-            Self::Failed => "Envoy took the key and did not sign with it",
+            Self::Malformed => "Envoy was asked to sign, and its answer is no signature",
             Self::NoRandom => {
                 "this Envoy gives the filter no random numbers: private_key_jwt needs random_get \
                  among the plugin's allowed_capabilities"
@@ -91,17 +91,29 @@ fn sign(key: &SigningKey, text: &[u8]) -> Result<Vec<u8>, CannotSign> {
         message.extend_from_slice(value);
     }
     match abi::call_foreign_function(FUNCTION, &message) {
-        Ok(result) => signature(&result).ok_or(CannotSign::Failed),
+        Ok(result) => signature(&result),
         Err(Status::NOT_FOUND) => Err(CannotSign::TooOld),
         Err(Status::BAD_ARGUMENT) => Err(CannotSign::KeyRefused),
+        // What is not among the capabilities fails so.
         Err(_) => Err(CannotSign::NotAllowed),
     }
 }
 
-/// The signature in a `SignResult`, if it says that there is one.
-fn signature(mut message: &[u8]) -> Option<Vec<u8>> {
+/// The signature in a `SignResult`. A key that Envoy's cryptography does not take is a result of
+/// false, and no status.
+fn signature(message: &[u8]) -> Result<Vec<u8>, CannotSign> {
+    let (signed, signature) = read_result(message).ok_or(CannotSign::Malformed)?;
+    match (signed, signature.is_empty()) {
+        (true, false) => Ok(signature.to_vec()),
+        (false, _) => Err(CannotSign::KeyRefused),
+        (true, true) => Err(CannotSign::Malformed),
+    }
+}
+
+/// `result` and `signature` of a `SignResult`.
+fn read_result(mut message: &[u8]) -> Option<(bool, &[u8])> {
     let mut signed = false;
-    let mut signature = None;
+    let mut signature: &[u8] = &[];
     while let Some((tag, rest)) = message.split_first() {
         let (number, rest) = read_varint(rest)?;
         message = rest;
@@ -111,13 +123,13 @@ fn signature(mut message: &[u8]) -> Option<Vec<u8>> {
                 let (value, rest) = rest.split_at_checked(number)?;
                 message = rest;
                 if *tag == result::SIGNATURE {
-                    signature = Some(value.to_vec());
+                    signature = value;
                 }
             }
             _ => return None,
         }
     }
-    signature.filter(|signature| signed && !signature.is_empty())
+    Some((signed, signature))
 }
 
 fn write_varint(message: &mut Vec<u8>, mut number: usize) {

@@ -2,8 +2,8 @@
 
 use super::drive;
 use super::packed::unpack;
-use super::properties;
 use super::state::{Call, Host, Level, LocalReply, Sent, host, status};
+use super::{properties, signing};
 use std::ffi::c_void;
 
 const MAP_REQUEST: u32 = 0;
@@ -99,38 +99,48 @@ extern "C" fn clock_time_get(clock: u32, _precision: u64, time: *mut u64) -> u32
 }
 
 /// WASI's: bytes that are different each time.
+#[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn random_get(bytes: *mut u8, size: usize) -> u32 {
-    let given = host(|host| {
+    answer(host(|host| {
+        host.enter("random_get", "")?;
         host.random += 1;
-        host.random.to_le_bytes()
-    });
-    for (place, byte) in given.iter().cycle().take(size).enumerate() {
-        unsafe { *bytes.add(place) = *byte };
-    }
-    status::OK
+        for (place, byte) in host
+            .random
+            .to_le_bytes()
+            .iter()
+            .cycle()
+            .take(size)
+            .enumerate()
+        {
+            unsafe { *bytes.add(place) = *byte };
+        }
+        Ok(())
+    }))
 }
 
-/// What this host offers beyond the ABI: `sign`, if it is an Envoy that can.
+/// What this host offers beyond the ABI: `sign`.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn proxy_call_foreign_function(
     name: *const u8,
     name_size: usize,
-    _arguments: *const u8,
-    _arguments_size: usize,
+    arguments: *const u8,
+    arguments_size: usize,
     results: *mut *mut u8,
     results_size: *mut usize,
 ) -> u32 {
-    let name = unsafe { text(name, name_size) };
-    let signed = host(|host| {
+    let (name, arguments) = unsafe { (text(name, name_size), bytes(arguments, arguments_size)) };
+    let scripted = host(|host| {
         host.enter("call_foreign_function", &name)?;
-        let signature = host.signature.clone().ok_or(status::NOT_FOUND)?;
-        // A number that says yes, and the signature.
-        let length = u8::try_from(signature.len()).unwrap();
-        Ok([&[8, 1, 18, length][..], &signature].concat())
+        Ok(host.foreign_answer.clone())
     });
-    answer(signed.map(|signed| unsafe { give(&signed, results, results_size) }))
+    let result = scripted.and_then(|scripted| match (scripted, &*name) {
+        (Some(answer), _) => Ok(answer),
+        (None, "sign") => signing::sign(arguments),
+        (None, _) => Err(status::NOT_FOUND),
+    });
+    answer(result.map(|result| unsafe { give(&result, results, results_size) }))
 }
 
 #[inline(never)]

@@ -14,6 +14,7 @@ mod metrics;
 mod packed;
 mod properties;
 mod request;
+mod signing;
 mod state;
 mod stream;
 
@@ -21,6 +22,7 @@ mod stream;
 pub use {
     drive::{Envoy, Plugin, worker},
     request::Request,
+    signing::SignResult,
     state::{Answer, Call, Level, Sent, status},
     stream::{Outcome, Reply, Stream},
 };

@@ -128,8 +128,8 @@ pub struct Host {
     pub steady: u64,
     /// How often random bytes were asked for.
     pub random: u64,
-    /// What this host signs everything with; `None`: an Envoy that cannot.
-    pub signature: Option<Vec<u8>>,
+    /// What foreign functions answer instead of doing their work.
+    pub foreign_answer: Option<Vec<u8>>,
     /// Whether plugins stand in the connection manager's chain, and not upstream.
     pub downstream: bool,
     pub log_level: u32,
