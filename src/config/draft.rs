@@ -1,12 +1,13 @@
 //! A plan in the making: what the strategies of a configuration have in common.
 
 use super::Environment;
-use super::format::{TextFormat, VariableName};
+use super::format::{AnyText, TextFormat, VariableName};
 use super::problem::{Reported, Rule, Wrong, quoted};
 use super::section::{Entry, Optional, Section};
 use super::strategies::StrategyType;
 use crate::decision::ProviderToken;
 use crate::exchange::ExchangeId;
+use crate::exchange::client::certificate::Certificate;
 use crate::exchange::client::key::SigningKey;
 use crate::exchange::grant;
 use crate::exchange::{Exchange, Purpose, Terms, TokenCall};
@@ -87,18 +88,21 @@ impl<'d> Draft<'d> {
         name: &str,
         format: &impl TextFormat,
     ) -> Result<Secret, Reported> {
-        let mut value = self.environment.var(name).unwrap_or_default();
-        value.truncate(value.trim_end_matches(['\r', '\n']).len());
-        let wrong = if value.is_empty() {
-            "is not set, empty, or not UTF-8".to_owned()
-        } else {
-            match format.parse(&value).err() {
-                None => return Ok(Secret::new(value)),
-                Some(wrong) => wrong.text,
-            }
-        };
-        let text = format!("environment variable {} {wrong}", shown_variable(name));
-        Err(block.error(key, Wrong::new(text)))
+        let value = self.environment.var(name);
+        checked(block, key, name, value, format)
+    }
+
+    /// The same for one that holds a key or a certificate.
+    ///
+    /// # Errors
+    /// If it is not set or empty.
+    pub fn pem(
+        &self,
+        block: &Section<'_>,
+        key: &dyn Entry,
+        name: &str,
+    ) -> Result<Secret, Reported> {
+        checked(block, key, name, self.environment.pem(name), &AnyText)
     }
 
     /// A secret that is written in the configuration under one key, or in the environment under
@@ -158,10 +162,38 @@ impl<'d> Draft<'d> {
         self.environment.can_sign(key)
     }
 
+    /// Whether `certificate` is one of `key`; `None` if nobody can tell here.
+    pub fn owns(&self, key: &SigningKey, certificate: &Certificate) -> Option<bool> {
+        let told = key.owns(certificate);
+        told.or_else(|| self.environment.owns(key, certificate))
+    }
+
     /// The id of `exchange`; equal ones share one.
     pub fn exchange(&mut self, exchange: Exchange) -> ExchangeId {
         self.exchanges.intern(exchange)
     }
+}
+
+/// The value of the environment variable `name`, if it is one, and of `format`.
+fn checked(
+    block: &Section<'_>,
+    key: &dyn Entry,
+    name: &str,
+    value: Option<String>,
+    format: &impl TextFormat,
+) -> Result<Secret, Reported> {
+    let mut value = value.unwrap_or_default();
+    value.truncate(value.trim_end_matches(['\r', '\n']).len());
+    let wrong = if value.is_empty() {
+        "is not set, empty, or not UTF-8".to_owned()
+    } else {
+        match format.parse(&value).err() {
+            None => return Ok(Secret::new(value)),
+            Some(wrong) => wrong.text,
+        }
+    };
+    let text = format!("environment variable {} {wrong}", shown_variable(name));
+    Err(block.error(key, Wrong::new(text)))
 }
 
 /// The name, if it looks like one: a secret that was pasted in place of a name is not repeated.

@@ -346,7 +346,7 @@ impl Called<'_, '_> {
             return Err(block.error(&keys.key_env, Wrong::new("missing")));
         };
         if let Some(certificate) = &certificate
-            && key.owns(certificate) == Some(false)
+            && draft.owns(&key, certificate) == Some(false)
         {
             let text = format!("is not the certificate of the key in {}", keys.key_env.name);
             return Err(block.error(&CERTIFICATE_ENV, Wrong::new(text)));
@@ -377,7 +377,7 @@ fn pem<T, E: std::fmt::Display>(
     let Some(name) = block.get(variable)? else {
         return Ok(None);
     };
-    let text = draft.variable(block, variable, name, &AnyText)?;
+    let text = draft.pem(block, variable, name)?;
     parse(text.reveal()).map(Some).map_err(|problem| {
         let text = format!("what is in that environment variable {problem}");
         block.error(variable, Wrong::new(text))

@@ -29,6 +29,7 @@ pub use problem::{Problem, Rule};
 pub use strategies::StrategyType;
 pub use tree::Node;
 
+use crate::exchange::client::certificate::Certificate;
 use crate::exchange::client::key::SigningKey;
 use crate::plan::Plan;
 
@@ -37,6 +38,11 @@ pub trait Environment {
     /// The variable `name`, or `None` if it is not set or not UTF-8.
     fn var(&self, name: &str) -> Option<String>;
 
+    /// The same where it must hold a key or a certificate: for an environment of stand-ins.
+    fn pem(&self, name: &str) -> Option<String> {
+        self.var(name)
+    }
+
     /// Whether assertions can be signed with `key`; else what is in the way.
     ///
     /// # Errors
@@ -44,6 +50,12 @@ pub trait Environment {
     fn can_sign(&self, key: &SigningKey) -> Result<(), String> {
         let _ = key;
         Ok(())
+    }
+
+    /// Whether what `key` signs is what `certificate` verifies; `None` if nobody can tell here.
+    fn owns(&self, key: &SigningKey, certificate: &Certificate) -> Option<bool> {
+        let _ = (key, certificate);
+        None
     }
 }
 

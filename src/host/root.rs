@@ -7,6 +7,7 @@ use super::plugins;
 use super::sign;
 use super::turns::TICK;
 use crate::config::{self, Environment};
+use crate::exchange::client::certificate::Certificate;
 use crate::exchange::client::key::SigningKey;
 use crate::strategy::REGISTRY;
 use log::{LevelFilter, error, info, warn};
@@ -90,5 +91,9 @@ impl Environment for VmEnvironment {
 
     fn can_sign(&self, key: &SigningKey) -> Result<(), String> {
         sign::can_sign(key).map_err(|cannot| cannot.to_string())
+    }
+
+    fn owns(&self, key: &SigningKey, certificate: &Certificate) -> Option<bool> {
+        sign::owns(key, certificate)
     }
 }

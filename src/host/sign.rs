@@ -1,27 +1,31 @@
-//! Signs with Envoy's cryptography: its foreign function `sign`, of 1.37 and later.
+//! Signs with Envoy's cryptography: its foreign function `sign`, of 1.37 and later; and has it verify
+//! what was signed.
 
 use super::abi::{self, Status};
 use crate::exchange::client::Signer;
+use crate::exchange::client::certificate::Certificate;
 use crate::exchange::client::key::SigningKey;
 use std::fmt;
 
-/// What Envoy calls the function.
-const FUNCTION: &str = "sign";
+/// What Envoy calls the functions.
+const SIGN: &str = "sign";
+const VERIFY: &str = "verify_signature";
 const HASH: &str = "sha256";
+/// What is signed to see whether it can be done.
+const TRIAL: &[u8] = b"upstream-inject";
 
-/// The fields of its message `SignArguments`, as wire tags: number << 3 | type 2, a length and bytes.
-mod arguments {
-    pub const HASH_FUNCTION: u8 = 1 << 3 | 2;
-    pub const PRIVATE_KEY: u8 = 2 << 3 | 2;
-    pub const TEXT: u8 = 3 << 3 | 2;
+/// The wire tags of fields with bytes: number << 3 | type 2, before a length and the bytes. Both
+/// functions take their arguments as such fields, each in its own order.
+mod field {
+    pub const FIRST: u8 = 1 << 3 | 2;
+    pub const SECOND: u8 = 2 << 3 | 2;
+    pub const THIRD: u8 = 3 << 3 | 2;
+    pub const FOURTH: u8 = 4 << 3 | 2;
 }
 
-/// The fields of its message `SignResult`; the first is a number, of type 0.
-mod result {
-    pub const RESULT: u8 = 1 << 3;
-    pub const SIGNATURE: u8 = 2 << 3 | 2;
-    pub const ERROR: u8 = 3 << 3 | 2;
-}
+/// What both answer with: whether it was done, a number, first. A signature comes second, and an
+/// error last.
+const DONE: u8 = 1 << 3;
 
 /// Signs with Envoy's cryptography.
 #[derive(Clone, Copy, Debug)]
@@ -76,21 +80,31 @@ impl fmt::Display for CannotSign {
 /// should be the first to find out.
 pub fn can_sign(key: &SigningKey) -> Result<(), CannotSign> {
     HostSigner.random().ok_or(CannotSign::NoRandom)?;
-    sign(key, b"upstream-inject").map(|_| ())
+    sign(key, TRIAL).map(|_| ())
+}
+
+/// Whether what `key` signs is what `certificate` verifies; `None` if this Envoy does not sign.
+/// Whatever is no clear yes is a no.
+pub fn owns(key: &SigningKey, certificate: &Certificate) -> Option<bool> {
+    let signature = sign(key, TRIAL).ok()?;
+    let arguments = message(&[
+        (field::FIRST, HASH.as_bytes()),
+        (field::SECOND, certificate.subject_key()),
+        (field::THIRD, &signature),
+        (field::FOURTH, TRIAL),
+    ]);
+    let answer = abi::call_foreign_function(VERIFY, &arguments).ok();
+    let read = answer.as_deref().and_then(read_result);
+    Some(read.is_some_and(|(verified, _)| verified))
 }
 
 fn sign(key: &SigningKey, text: &[u8]) -> Result<Vec<u8>, CannotSign> {
-    let mut message = Vec::new();
-    for (tag, value) in [
-        (arguments::HASH_FUNCTION, HASH.as_bytes()),
-        (arguments::PRIVATE_KEY, key.reveal()),
-        (arguments::TEXT, text),
-    ] {
-        message.push(tag);
-        write_varint(&mut message, value.len());
-        message.extend_from_slice(value);
-    }
-    match abi::call_foreign_function(FUNCTION, &message) {
+    let arguments = message(&[
+        (field::FIRST, HASH.as_bytes()),
+        (field::SECOND, key.reveal()),
+        (field::THIRD, text),
+    ]);
+    match abi::call_foreign_function(SIGN, &arguments) {
         Ok(result) => signature(&result),
         Err(Status::NOT_FOUND) => Err(CannotSign::TooOld),
         Err(Status::BAD_ARGUMENT) => Err(CannotSign::KeyRefused),
@@ -110,26 +124,36 @@ fn signature(message: &[u8]) -> Result<Vec<u8>, CannotSign> {
     }
 }
 
-/// `result` and `signature` of a `SignResult`.
+/// Whether it was done, and what the second field holds.
 fn read_result(mut message: &[u8]) -> Option<(bool, &[u8])> {
-    let mut signed = false;
-    let mut signature: &[u8] = &[];
+    let mut done = false;
+    let mut second: &[u8] = &[];
     while let Some((tag, rest)) = message.split_first() {
         let (number, rest) = read_varint(rest)?;
         message = rest;
         match *tag {
-            result::RESULT => signed = number == 1,
-            result::SIGNATURE | result::ERROR => {
+            DONE => done = number == 1,
+            field::SECOND | field::THIRD => {
                 let (value, rest) = rest.split_at_checked(number)?;
                 message = rest;
-                if *tag == result::SIGNATURE {
-                    signature = value;
+                if *tag == field::SECOND {
+                    second = value;
                 }
             }
             _ => return None,
         }
     }
-    Some((signed, signature))
+    Some((done, second))
+}
+
+fn message(fields: &[(u8, &[u8])]) -> Vec<u8> {
+    let mut message = Vec::new();
+    for (tag, value) in fields {
+        message.push(*tag);
+        write_varint(&mut message, value.len());
+        message.extend_from_slice(value);
+    }
+    message
 }
 
 fn write_varint(message: &mut Vec<u8>, mut number: usize) {

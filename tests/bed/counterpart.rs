@@ -28,6 +28,8 @@ pub enum Program {
     IdPyOidc,
     /// npm `@jmondi/oauth2-server`, an STS.
     Jmondi,
+    /// PyPI `authlib`, a partner's authorization server.
+    Authlib,
     /// An MCP server of the official SDK that tells which credential it saw.
     McpEcho,
     /// A FastMCP server that verifies its bearer tokens.
@@ -43,6 +45,7 @@ impl Program {
             Self::OidcProvider | Self::Idp => "oidc-provider",
             Self::IdPyOidc => "idpyoidc",
             Self::Jmondi => "jmondi",
+            Self::Authlib => "authlib",
             Self::McpEcho | Self::McpJwt => "mcp",
             Self::Everything => "conformance",
         }
@@ -71,7 +74,7 @@ impl Program {
                 command.arg(directory.join("server.mjs"));
                 command
             }
-            Self::IdPyOidc => python("server.py"),
+            Self::IdPyOidc | Self::Authlib => python("server.py"),
             Self::McpEcho => python("echo_server.py"),
             Self::McpJwt => python("jwt_server.py"),
         }
@@ -146,9 +149,32 @@ impl Counterpart {
             .unwrap_or_else(|| panic!("no {name} in {}", self.ready))
     }
 
+    /// The private key in PEM that it has made for one of its clients, and the key set that checks
+    /// what that client signs.
+    #[must_use]
+    pub fn client_key(&self, client: &str) -> (&str, &Value) {
+        let key = &self.ready["client_keys"][client];
+        let pem = key["pem"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no key of {client}"));
+        (pem, &key["jwks"])
+    }
+
     /// Logs a user in at the STS's client; returns the access token, which can be exchanged.
     pub async fn subject_token(&self, user: &str, client: &str) -> String {
-        let login = serde_json::json!({"sub": user, "client": client});
+        self.token_of_kind("access_token", user, client).await
+    }
+
+    /// The same for the ID token that was issued to the client, where the program has such.
+    pub async fn id_token(&self, user: &str, client: &str) -> String {
+        self.token_of_kind("id_token", user, client).await
+    }
+
+    async fn token_of_kind(&self, kind: &str, user: &str, client: &str) -> String {
+        let mut login = serde_json::json!({"sub": user, "client": client});
+        if kind != "access_token" {
+            login["kind"] = Value::from(kind);
+        }
         let answer = self.ask("/test/subjects", &login).await;
         let token = answer["token"]
             .as_str()

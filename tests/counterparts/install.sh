@@ -4,15 +4,15 @@
 # installed anew only when its lock file or the interpreter has changed. A lock file is complete, and
 # nothing but what it names is installed: what the registries have gained since changes nothing.
 #
-#   install.sh [PART…]     parts: node oidc-provider jmondi idpyoidc mcp mcp-js conformance
-#                          kubernetes checkers (all)
+#   install.sh [PART…]     parts: node oidc-provider jmondi idpyoidc authlib mcp mcp-js
+#                          conformance kubernetes checkers (all)
 #
 # Progress goes to stderr; stdout is one line, the directory of the installation. In there:
 #   bin/node, bin/node-22         Node.js, the one on the PATH if it is new enough
 #   oidc-provider/, jmondi/       server.mjs with its modules
 #   mcp-js/, conformance/         scripts with their modules
 #   kubernetes/                   validate.mjs with its modules
-#   idpyoidc/, mcp/               Python environments
+#   idpyoidc/, authlib/, mcp/     Python environments
 #   checkers/bin/                 programs that check dependencies
 set -euo pipefail
 
@@ -21,7 +21,7 @@ readonly NODE_AT_LEAST=20
 readonly RECENT_NODE=22
 # Seconds that one installation may take, and so how long another waits for it.
 readonly PATIENCE=600
-readonly PARTS=(node oidc-provider jmondi idpyoidc mcp mcp-js conformance kubernetes checkers)
+readonly PARTS=(node oidc-provider jmondi idpyoidc authlib mcp mcp-js conformance kubernetes checkers)
 sources=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly sources
 readonly installed=${CARGO_TARGET_DIR:-$sources/../../target}/counterparts
@@ -44,7 +44,7 @@ main() {
         link_node "$RECENT_NODE" node-22
         install_npm_package "$part"
         ;;
-      idpyoidc | mcp | checkers) install_python_environment "$part" ;;
+      idpyoidc | authlib | mcp | checkers) install_python_environment "$part" ;;
       *) fail "no such part: $part (there are: ${PARTS[*]})" ;;
     esac
   done

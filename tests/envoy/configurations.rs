@@ -1,8 +1,11 @@
 //! What Envoy makes of a configuration: `--mode validate` runs the filter's own check, so that an
 //! operator learns of every problem before there is any traffic.
 
-use bed::envoy::Verdict;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bed::envoy::{Verdict, minor_version};
 use bed::{Bed, Envoy, PluginConfig, Request, bootstrap, canary};
+use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 
 use crate::plugin;
@@ -18,6 +21,9 @@ trials!("configurations":
     a_warning_does_not_prevent_the_start,
     a_refused_configuration_keeps_envoy_from_starting,
     ten_thousand_backends_load_and_each_is_found,
+    an_envoy_that_cannot_sign_says_so_when_the_configuration_loads,
+    a_key_that_cannot_sign_is_refused_when_the_configuration_loads from 37,
+    a_certificate_is_compared_with_a_key_that_lacks_its_public_half from 37,
 );
 
 /// Asks a real Envoy about a plugin configuration.
@@ -334,4 +340,132 @@ async fn ten_thousand_backends_load_and_each_is_found() {
         .stats("^wasmcustom\\.upstream_inject\\.backend")
         .await;
     assert!(counters.len() < 100, "{} counters", counters.len());
+}
+
+/// A client that signs with what is in `KEY`; further settings go into its block.
+fn signing(settings: &Value) -> PluginConfig {
+    let mut block = json!({
+        "tokenUrl": "https://sts.example.com/token",
+        "clientId": "envoy",
+        "clientAuthMethod": "private_key_jwt",
+        "clientKeyEnv": "KEY",
+        "subjectProviderName": "github",
+    });
+    bootstrap::merge(&mut block, settings);
+    let backends = json!({"api": {"type": "token_exchange", "tokenExchange": block}});
+    PluginConfig::Json(plugin::config(&["github"], backends))
+}
+
+fn variable(name: &str, text: &str) -> (String, String) {
+    for line in text.lines().filter(|line| !line.starts_with('-')) {
+        canary::remember(line);
+    }
+    (name.to_owned(), text.to_owned())
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let lines: Vec<&str> = text
+        .as_bytes()
+        .chunks(64)
+        .filter_map(|line| std::str::from_utf8(line).ok())
+        .collect();
+    format!(
+        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+        lines.join("\n")
+    )
+}
+
+const KEY_LINE: &str = "config: outgoingAuth.backends.api.tokenExchange.clientKeyEnv: ";
+
+/// Signing is Envoy's since 1.37: nobody is to find out at the first request.
+async fn an_envoy_that_cannot_sign_says_so_when_the_configuration_loads() {
+    let key = KeyPair::generate().expect("a key").serialize_pem();
+    let verdict = validate(&signing(&json!({})), &[variable("KEY", &key)]);
+    if minor_version() < 37 {
+        let line =
+            format!("{KEY_LINE}this Envoy cannot sign: private_key_jwt needs Envoy 1.37 or later");
+        assert_refused(&verdict, &[&line]);
+    } else {
+        assert!(verdict.accepted, "{}", verdict.output);
+    }
+}
+
+async fn a_key_that_cannot_sign_is_refused_when_the_configuration_loads() {
+    let ours = KeyPair::generate().expect("a key");
+    let other = KeyPair::generate().expect("a key");
+    let pem_of_ours = ours.serialize_pem();
+    // The public half, 65 bytes, ends the file.
+    let mut mixed = ours.serialize_der();
+    let end = mixed.len() - other.public_key_raw().len();
+    mixed.truncate(end);
+    mixed.extend_from_slice(other.public_key_raw());
+    let cut = &pem_of_ours[..pem_of_ours.len() / 2];
+    let certificate = CertificateParams::default()
+        .self_signed(&other)
+        .expect("a certificate")
+        .pem();
+    let problems = [
+        (
+            "of two keys a half each",
+            json!({}),
+            pem("PRIVATE KEY", &mixed),
+            format!(
+                "{KEY_LINE}Envoy does not sign with this key: its numbers do not belong together"
+            ),
+        ),
+        (
+            "cut off",
+            json!({}),
+            cut.to_owned(),
+            format!("{KEY_LINE}what is in that environment variable "),
+        ),
+        (
+            "a certificate",
+            json!({}),
+            certificate.clone(),
+            format!("{KEY_LINE}what is in that environment variable is a certificate; "),
+        ),
+        (
+            "with a certificate of another key",
+            json!({"clientCertificateEnv": "CERTIFICATE"}),
+            pem_of_ours.clone(),
+            "config: outgoingAuth.backends.api.tokenExchange.clientCertificateEnv: is not the \
+             certificate of the key in clientKeyEnv"
+                .to_owned(),
+        ),
+    ];
+    for (what, settings, key, line) in problems {
+        let environment = [variable("KEY", &key), variable("CERTIFICATE", &certificate)];
+        let verdict = validate(&signing(&settings), &environment);
+        assert!(!verdict.accepted, "{what}");
+        assert_refused(&verdict, &[&line]);
+        assert_eq!(canary::find(&verdict.output), None, "{what}");
+        assert_no_trap(what, &verdict);
+    }
+}
+
+/// `ECPrivateKey` (RFC 5915) without the point: whose certificate it is, only a signature tells.
+async fn a_certificate_is_compared_with_a_key_that_lacks_its_public_half() {
+    let ours = KeyPair::generate().expect("a key");
+    let other = KeyPair::generate().expect("a key");
+    let der = ours.serialize_der();
+    let mut sec1 = vec![0x30, 0x31, 2, 1, 1, 4, 32];
+    sec1.extend_from_slice(&der[36..68]);
+    sec1.extend_from_slice(&[0xa0, 10, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]);
+    let key = variable("KEY", &pem("EC PRIVATE KEY", &sec1));
+    let plugin = signing(&json!({"clientCertificateEnv": "CERTIFICATE"}));
+    for (owner, fits) in [(&ours, true), (&other, false)] {
+        let certificate = CertificateParams::default()
+            .self_signed(owner)
+            .expect("a certificate");
+        let environment = [key.clone(), variable("CERTIFICATE", &certificate.pem())];
+        let verdict = validate(&plugin, &environment);
+        assert_eq!(verdict.accepted, fits, "{}", verdict.output);
+        if !fits {
+            let line = "config: outgoingAuth.backends.api.tokenExchange.clientCertificateEnv: is \
+                        not the certificate of the key in clientKeyEnv";
+            assert_refused(&verdict, &[line]);
+        }
+    }
 }

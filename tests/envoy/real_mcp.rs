@@ -5,11 +5,13 @@ use bed::{Bed, Counterpart, Program, canary, mcp_client};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::plugin::{config, inject};
+use crate::plugin::{config, header, inject, open};
 use crate::trial::{SharedBed, trials};
 
 trials!("real_mcp":
     upstream_inject_gives_the_server_the_users_own_token,
+    header_injection_gives_the_server_the_operators_key,
+    unauthenticated_gives_the_server_nothing,
     token_exchange_gives_the_server_a_token_made_for_it,
     one_mcp_session_costs_one_exchange,
     a_token_made_for_another_server_is_refused_by_the_server,
@@ -91,6 +93,8 @@ async fn start_bed(servers: &Servers, secret: &str) -> Bed {
     };
     let backends = json!({
         "github-tools": inject("github"),
+        "keyed": header("X-API-Key", &canary::token("key-", "mcp")),
+        "open": open(),
         "verifying": exchange(AUDIENCE),
         "mistaken": exchange(OTHER_AUDIENCE),
     });
@@ -102,6 +106,8 @@ async fn start_bed(servers: &Servers, secret: &str) -> Bed {
     let mut plan = Bed::with("real-mcp", plugin).environment("STS_CLIENT_SECRET", secret);
     for (name, server) in [
         ("github-tools", &servers.echo),
+        ("keyed", &servers.echo),
+        ("open", &servers.echo),
         ("verifying", &servers.verifying),
         ("mistaken", &servers.verifying),
     ] {
@@ -172,6 +178,30 @@ async fn upstream_inject_gives_the_server_the_users_own_token() {
             Some(3),
             "{result}"
         );
+    }
+}
+
+async fn header_injection_gives_the_server_the_operators_key() {
+    let lab = lab().await;
+    let jwt = lab.bed.login("frank", json!({}));
+    let result = lab.use_mcp("keyed", "legacy", Some(&jwt), 1);
+    assert_eq!(result["ok"], true, "{result}");
+    let seen = &result["whoami"][0];
+    assert_eq!(seen["headers"]["x-api-key"], canary::token("key-", "mcp"));
+    assert_eq!(seen["authorization"], json!([]));
+}
+
+async fn unauthenticated_gives_the_server_nothing() {
+    let lab = lab().await;
+    let jwt = lab.bed.login("grace", json!({}));
+    for token in [Some(&*jwt), None] {
+        let result = lab.use_mcp("open", "legacy", token, 1);
+        assert_eq!(result["ok"], true, "{result}");
+        let seen = &result["whoami"][0];
+        assert_eq!(seen["authorization"], json!([]));
+        assert!(!canary::holds_identity_token(
+            seen["headers"].to_string().as_bytes()
+        ));
     }
 }
 

@@ -5,6 +5,7 @@ mod attempts;
 mod breaker;
 mod cache;
 mod clocks;
+mod cross_app;
 mod faults;
 mod joining;
 mod renewal;

@@ -3,13 +3,14 @@
 use crate::host::{SignResult, status, worker};
 use jsonwebtoken::{DecodingKey, Validation};
 use prost::Message;
-use rcgen::KeyPair;
+use rcgen::{CertificateParams, KeyPair};
 use serde_json::Value;
 use std::time::Duration;
 use upstream_inject::exchange::client::Signer;
 use upstream_inject::exchange::client::assertion::Assertion;
+use upstream_inject::exchange::client::certificate::Certificate;
 use upstream_inject::exchange::client::key::SigningKey;
-use upstream_inject::host::sign::{CannotSign, HostSigner, can_sign};
+use upstream_inject::host::sign::{CannotSign, HostSigner, can_sign, owns};
 use upstream_inject::time::Time;
 
 const AUDIENCE: &str = "https://sts.example.com/token";
@@ -91,6 +92,35 @@ fn an_envoy_that_does_not_sign_is_said_to_be_what_it_is() {
     assert!(said.contains("proxy_call_foreign_function"), "{said}");
     let said = CannotSign::NoRandom.to_string();
     assert!(said.contains("random_get"), "{said}");
+}
+
+#[test]
+fn a_certificate_is_the_keys_only_if_envoy_says_yes() {
+    let pair = key_pair();
+    let certificate = CertificateParams::default().self_signed(&pair).unwrap();
+    let certificate = Certificate::from_pem(&certificate.pem()).unwrap();
+    let told = |script: &(dyn Fn(&crate::host::Envoy) + Sync)| {
+        worker(|envoy| {
+            script(envoy);
+            owns(&key(), &certificate)
+        })
+    };
+    let yes = SignResult {
+        result: true,
+        signature: vec![7; 70],
+        error: String::new(),
+    };
+    assert_eq!(
+        told(&|envoy| envoy.foreign_functions_answer(&yes.encode_to_vec())),
+        Some(true)
+    );
+    // This host signs, and has no function that verifies.
+    assert_eq!(told(&|_| ()), Some(false));
+    let failing = "call_foreign_function";
+    assert_eq!(
+        told(&|envoy| envoy.fails(failing, Some(status::NOT_FOUND))),
+        None
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod cases;
 mod hostile;
+mod keys;
 mod plans;
 mod secrets;
 mod struct_bytes;
@@ -14,6 +15,9 @@ struct Variables;
 
 impl Environment for Variables {
     fn var(&self, name: &str) -> Option<String> {
+        if let Some(pem) = keys::pem(name) {
+            return Some(pem.to_owned());
+        }
         let value = match name {
             "SECRET" => "CANARY-s3cr3t",
             "SECRET_WITH_LINE_END" => "CANARY-s3cr3t\r\n",

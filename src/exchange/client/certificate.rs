@@ -10,6 +10,8 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Certificate {
     thumbprint: String,
+    /// The `SubjectPublicKeyInfo`, for whoever verifies with it.
+    subject_key: Vec<u8>,
     /// `None` for a key that cannot sign here.
     public: Option<PublicKey>,
 }
@@ -49,15 +51,23 @@ impl Certificate {
         let blocks = pem::blocks(pem)?;
         let block = blocks.iter().find(|block| block.label == "CERTIFICATE");
         let bytes = block.ok_or(CertificateProblem::None)?.decode()?;
+        let key = subject_key(&bytes).ok_or(CertificateProblem::Damaged)?;
+        let public = PublicKey::of_subject(Reader::new(key));
         Ok(Self {
             thumbprint: digest::sha256_base64url(&bytes),
-            public: subject_public_key(&bytes).ok_or(CertificateProblem::Damaged)?,
+            subject_key: der::write(SEQUENCE, &[key]),
+            public: public.ok_or(CertificateProblem::Damaged)?,
         })
     }
 
     /// `x5t#S256` (RFC 7515 §4.1.8): the digest of the certificate's bytes.
     pub fn thumbprint(&self) -> &str {
         &self.thumbprint
+    }
+
+    /// The key that it is for, as `SubjectPublicKeyInfo` (RFC 5280) in DER.
+    pub fn subject_key(&self) -> &[u8] {
+        &self.subject_key
     }
 
     /// The key that it is for, if that can sign here.
@@ -72,8 +82,8 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// The public key in a `Certificate` (RFC 5280 §4.1). `Some(None)` if it cannot sign here.
-fn subject_public_key(bytes: &[u8]) -> Option<Option<PublicKey>> {
+/// What the `SubjectPublicKeyInfo` in a `Certificate` holds (RFC 5280 §4.1).
+fn subject_key(bytes: &[u8]) -> Option<&[u8]> {
     let mut certificate = Reader::sequence(bytes)?;
     let mut signed = certificate.within(SEQUENCE)?;
     let _algorithm = certificate.value(SEQUENCE)?;
@@ -86,5 +96,5 @@ fn subject_public_key(bytes: &[u8]) -> Option<Option<PublicKey>> {
     let _issuer = signed.value(SEQUENCE)?;
     let _validity = signed.value(SEQUENCE)?;
     let _subject = signed.value(SEQUENCE)?;
-    PublicKey::of_subject(signed.within(SEQUENCE)?)
+    signed.value(SEQUENCE)
 }

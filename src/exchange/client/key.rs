@@ -127,7 +127,7 @@ impl SigningKey {
     }
 
     /// Whether `certificate` is one of this key. `None` if the key's file does not say: an EC key
-    /// without its public half.
+    /// without its public half. Then a signature tells.
     pub fn owns(&self, certificate: &Certificate) -> Option<bool> {
         match certificate.public_key() {
             // Of a key that cannot be this one.

@@ -8,17 +8,23 @@ import { json } from 'node:stream/consumers';
 import * as jose from 'jose';
 import Provider, { errors } from 'oidc-provider';
 
-import { GRANT_TYPE, registerTokenExchange } from './token_exchange.mjs';
+import { GRANT_TYPE as JWT_BEARER, registerJwtBearer } from './jwt_bearer.mjs';
+import { GRANT_TYPE, VAULT_GRANT_TYPE, registerTokenExchange } from './token_exchange.mjs';
 
 const configuration = {
   accessTokenTtl: 300,
+  assertionsOnce: false,
   clients: [],
+  connections: {},
+  partners: {},
   resources: {},
   ...JSON.parse(process.argv[2] ?? '{}'),
 };
 const subjects = new Map();
 const issuers = [];
 const requests = [];
+const signingKey = await newKey('RS256', 'sts');
+const clientKeys = await newClientKeys();
 
 const server = createServer();
 server.listen(0, '127.0.0.1');
@@ -41,6 +47,7 @@ console.log(JSON.stringify({
   issuer,
   token_endpoint: `${issuer}/token`,
   jwks_uri: `${issuer}/jwks`,
+  client_keys: clientKeys,
 }));
 
 async function newProvider() {
@@ -55,7 +62,7 @@ async function newProvider() {
   ));
   const made = new Provider(issuer, {
     clients: configuration.clients.map(registration),
-    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'none'],
+    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
     features: {
       devInteractions: { enabled: false },
       resourceIndicators: {
@@ -66,12 +73,16 @@ async function newProvider() {
         },
       },
     },
+    extraTokenClaims: (_ctx, token) => token.extra,
     findAccount: (_ctx, accountId) => ({ accountId, claims: () => ({ sub: accountId }) }),
-    jwks: { keys: [await signingKey()] },
+    jwks: { keys: [signingKey] },
     scopes: [...new Set(Object.values(resources).flatMap(({ scope }) => scope.split(' ')))],
-    ttl: { AccessToken: configuration.accessTokenTtl },
+    ttl: { AccessToken: configuration.accessTokenTtl, IdToken: 3600 },
   });
-  registerTokenExchange(made, { subjects, issuers, resources });
+  const { assertionsOnce: once, connections, partners } = configuration;
+  const known = { subjects, issuers, resources, connections, partners, sign };
+  registerTokenExchange(made, known);
+  registerJwtBearer(made, { once, ...known });
   made.on('grant.success', (ctx) => record(ctx, 200));
   made.on('grant.error', (ctx, error) => record(ctx, error.statusCode, error.error));
   made.on('server_error', (_ctx, error) => console.error(error));
@@ -82,22 +93,47 @@ function registration({ id, secret, method = 'client_secret_basic' }) {
   return {
     client_id: id,
     client_secret: secret,
+    jwks: clientKeys[id]?.jwks,
     token_endpoint_auth_method: method,
-    grant_types: [GRANT_TYPE],
+    grant_types: [GRANT_TYPE, VAULT_GRANT_TYPE, JWT_BEARER],
     redirect_uris: [],
     response_types: [],
   };
 }
 
-async function signingKey() {
-  const { privateKey } = await jose.generateKeyPair('RS256', { extractable: true });
-  return { ...await jose.exportJWK(privateKey), alg: 'RS256', use: 'sig', kid: 'sts' };
+async function newKey(alg, kid) {
+  const { privateKey } = await jose.generateKeyPair(alg, { extractable: true });
+  return { ...await jose.exportJWK(privateKey), alg, use: 'sig', kid };
+}
+
+/** For each client that signs, its private key in PEM and the key set that it is registered with. */
+async function newClientKeys() {
+  const keys = {};
+  for (const { id, method, alg = 'RS256' } of configuration.clients) {
+    if (method !== 'private_key_jwt') continue;
+    const { privateKey, publicKey } = await jose.generateKeyPair(alg, { extractable: true });
+    const jwk = { ...await jose.exportJWK(publicKey), alg, use: 'sig', kid: `key of ${id}` };
+    keys[id] = { pem: await jose.exportPKCS8(privateKey), jwks: { keys: [jwk] } };
+  }
+  return keys;
+}
+
+/** Signs what the provider does not make itself, with its key. */
+async function sign(header, claims, ttl) {
+  return new jose.SignJWT(claims)
+    .setProtectedHeader({ alg: signingKey.alg, kid: signingKey.kid, ...header })
+    .setIssuedAt()
+    .setExpirationTime(`${ttl}s`)
+    .sign(await jose.importJWK(signingKey));
 }
 
 /** Notes one token request: what the provider made of it, but no token and no secret. */
 function record(ctx, status, error) {
   const params = ctx.oidc?.params ?? {};
-  const noted = ['audience', 'resource', 'scope', 'subject_token_type', 'requested_token_type'];
+  const noted = [
+    'grant_type', 'audience', 'resource', 'scope', 'subject_token_type', 'requested_token_type',
+    'actor_token_type', 'requested_token_use', 'connection',
+  ];
   requests.push({
     status,
     error,
@@ -110,6 +146,7 @@ function record(ctx, status, error) {
 
 function clientAuth(headers, params) {
   if (headers.authorization !== undefined) return 'client_secret_basic';
+  if (params.client_assertion !== undefined) return 'private_key_jwt';
   return params.client_secret === undefined ? 'none' : 'client_secret_post';
 }
 
@@ -129,13 +166,18 @@ async function serveControl(req, res) {
   }
 }
 
-/** Makes a subject token of `sub` known: the given one, or a new access token of this server. */
-async function plant({ sub, token, client: id = configuration.clients[0].id }) {
+/** Makes a subject token of `sub` known: the given one, or a new access or ID token of this server. */
+async function plant({ sub, token, kind = 'access_token', client: id = configuration.clients[0].id }) {
   if (token !== undefined) {
     subjects.set(token, sub);
     return { token };
   }
   const client = await provider.Client.find(id);
+  if (kind === 'id_token') {
+    const idToken = new provider.IdToken({ sub }, { client });
+    idToken.scope = 'openid';
+    return { token: await idToken.issue({ use: 'idtoken' }) };
+  }
   return { token: await new provider.AccessToken({ accountId: sub, client, gty: 'test' }).save() };
 }
 

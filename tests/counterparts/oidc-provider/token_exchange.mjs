@@ -1,16 +1,22 @@
-// RFC 8693 as a grant of oidc-provider. Client authentication, parameter rules, resource
-// indicators and the making of the JWT are the provider's own; only what the grant means is here.
+// RFC 8693 as a grant of oidc-provider, also under a grant type of its own, as Auth0's Token Vault
+// has one, and with identity assertions for partners as what is issued.
 
-import * as jose from 'jose';
 import { errors } from 'oidc-provider';
 
+import { accountOf, issue, resourceServerNamed } from './grants.mjs';
+import { ID_JAG, issueIdJag } from './id_jag.mjs';
+
 export const GRANT_TYPE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+/** The same form under another name: it names a `connection`, and no audience. */
+export const VAULT_GRANT_TYPE = 'urn:example:params:oauth:grant-type:vault';
 
 const TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:';
 const ACCESS_TOKEN = `${TOKEN_TYPE}access_token`;
+const ID_TOKEN = `${TOKEN_TYPE}id_token`;
 const JWT = `${TOKEN_TYPE}jwt`;
-const SUBJECT_TYPES = new Set([ACCESS_TOKEN, `${TOKEN_TYPE}id_token`, JWT]);
-const REQUESTED_TYPES = new Set([ACCESS_TOKEN, JWT]);
+const VAULT_TOKEN = 'https://vault.example.com/token-type/connection-token';
+const SUBJECT_TYPES = new Set([ACCESS_TOKEN, ID_TOKEN, JWT]);
+const REQUESTED_TYPES = new Set([ACCESS_TOKEN, JWT, ID_JAG]);
 
 const REPEATABLE = ['audience', 'resource'];
 const PARAMETERS = [
@@ -22,96 +28,88 @@ const PARAMETERS = [
  * Lets `provider` exchange tokens.
  *
  * `subjects` maps a token to the user it stands for; `issuers` are the parties whose JWTs are
- * taken as subject tokens besides; `resources` names what tokens can be had for.
+ * taken as subject and actor tokens besides; `resources` names what tokens can be had for,
+ * `partners` whom identity assertions can be had for, `connections` the resource of each
+ * connection. `sign` signs what the provider itself does not make.
  */
-export function registerTokenExchange(provider, { subjects, issuers, resources }) {
+export function registerTokenExchange(provider, known) {
   provider.registerGrantType(GRANT_TYPE, async (ctx) => {
-    const { client, params } = ctx.oidc;
-    const requestedType = checkedTypes(params);
-    const accountId = await subjectOf(params.subject_token, { provider, subjects, issuers });
-    if (accountId === undefined) {
-      throw new errors.InvalidGrant('subject token is not acceptable');
+    const { params } = ctx.oidc;
+    const requestedType = checkedTypes(params, REQUESTED_TYPES, ACCESS_TOKEN);
+    if (requestedType === ID_JAG) {
+      ctx.body = await issueIdJag(ctx, { provider, ...known });
+      return;
     }
-
-    const resourceServer = resourceServerFor(provider, params, resources);
-    const token = new provider.AccessToken({ accountId, client, gty: 'token_exchange' });
-    token.resourceServer = resourceServer;
-    token.scope = grantedScope(ctx.oidc.requestParamScopes, resourceServer);
-    ctx.oidc.entity('AccessToken', token);
-
-    ctx.body = {
-      access_token: await token.save(),
-      issued_token_type: requestedType,
-      token_type: token.tokenType,
-      expires_in: token.expiration,
-      ...(token.scope && { scope: token.scope }),
-    };
+    const { accountId, extra } = await parties(params, { provider, ...known });
+    const answer = await issue(ctx, provider, {
+      accountId,
+      extra,
+      gty: 'token_exchange',
+      resourceServer: resourceServerFor(provider, params, known.resources),
+      scopes: ctx.oidc.requestParamScopes,
+    });
+    ctx.body = { ...answer, issued_token_type: requestedType };
   }, PARAMETERS, REPEATABLE);
+
+  provider.registerGrantType(VAULT_GRANT_TYPE, async (ctx) => {
+    const { params } = ctx.oidc;
+    const requestedType = checkedTypes(params, new Set([VAULT_TOKEN]), undefined);
+    const { accountId } = await parties(params, { provider, ...known });
+    const resource = known.connections[params.connection];
+    if (resource === undefined) {
+      throw new errors.CustomOIDCProviderError('connection_not_linked', 'no such connection');
+    }
+    const answer = await issue(ctx, provider, {
+      accountId,
+      gty: 'vault',
+      resourceServer: resourceServerNamed(provider, resource, known.resources),
+      scopes: ctx.oidc.requestParamScopes,
+      extra: { connection: params.connection },
+    });
+    ctx.body = { ...answer, issued_token_type: requestedType };
+  }, [...PARAMETERS, 'connection'], REPEATABLE);
 }
 
 /** The type to issue. Anything wrong with the types is `invalid_request` (RFC 8693 §2.2.2). */
-function checkedTypes(params) {
+function checkedTypes(params, supported, usual) {
   if (!params.subject_token || !params.subject_token_type) {
     throw new errors.InvalidRequest('subject_token and subject_token_type are required');
   }
   if (!SUBJECT_TYPES.has(params.subject_token_type)) {
     throw new errors.InvalidRequest('unsupported subject_token_type');
   }
-  if (params.actor_token !== undefined || params.actor_token_type !== undefined) {
-    throw new errors.InvalidRequest('actor tokens are not supported');
+  if ((params.actor_token === undefined) !== (params.actor_token_type === undefined)) {
+    throw new errors.InvalidRequest('actor_token and actor_token_type go together');
   }
-  const requested = params.requested_token_type ?? ACCESS_TOKEN;
-  if (!REQUESTED_TYPES.has(requested)) {
+  const requested = params.requested_token_type ?? usual;
+  if (!supported.has(requested)) {
     throw new errors.InvalidRequest('unsupported requested_token_type');
   }
   return requested;
 }
 
-/** The user a subject token stands for: planted, issued here, or a trusted issuer's JWT. */
-async function subjectOf(token, { provider, subjects, issuers }) {
-  const planted = subjects.get(token);
-  if (planted !== undefined) {
-    return planted;
+/** Whom the subject token stands for, and who acts for them (RFC 8693 §4.1). */
+async function parties(params, known) {
+  const accountId = await accountOf(params.subject_token, known);
+  if (accountId === undefined) {
+    throw new errors.InvalidGrant('subject token is not acceptable');
   }
-  const own = await provider.AccessToken.find(token);
-  if (own !== undefined) {
-    return own.accountId;
+  if (params.actor_token === undefined) {
+    return { accountId };
   }
-  for (const { issuer, keys, audience } of issuers) {
-    try {
-      const { payload } = await jose.jwtVerify(token, keys, { issuer, audience });
-      return payload.sub;
-    } catch (error) {
-      if (!(error instanceof jose.errors.JOSEError)) {
-        throw error;
-      }
-    }
+  const actor = await accountOf(params.actor_token, known);
+  if (actor === undefined) {
+    throw new errors.InvalidGrant('actor token is not acceptable');
   }
-  return undefined;
+  return { accountId, extra: { act: { sub: actor } } };
 }
 
-/**
- * The one resource server that `audience` and `resource` name; here both are the same names.
- * oidc-provider makes a token for a single resource server only.
- */
+/** The one resource server that `audience` and `resource` name; here both are the same names. */
 function resourceServerFor(provider, params, resources) {
   const names = new Set([params.audience, params.resource].flat().filter((it) => it !== undefined));
   if (names.size !== 1) {
     throw new errors.InvalidTarget('exactly one audience or resource must be requested');
   }
   const [name] = names;
-  const resource = resources[name];
-  if (resource === undefined) {
-    throw new errors.InvalidTarget('unknown audience or resource');
-  }
-  return new provider.ResourceServer(name, resource);
-}
-
-function grantedScope(requested, resourceServer) {
-  for (const scope of requested) {
-    if (!resourceServer.scopes.has(scope)) {
-      throw new errors.InvalidScope('scope is not available at this resource', scope);
-    }
-  }
-  return [...requested].join(' ') || undefined;
+  return resourceServerNamed(provider, name, resources);
 }

@@ -3,6 +3,7 @@
 //!
 //! The tests that hold for every STS are here; each STS's module runs them and adds its own.
 
+mod grants;
 mod idpyoidc;
 mod jmondi;
 mod oidc_provider;
@@ -31,6 +32,7 @@ pub fn trials() -> Vec<Trial> {
         oidc_provider::trials(),
         idpyoidc::trials(),
         jmondi::trials(),
+        grants::trials(),
     ]
     .into_iter()
     .flatten()
@@ -87,7 +89,7 @@ pub fn bed_for(name: &str, sts: &Counterpart, secret: &str, backends: Value, cac
         .flatten()
         .map(|(name, _)| name.clone())
         .collect();
-    let mut plugin = config(&["corp"], backends);
+    let mut plugin = config(&["corp", "agent"], backends);
     plugin["challenge"] = json!({"realm": "mcp", "resourceMetadata": RESOURCE_METADATA});
     plugin["tokenCache"] = cache;
     let plan = Bed::with(name, PluginConfig::Json(plugin))
@@ -133,10 +135,15 @@ impl Lab {
     /// The claims of the token that reached the backend, once its signature, issuer, audience and
     /// life are verified as a resource server would.
     pub async fn verified(&self, reply: &Reply, audience: &str) -> Value {
+        self.verified_in("authorization", reply, audience).await
+    }
+
+    /// The same for a token in this header.
+    pub async fn verified_in(&self, header: &str, reply: &Reply, audience: &str) -> Value {
         assert_eq!(reply.status, 200, "{}", reply.text());
-        let seen = reply.seen("authorization");
+        let seen = reply.seen(header);
         let [authorization] = seen.as_slice() else {
-            panic!("not one authorization: {seen:?}")
+            panic!("not one {header}: {seen:?}")
         };
         let token = authorization
             .strip_prefix("Bearer ")

@@ -58,12 +58,36 @@ impl Environment for AnyVariable {
     fn var(&self, _name: &str) -> Option<String> {
         Some(Self::VALUE.to_owned())
     }
+
+    fn pem(&self, _name: &str) -> Option<String> {
+        Some(STAND_IN.to_owned())
+    }
 }
 
 impl AnyVariable {
     /// What every variable holds.
     const VALUE: &str = "whatever-the-environment-holds";
 }
+
+/// For a key and for its certificate, which are not at hand here: the key is the number one, and says
+/// nothing of whose certificate it is.
+const STAND_IN: &str = "\
+-----BEGIN PRIVATE KEY-----
+MEECAQAwEwYHKoZIzj0CAQYIKoZIzj0DAQcEJzAlAgEBBCAAAAAAAAAAAAAAAAAA
+AAAAAAAAAAAAAAAAAAAAAAAAAQ==
+-----END PRIVATE KEY-----
+-----BEGIN CERTIFICATE-----
+MIIBfTCCASOgAwIBAgIUEM7ZVfkVheIYPqwQLjBSdhXMbP0wCgYIKoZIzj0EAwIw
+EzERMA8GA1UEAwwIc3RhbmQtaW4wIBcNMjYxMTI2MDUwMTE0WhgPMjEyNjExMDIw
+NTAxMTRaMBMxETAPBgNVBAMMCHN0YW5kLWluMFkwEwYHKoZIzj0CAQYIKoZIzj0D
+AQcDQgAEVDvznry4mA7hBNA63PY/xuJJ5z79abq7Ci+XLjFsl6pY/YgExGNIkbiG
+SbjSwfBr6yB5JAV021TzOS+mB8m7naNTMFEwHQYDVR0OBBYEFCM/Plyz/ADy9RtL
+EjQpIfWW/MYbMB8GA1UdIwQYMBaAFCM/Plyz/ADy9RtLEjQpIfWW/MYbMA8GA1Ud
+EwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIgXHsQ7HzuYiosInwKTJEV72Hy
+7EFPY/7irwCP69cUGMgCIQDir/kJ7jQX1WMZM/OcUUbacovSm4lagPfcBRuZ2m6/
+9g==
+-----END CERTIFICATE-----
+";
 
 /// The environment this runs in (`--env`).
 pub(crate) struct ThisProcess;

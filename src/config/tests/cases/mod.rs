@@ -3,6 +3,7 @@
 
 mod document;
 mod exchange;
+mod grants;
 mod providers;
 mod strategy;
 
@@ -42,6 +43,7 @@ pub fn all() -> Vec<Case> {
         strategy::cases(),
         providers::cases(),
         exchange::cases(),
+        grants::cases(),
     ]
     .into_iter()
     .flatten()
