@@ -43,7 +43,6 @@ fn to_json(node: &Node) -> Value {
     match node {
         Node::Null => Value::Null,
         Node::Bool(value) => json!(value),
-        #[expect(clippy::cast_possible_truncation, reason = "whole, as was just seen")]
         Node::Number(number) if number.fract() == 0.0 => json!(*number as i64),
         Node::Number(number) => json!(number),
         Node::String(text) => json!(text),
