@@ -1,6 +1,6 @@
 //! What options change of what is rendered for plain Envoy, and what it does when others fail.
 
-use bed::{Envoy, Request, canary};
+use bed::{Envoy, LogService, Request, canary};
 use serde_json::json;
 
 use super::plain::{BACKENDS, PUBLIC, Scene, assert_refused, configuration, parameters};
@@ -16,6 +16,7 @@ trials!("rendered_plain_variants":
     a_registration_that_came_too_soon_is_sent_again_when_it_says_so,
     every_version_takes_the_capabilities_where_it_wants_them,
     ten_lines_are_enough,
+    a_log_of_all_metadata_holds_tokens_only_where_ext_authz_put_them,
 );
 
 /// An address at which nobody listens.
@@ -302,4 +303,76 @@ async fn ten_lines_are_enough() {
     let metadata = format!("{PUBLIC}/.well-known/oauth-protected-resource/corporate-api/mcp");
     let challenge = format!("Bearer resource_metadata=\"{metadata}\"");
     assert_refused(&reply, 401, "token_missing", &challenge);
+}
+
+/// With a logger that ships the whole dynamic metadata of each request.
+fn with_log_service(rendered: &str, service: &LogService) -> String {
+    // Flow collections, so that only the first column counts.
+    let logger = json!({
+        "name": "envoy.access_loggers.http_grpc",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig",
+            "common_config": {
+                "log_name": "all",
+                "transport_api_version": "V3",
+                "buffer_size_bytes": 0,
+                "grpc_service": {"envoy_grpc": {"cluster_name": "log-service"}},
+            },
+        },
+    });
+    let protocol = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    let address = json!({"address": "127.0.0.1", "port_value": service.address().port()});
+    let cluster = json!({
+        "name": "log-service",
+        "type": "STATIC",
+        "typed_extension_protocol_options": {protocol: {
+            "@type": format!("type.googleapis.com/{protocol}"),
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }},
+        "load_assignment": {"cluster_name": "log-service", "endpoints": [{"lb_endpoints": [
+            {"endpoint": {"address": {"socket_address": address}}},
+        ]}]},
+    });
+    let mut changed = String::new();
+    let mut added = 0;
+    for line in rendered.lines() {
+        changed.push_str(&format!("{line}\n"));
+        let item = match line {
+            "                access_log:" => &logger,
+            "  clusters:" => &cluster,
+            _ => continue,
+        };
+        let indent = line.len() - line.trim_start().len() + 2;
+        changed.push_str(&format!("{:indent$}- {item}\n", ""));
+        added += 1;
+    }
+    assert_eq!(added, 2, "{rendered}");
+    changed
+}
+
+async fn a_log_of_all_metadata_holds_tokens_only_where_ext_authz_put_them() {
+    let upstream = canary::token("gho_", "plain");
+    for (name, options, holds_tokens) in [
+        ("plain-log-exchange", &[][..], false),
+        ("plain-log-metadata", &["--ext-authz={grpc}"], true),
+    ] {
+        let service = LogService::start().await.expect("a free port");
+        let change = |rendered: String| with_log_service(&rendered, &service);
+        let scene = Scene::new(name, options, change).await;
+        let tokens = json!({"github": upstream});
+        let session = json!({"upstream_tokens": tokens});
+        scene.embedded_as.set_session("session-plain", session);
+        let jwt = scene.token("github-tools");
+        let reply = scene.get("/github-tools/mcp", &jwt).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let log = bed::eventually("the request to be logged", || async {
+            let log = service.text();
+            log.contains("/github-tools/mcp").then_some(log)
+        })
+        .await;
+        assert_eq!(log.contains(&upstream), holds_tokens, "{name}: {log}");
+        assert!(!log.contains(&jwt), "{name}: {log}");
+        // The session's name is among the checked claims.
+        assert!(log.contains("session-plain"), "{name}: {log}");
+    }
 }
