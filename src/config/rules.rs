@@ -287,25 +287,17 @@ fn challenge(section: &Section<'_>, otherwise: &Challenge) -> Result<Challenge, 
     })
 }
 
-/// Nobody is to believe that workers share, as long as they do not.
-fn warn_of_sharing(section: &Section<'_>) {
-    if section.get(&keys::SHARE) == Ok(Some(true)) {
-        let text = "this version shares nothing between workers: each is on its own";
-        section.warn(&keys::SHARE, Wrong::new(text));
-    }
-}
-
 fn token_cache(root: &Section<'_>) -> Result<CachePolicy, Reported> {
     let default = CachePolicy::default();
     let Some(section) = root.get(&keys::TOKEN_CACHE)? else {
         return Ok(default);
     };
-    warn_of_sharing(&section);
     Ok(CachePolicy {
         max_entries: section
             .get(&keys::MAX_ENTRIES)?
             .unwrap_or(default.max_entries),
         max_bytes: section.get(&keys::MAX_BYTES)?.unwrap_or(default.max_bytes),
+        share: section.get(&keys::SHARE)?.unwrap_or(default.share),
         max_ttl: section.get(&keys::MAX_TTL)?.unwrap_or(default.max_ttl),
         expiry_skew: section
             .get(&keys::EXPIRY_SKEW)?

@@ -183,12 +183,14 @@ static CHALLENGE_OF_BACKEND_KEYS: Object = Object {
 
 keys! {
     map TOKEN_CACHE_KEYS:
-    /// The most entries that each worker keeps, 4096 by default; 0 turns caching off.
+    /// The most entries that each worker keeps, and once more all workers together where they
+    /// share, 4096 by default; 0 turns caching and sharing off.
     optional MAX_ENTRIES "maxEntries": Count = Count { most: 1_000_000 };
-    /// The most bytes of keys and tokens that each worker keeps, 64MiB by default.
+    /// The most bytes of keys and tokens that each worker keeps, and once more all workers together
+    /// where they share, 64MiB by default.
     optional MAX_BYTES "maxBytes": Bytes;
-    /// Reserved for one exchange that serves all workers of an Envoy. In this version each worker
-    /// is on its own, and true is answered with a warning.
+    /// Whether one exchange serves all workers of an Envoy, true by default; false: each worker
+    /// exchanges for itself.
     optional SHARE "share": Boolean;
     /// The longest time a token is kept, 1h by default.
     optional MAX_TTL "maxTtl": DurationIn = DurationIn::seconds(0, 24 * 3600, "from 0 to 24h");

@@ -90,6 +90,26 @@ impl Failure {
             wait: Some(left),
         }
     }
+
+    /// The exchange's client was refused too often: it is not asked for just now.
+    pub fn paused() -> Self {
+        Self {
+            kind: FailureKind::Misconfigured,
+            error: None,
+            detail: Detail::Check("its client was refused several times in a row"),
+            wait: None,
+        }
+    }
+
+    /// No answer in time.
+    pub fn timeout() -> Self {
+        Self {
+            kind: FailureKind::Timeout,
+            error: None,
+            detail: Detail::None,
+            wait: None,
+        }
+    }
 }
 
 /// What a log line says of a failure, besides its kind: nothing that an endpoint could choose freely.
@@ -143,7 +163,7 @@ macro_rules! sts_errors {
                 match self { $(Self::$name => $word,)* }
             }
 
-            fn parse(word: &str) -> Option<Self> {
+            pub(super) fn parse(word: &str) -> Option<Self> {
                 match word { $($word => Some(Self::$name),)* _ => None }
             }
 

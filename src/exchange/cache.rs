@@ -109,7 +109,8 @@ pub struct Held {
     pub value: BearerValue,
     /// Tells this token from an earlier or later one of the same key.
     pub serial: u64,
-    asked: Time,
+    /// When it was asked for.
+    pub asked: Time,
     expires: Time,
     usable_until: Time,
     renew_from: Option<Time>,
@@ -178,7 +179,9 @@ impl TokenCache {
             policy,
             held: 0,
             bytes: 0,
-            serials: 0,
+            // No two workers count through the same numbers: where tokens are shared, a serial tells
+            // one from all others.
+            serials: seed,
         }
     }
 
@@ -234,10 +237,33 @@ impl TokenCache {
             _ => None,
         };
         self.serials = self.serials.wrapping_add(1);
+        let serial = self.serials;
+        let lifetime = (asked, expires);
+        self.take(key, value, serial, lifetime, forgot_before, terms, jitter)
+            .then_some(serial)
+    }
+
+    /// Keeps a token that was given the number `serial`, was asked for at the first time of `lifetime`
+    /// and expires at the second, as [`TokenCache::hold`] does. `forgot_before` is when a token of this
+    /// key was last forgotten. True if it is kept.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each is another thing that is known of a token"
+    )]
+    pub fn take(
+        &mut self,
+        key: Key,
+        value: BearerValue,
+        serial: u64,
+        (asked, expires): (Time, Time),
+        forgot_before: Option<Steady>,
+        terms: &Terms,
+        jitter: f64,
+    ) -> bool {
         let mut held = Held {
             key: key.clone(),
             value,
-            serial: self.serials,
+            serial,
             asked,
             expires,
             usable_until: asked,
@@ -245,11 +271,37 @@ impl TokenCache {
             last_renewal: None,
             forgot_before,
         };
-        if !held.fit(&self.policy, terms, jitter) {
-            return None;
+        held.fit(&self.policy, terms, jitter) && self.insert(key, Entry::Held(held))
+    }
+
+    /// Whether a token of that `lifetime` would be used now.
+    pub fn would_use(&self, (asked, expires): (Time, Time), terms: &Terms, now: Time) -> bool {
+        let until = usable_until(asked, expires, &self.policy, terms);
+        asked <= now && now < until
+    }
+
+    /// A token of `key` was forgotten at that time, as another worker knows.
+    pub fn forgotten(&mut self, key: &Key, serial: u64, at: Steady) {
+        if let Some(Entry::Held(held)) = self.entries.peek_mut::<[u8]>(key.borrow())
+            && held.serial == serial
+        {
+            held.forgot_before = held.forgot_before.max(Some(at));
         }
-        let serial = held.serial;
-        self.insert(key, Entry::Held(held)).then_some(serial)
+    }
+
+    /// Drops the tokens of which `is_dropped` says so, by serial.
+    pub fn drop_tokens(&mut self, is_dropped: impl Fn(u64) -> bool) {
+        let entries = self.entries.iter();
+        let dropped = entries.filter(|(_, entry)| match entry {
+            Entry::Held(held) => is_dropped(held.serial),
+            Entry::Forgotten { .. } => false,
+        });
+        let keys: Vec<Key> = dropped.map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            if let Some((key, entry)) = self.entries.pop_entry::<[u8]>(key.borrow()) {
+                self.gone(&key, &entry);
+            }
+        }
     }
 
     /// How long a refused subject is remembered.
@@ -376,8 +428,6 @@ impl TokenCache {
                 continue;
             };
             if held.fit(&self.policy, &terms, 0.0) && held.is_usable(now) {
-                self.serials = self.serials.wrapping_add(1);
-                held.serial = self.serials;
                 held.key = key.moved_to(exchange);
                 self.insert(held.key.clone(), Entry::Held(held));
             }
@@ -449,11 +499,8 @@ impl Held {
     /// Computes the usable part of the token's life; false if there is none. What is left unused at its
     /// end is never more than a fifth of it, so that tokens of a short life are used at all.
     fn fit(&mut self, policy: &CachePolicy, terms: &Terms, jitter: f64) -> bool {
-        let longest = terms.max_age.unwrap_or(policy.max_ttl).min(policy.max_ttl);
-        let life = self.expires.since(self.asked).min(longest);
-        let skew = terms.expiry_skew.unwrap_or(policy.expiry_skew);
-        let usable = life.saturating_sub(skew.min(part(life, 0.2)));
-        self.usable_until = self.asked.plus(usable);
+        self.usable_until = usable_until(self.asked, self.expires, policy, terms);
+        let usable = self.usable_until.since(self.asked);
         let ahead = part(usable, 0.2 - 0.05 * jitter.clamp(0.0, 1.0));
         self.renew_from = terms
             .refresh_ahead
@@ -461,6 +508,14 @@ impl Held {
             .then(|| self.usable_until.minus(ahead));
         !usable.is_zero()
     }
+}
+
+/// The end of the usable part of a token's life.
+fn usable_until(asked: Time, expires: Time, policy: &CachePolicy, terms: &Terms) -> Time {
+    let longest = terms.max_age.unwrap_or(policy.max_ttl).min(policy.max_ttl);
+    let life = expires.since(asked).min(longest);
+    let skew = terms.expiry_skew.unwrap_or(policy.expiry_skew);
+    asked.plus(life.saturating_sub(skew.min(part(life, 0.2))))
 }
 
 fn part(of: Duration, share: f64) -> Duration {

@@ -64,6 +64,7 @@ fn policy() -> CachePolicy {
     CachePolicy {
         max_entries: BOUND,
         max_bytes: 1 << 20,
+        share: true,
         max_ttl: Duration::from_secs(100),
         expiry_skew: Duration::from_secs(10),
         refresh_ahead: true,

@@ -105,10 +105,12 @@ fn acquire_for(
 ) -> Acquired {
     let subject = BearerToken::new(subject.as_bytes().to_vec()).unwrap();
     match engine.find(ExchangeId(exchange), subject, None, backend, &now) {
-        Found::Token { value, used, renew } => Acquired::Token { value, used, renew },
+        Found::Token {
+            value, used, renew, ..
+        } => Acquired::Token { value, used, renew },
         Found::Refused(stop) => Acquired::Refuse(stop),
         Found::Nothing(key) => match engine.wait(&key, backend, || waiter, &now) {
-            Waits::Joins => Acquired::Join(key),
+            Waits::Joins | Waits::Elsewhere => Acquired::Join(key),
             Waits::Calls => Acquired::Call(key),
             Waits::Refused(stop) => Acquired::Refuse(stop),
         },

@@ -12,6 +12,7 @@ pub mod jwt;
 pub mod request;
 pub mod results;
 mod settings;
+pub mod shared;
 
 pub use client::ClientAuth;
 pub use settings::{CachePolicy, Exchange, ExchangeId, Meaning, Purpose, Step, Terms, TokenCall};

@@ -18,6 +18,8 @@ pub enum Found {
         used: Used,
         /// A renewal to start.
         renew: Option<Key>,
+        /// Whether another worker has just handed it over.
+        shared: bool,
     },
     /// It was refused a moment ago.
     Refused(Stop),
@@ -32,6 +34,8 @@ pub enum Waits {
     Joins,
     /// For a call that is to be made now.
     Calls,
+    /// For another worker's call.
+    Elsewhere,
     /// Not at all.
     Refused(Stop),
 }
@@ -136,6 +140,8 @@ pub struct Completion<W> {
     pub result: Result<Obtained, Failed>,
     /// Whether this was a renewal.
     pub renewal: bool,
+    /// Whether it was another worker's.
+    pub elsewhere: bool,
     /// The backend of the request that caused it.
     pub on_behalf_of: u32,
     /// How long it took.
@@ -159,6 +165,36 @@ pub struct Failed {
     /// What each waiting request gets.
     pub refusal: Refusal,
 }
+
+impl Failed {
+    /// The exchange failed; a try makes sense after that many seconds, unless the failure knows better.
+    pub(super) fn new(failure: Failure, purpose: &Purpose, retry_after: u32) -> Self {
+        let retry_after = match failure.wait {
+            Some(wait) => whole_seconds(wait),
+            None if failure.kind == FailureKind::UnavailableForUser => {
+                whole_seconds(UNAVAILABLE_FOR_USER)
+            }
+            None => retry_after,
+        };
+        let refusal = failure.kind.refusal(purpose, retry_after);
+        Self { failure, refusal }
+    }
+
+    /// The exchange could not be started.
+    pub(super) fn stopped(stop: &Stop, purpose: &Purpose) -> Self {
+        let refusal = stop.refusal(purpose);
+        let failure = match stop {
+            Stop::RefusedBefore(failure, _) => failure.clone(),
+            Stop::BreakerOpen(seconds) => Failure::stopped(Duration::from_secs((*seconds).into())),
+            Stop::Crowded => Failure::stopped(Duration::from_secs(1)),
+            Stop::Paused => Failure::paused(),
+        };
+        Self { failure, refusal }
+    }
+}
+
+/// How long a user's token is not asked for again that could not be had, if nobody says.
+pub(super) const UNAVAILABLE_FOR_USER: Duration = Duration::from_secs(5);
 
 /// `duration` rounded up to whole seconds, at least one, as `retry-after` needs it (RFC 9110
 /// §10.2.3).

@@ -131,13 +131,15 @@ pub struct Terms {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ExchangeId(pub u32);
 
-/// `tokenCache`: bounds on what is remembered of exchanges, per worker.
+/// `tokenCache`: bounds on what is remembered of exchanges, by each worker, and by all together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachePolicy {
     /// The most tokens; 0 turns caching off.
     pub max_entries: usize,
     /// The most bytes of keys and tokens together.
     pub max_bytes: usize,
+    /// Whether one exchange serves all workers of the Envoy.
+    pub share: bool,
     /// The longest time a token is kept.
     pub max_ttl: Duration,
     /// A token is not used in this last part of its life.
@@ -153,6 +155,7 @@ impl Default for CachePolicy {
         Self {
             max_entries: 4096,
             max_bytes: 64 << 20,
+            share: true,
             max_ttl: Duration::from_secs(3600),
             expiry_skew: Duration::from_secs(15),
             refresh_ahead: true,

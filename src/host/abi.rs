@@ -23,6 +23,8 @@ impl Status {
     /// The host does not know what is named.
     pub const BAD_ARGUMENT: Self = Self(2);
     const SERIALIZATION_FAILURE: Self = Self(3);
+    /// The value has changed since it was read.
+    pub const CAS_MISMATCH: Self = Self(8);
 
     fn ok(raw: u32) -> Result<(), Self> {
         match Self(raw) {
@@ -117,6 +119,20 @@ unsafe extern "C" {
         trailers_size: usize,
         timeout_ms: u32,
         call: *mut u32,
+    ) -> u32;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        value: *mut *mut u8,
+        value_size: *mut usize,
+        version: *mut u32,
+    ) -> u32;
+    fn proxy_set_shared_data(
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        value_size: usize,
+        version: u32,
     ) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     fn proxy_continue_stream(stream: u32) -> u32;
@@ -265,7 +281,31 @@ pub fn http_call(
     Ok(call)
 }
 
-/// Has the root context's timer go off every `period`; zero stops it.
+/// What all VMs of this VM's id share under `key`, and its version, which changes with it and is never
+/// 0. [`Status::NOT_FOUND`] if there is nothing.
+pub fn shared_data(key: &str) -> Result<(Vec<u8>, u32), Status> {
+    let mut version = 0;
+    let value = take(|value, size| unsafe {
+        proxy_get_shared_data(key.as_ptr(), key.len(), value, size, &mut version)
+    })?;
+    Ok((value, version))
+}
+
+/// Shares `value` under `key`, if what is there is still of that version, or there is nothing.
+/// [`Status::CAS_MISMATCH`] if it is of another.
+pub fn set_shared_data(key: &str, value: &[u8], version: u32) -> Result<(), Status> {
+    Status::ok(unsafe {
+        proxy_set_shared_data(
+            key.as_ptr(),
+            key.len(),
+            value.as_ptr(),
+            value.len(),
+            version,
+        )
+    })
+}
+
+/// Has the plugin's timer go off every `period`; zero stops it.
 pub fn set_tick_period(period: Duration) -> Result<(), Status> {
     let millis = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
     Status::ok(unsafe { proxy_set_tick_period_milliseconds(millis) })
@@ -296,14 +336,18 @@ impl Clock for HostClock {
     }
 
     fn steady(&self) -> Steady {
-        const MONOTONIC: u32 = 1;
-        let mut nanos = 0;
-        match unsafe { clock_time_get(MONOTONIC, 1, &mut nanos) } {
-            0 => Steady::from_nanos(nanos),
-            // A list of capabilities that was written for an earlier version leaves it out.
-            _ => forward_on_the_wall(self.wall()),
-        }
+        // A list of capabilities that was written for an earlier version leaves it out.
+        monotonic().unwrap_or_else(|| forward_on_the_wall(self.wall()))
     }
+}
+
+/// The clock that only goes forward and is the same for all VMs of this process; `None` if the host does
+/// not tell.
+pub fn monotonic() -> Option<Steady> {
+    const MONOTONIC: u32 = 1;
+    let mut nanos = 0;
+    let told = unsafe { clock_time_get(MONOTONIC, 1, &mut nanos) };
+    (told == 0).then(|| Steady::from_nanos(nanos))
 }
 
 /// A clock that goes forward with the wall clock, and stands still where that is set back.

@@ -101,8 +101,20 @@ impl Plugin {
                 engine.find(exchange, subject, actor.as_ref(), backend, &HostClock)
             };
             match found {
-                Found::Token { value, used, renew } => {
-                    self.count_call(exchange, pursuit.backend.id, StsResult::CacheHit);
+                Found::Token {
+                    value,
+                    used,
+                    renew,
+                    shared,
+                } => {
+                    let result = match shared {
+                        true => StsResult::Shared,
+                        false => StsResult::CacheHit,
+                    };
+                    self.count_call(exchange, pursuit.backend.id, result);
+                    if shared {
+                        self.pace();
+                    }
                     renewals.extend(renew);
                     pursuit.used.push(used);
                     let (subject, actor, exchange) = match then {
@@ -177,6 +189,11 @@ impl Plugin {
                 self.count_call(exchange, backend.id, StsResult::Joined);
                 streams::set_part(stream.context(), Part::Waiting(key));
             }
+            Waits::Elsewhere => {
+                self.count_call(exchange, backend.id, StsResult::Shared);
+                streams::set_part(stream.context(), Part::Waiting(key));
+                self.pace();
+            }
             Waits::Calls => {
                 streams::set_part(stream.context(), Part::Waiting(key.clone()));
                 if let Some(completion) = self.call(key) {
@@ -240,7 +257,7 @@ impl Plugin {
     }
 
     /// Makes the call that `key` stands for now. `Some` if it could not even be made.
-    fn call(&self, key: Key) -> Option<Completion<Waiter>> {
+    pub(super) fn call(&self, key: Key) -> Option<Completion<Waiter>> {
         // The engine is not borrowed while the host makes the call: the host may enter the VM anew.
         let outgoing = self.engine.borrow().request(&key, &HostClock, &HostSigner);
         let sent = outgoing.and_then(|outgoing| {
@@ -312,7 +329,9 @@ impl Plugin {
     /// Lets everyone know who waited for a call: they have their turns. `sent` is false if it could
     /// not even be made.
     pub(super) fn complete(&self, completion: Completion<Waiter>, sent: bool) {
-        self.tell_of(&completion, sent);
+        if !completion.elsewhere {
+            self.tell_of(&completion, sent);
+        }
         let (exchange, step) = (completion.exchange, completion.step);
         let result = Rc::new(completion.result);
         self.turns

@@ -34,7 +34,7 @@ pub const EXPORTS: &[Export] = &[
     Export::own(
         "proxy_on_tick",
         "upstream_inject_on_tick",
-        "flushes counters, ends overdue calls",
+        "flushes counters, ends overdue calls, looks after other workers' calls",
     ),
     Export::own(
         "proxy_on_context_create",
@@ -124,6 +124,14 @@ pub const IMPORTS: &[(&str, &str)] = &[
     ),
     ("env.proxy_set_property", "the outcome, for access logs"),
     ("env.proxy_http_call", "calls an STS"),
+    (
+        "env.proxy_get_shared_data",
+        "tokens that other workers have obtained, calls that they make",
+    ),
+    (
+        "env.proxy_set_shared_data",
+        "hands tokens over to other workers",
+    ),
     (
         "env.proxy_set_effective_context",
         "turns from the plugin to a waiting stream and back",

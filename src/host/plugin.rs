@@ -1,17 +1,20 @@
 //! One plugin configuration in one worker, and what it does with requests.
 
-use super::abi::{HostAttributes, HostClock, Map};
+use super::abi::{self, HostAttributes, HostClock, Map};
 use super::calls::{Pursuit, Waiter};
 use super::credential::CredentialHeaders;
 use super::effective::{OnPlugin, OnStream};
 use super::metrics;
+use super::shared::SharedData;
 use super::streams::{self, Part, Stream, WentOn};
 use super::turns::Turns;
 use crate::attributes::{Attribute, AttributePath, Attributes};
 use crate::backend::{Backend, Backends, Destination};
 use crate::challenge::{BearerError, Challenges, FromBackends};
 use crate::decision::{Credential, Decision, Request};
-use crate::exchange::engine::Engine;
+use crate::exchange::CachePolicy;
+use crate::exchange::engine::{Engine, Polled};
+use crate::exchange::shared::Shared;
 use crate::identity::Identity;
 use crate::observe::counters::{Counter, Counters, Outcome, stat_name};
 use crate::observe::limiter::{Limiter, Line};
@@ -19,7 +22,7 @@ use crate::plan::Plan;
 use crate::quote::json_string;
 use crate::refusal::Refusal;
 use crate::time::Clock;
-use log::{debug, error};
+use log::{debug, error, warn};
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, RandomState};
 
@@ -51,15 +54,21 @@ impl Plugin {
         // The standard library draws its hash keys from the host's random numbers.
         let seed = RandomState::new().hash_one(0);
         let strategies = plan.backends.values().chain(&plan.default);
+        let policy = plan.token_cache;
+        let shared = shared(&policy, !plan.exchanges.is_empty(), seed);
+        let mut engine = Engine::new(plan.exchanges, policy, seed);
+        if let Some(shared) = shared {
+            engine.share(shared);
+        }
         Self {
             root_id: match read_of_plugin("plugin_root_id") {
                 Attribute::Bytes(root_id) => root_id,
                 _ => Vec::new(),
             },
             headers: CredentialHeaders::new(strategies.filter_map(|strategy| strategy.header())),
+            engine: RefCell::new(engine),
             backends: Backends::new(plan.backend_from, plan.backends, plan.default),
             challenges: plan.challenge,
-            engine: RefCell::new(Engine::new(plan.exchanges, plan.token_cache, seed)),
             limiter: RefCell::default(),
             turns: Turns::default(),
             identity: Identity::new(plan.identity),
@@ -245,13 +254,24 @@ impl Plugin {
         for completion in overdue {
             self.complete(completion, true);
         }
+        let Polled { done, calls } = self.engine.borrow_mut().poll(&HostClock);
+        for completion in done {
+            self.complete(completion, false);
+        }
+        for key in calls {
+            if let Some(completion) = self.call(key) {
+                self.complete(completion, false);
+            }
+        }
         let held = i64::try_from(self.engine.borrow().held()).unwrap_or(i64::MAX);
         self.report(held);
         self.serve_turns(on);
     }
 
-    /// The plugin ends: nothing that was counted is lost, and its tokens are held no longer.
+    /// The plugin ends: nothing that was counted is lost, its tokens are held no longer, and nobody
+    /// waits for its calls.
     pub fn retire(&self) {
+        self.engine.borrow_mut().retire(&HostClock);
         self.report(0);
     }
 
@@ -276,6 +296,27 @@ impl Plugin {
             None => stat_name(""),
         }
     }
+}
+
+/// What this worker shares with the others, if it is to and Envoy lets it.
+fn shared(policy: &CachePolicy, has_exchanges: bool, seed: u64) -> Option<Shared> {
+    if !policy.share || policy.max_entries == 0 || !has_exchanges {
+        return None;
+    }
+    // Only whoever comes first needs it: an Envoy that gives none has refused more than this.
+    let random = abi::random().unwrap_or_else(|| u128::from(seed).to_le_bytes());
+    let shared = match abi::monotonic() {
+        Some(_) => Shared::open(Box::new(SharedData), policy, random).ok(),
+        None => None,
+    };
+    if shared.is_none() {
+        warn!(
+            "tokenCache.share: this Envoy does not let the filter share: each worker exchanges for \
+             itself; let proxy_get_shared_data, proxy_set_shared_data and clock_time_get be among \
+             the plugin's allowed_capabilities, or configure share: false"
+        );
+    }
+    shared
 }
 
 fn read_of_plugin(name: &str) -> Attribute {

@@ -15,6 +15,7 @@ use super::calls::Waiter;
 use super::effective::{OnPlugin, OnStream};
 use super::plugin::Plugin;
 use crate::attributes::{Attribute, AttributePath, Attributes};
+use crate::exchange::engine::Pace;
 use crate::exchange::results::{Failed, Obtained};
 use crate::exchange::{ExchangeId, Step};
 use log::debug;
@@ -31,11 +32,16 @@ const LOOKED_AT: usize = 512;
 const SOON: Duration = Duration::from_millis(1);
 /// How often counters are handed to Envoy: they lag by no more than this.
 pub(super) const TICK: Duration = Duration::from_millis(500);
+/// How soon a worker that holds tokens hears that another has dropped one.
+const HEARS: Duration = Duration::from_millis(100);
+/// How often it looks whether another worker's call has ended that requests wait for here.
+const LOOKS: Duration = Duration::from_millis(2);
 
 /// The requests whose turn has not come yet.
 pub(super) struct Turns {
     queue: RefCell<VecDeque<Turn>>,
-    soon: Cell<bool>,
+    /// How often the timer goes off.
+    period: Cell<Duration>,
     connection: Option<AttributePath>,
     began: Option<AttributePath>,
 }
@@ -59,7 +65,7 @@ impl Default for Turns {
     fn default() -> Self {
         Self {
             queue: RefCell::default(),
-            soon: Cell::default(),
+            period: Cell::new(TICK),
             connection: AttributePath::new(&["connection", "id"]),
             began: AttributePath::new(&["request", "time"]),
         }
@@ -111,19 +117,25 @@ impl Turns {
 }
 
 impl Plugin {
+    /// Has the timer go off as often as there is something to do.
+    pub(super) fn pace(&self) {
+        let period = match self.engine.borrow().pace() {
+            _ if !self.turns.queue.borrow().is_empty() => SOON,
+            Pace::Watches => LOOKS,
+            Pace::Holds => HEARS,
+            Pace::Idle => TICK,
+        };
+        // Without a faster timer everything has its turn when the slow one goes off.
+        if period != self.turns.period.get() && abi::set_tick_period(period).is_ok() {
+            self.turns.period.set(period);
+        }
+    }
+
     /// Serves the next requests whose turn has come. Only from a callback of the plugin: in one of a
     /// stream, another attempt of that stream's request might be decided too.
     pub(super) fn serve_turns(&self, on: &mut OnPlugin) {
         let turns = self.turns.next();
-        // Before the effective context changes: the timer is this plugin's.
-        let more = !self.turns.queue.borrow().is_empty();
-        if more != self.turns.soon.get() {
-            let period = if more { SOON } else { TICK };
-            // Without a faster timer the rest have their turn when the slow one goes off.
-            self.turns
-                .soon
-                .set(abi::set_tick_period(period).is_ok() && more);
-        }
+        self.pace();
         for Turn {
             waiter,
             exchange,

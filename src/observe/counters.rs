@@ -41,6 +41,8 @@ pub enum StsResult {
     Ok,
     /// A request went on with a token in hand.
     CacheHit,
+    /// A request went on with a token that another worker had obtained, or waited for its call.
+    Shared,
     /// A request waited for a call that another had started.
     Joined,
     /// A renewal brought a token.
@@ -73,6 +75,7 @@ impl StsResult {
         match self {
             StsResult::Ok => "ok",
             StsResult::CacheHit => "cache_hit",
+            StsResult::Shared => "shared",
             StsResult::Joined => "joined",
             StsResult::Refreshed => "refreshed",
             StsResult::Rejected => "rejected",

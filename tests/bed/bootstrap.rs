@@ -295,12 +295,15 @@ pub fn manager_of(listener: &mut Value) -> &mut Value {
     &mut listener["filter_chains"][0]["filters"][0]["typed_config"]
 }
 
-/// Sets what `change` holds, key by key; lists are replaced.
+/// Sets what `change` holds, key by key; lists are replaced, and `null` takes a key out.
 pub fn merge(into: &mut Value, change: &Value) {
     match (into, change) {
         (Value::Object(into), Value::Object(change)) => {
             for (key, value) in change {
-                merge(into.entry(key).or_insert(Value::Null), value);
+                match value {
+                    Value::Null => drop(into.remove(key)),
+                    _ => merge(into.entry(key).or_insert(Value::Null), value),
+                }
             }
         }
         (into, change) => *into = change.clone(),

@@ -155,7 +155,7 @@ async fn a_refused_configuration_leaves_the_old_one_at_work() {
 
 /// The artifact with one thing added: it traps where a request, or the answer to a call, has
 /// [`TRIPWIRE`] header fields or more. The artifact itself has no input that is known to trap it.
-fn with_tripwire(name: &str) -> PathBuf {
+pub fn with_tripwire(name: &str) -> PathBuf {
     let mut module = Module::from_file(bed::artifact()).expect("the artifact");
     trip(&mut module, "proxy_on_request_headers", 1);
     trip(&mut module, "proxy_on_http_call_response", 2);
@@ -200,7 +200,7 @@ fn trip(module: &mut Module, name: &str, fields: usize) {
 }
 
 /// The header fields that trip the wire.
-fn tripping(request: Request) -> Request {
+pub fn tripping(request: Request) -> Request {
     (0..TRIPWIRE).fold(request, |request, n| request.header(&format!("x-{n}"), "x"))
 }
 
@@ -229,11 +229,7 @@ async fn a_trapped_vm_lets_nothing_through_and_comes_back() {
         })
         .await;
         exchanged(&served);
-        assert_eq!(
-            lane.sts().calls(),
-            calls + 1,
-            "the new VM has no old tokens"
-        );
+        assert_eq!(lane.sts().calls(), calls, "the token outlives the VM");
         let reloads = bed.envoy.stats("vm_reload_success").await;
         assert_eq!(
             reloads.iter().map(|(_, count)| count).sum::<u64>(),
@@ -260,7 +256,8 @@ fn assert_only_exchanged(lane: Lane<'_>) {
 async fn requests_that_wait_when_the_vm_traps_are_not_forwarded() {
     let bed = lanes(
         "trap-answer",
-        &[("trap", json!({"timeout": "60s"}))],
+        // What the VM leaves under way keeps the next one waiting for so long, and 2 s more.
+        &[("trap", json!({"timeout": "10s"}))],
         json!({}),
     )
     .artifact(with_tripwire("trap-answer"))

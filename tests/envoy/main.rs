@@ -41,6 +41,7 @@ mod redirects;
 mod refusals;
 mod rendered;
 mod selection;
+mod sharing;
 mod shipped;
 mod static_key;
 mod strategies;
@@ -72,6 +73,7 @@ fn main() {
         refusals::trials(),
         health_checks::trials(),
         selection::trials(),
+        sharing::trials(),
         placement::trials(),
         wrong_backend::trials(),
         door::trials(),

@@ -49,6 +49,13 @@ fn to(backend: &str) -> Request {
     Request::to(backend).authenticated().tokens(&tokens())
 }
 
+/// A worker on its own; what sharing costs is in `sharing.rs`.
+fn alone() -> Value {
+    let mut configuration = configuration();
+    configuration["tokenCache"] = json!({"share": false});
+    configuration
+}
+
 /// A request once found out where the filter stands.
 fn warm(plugin: Plugin) {
     plugin.request(&Request::nowhere()).end();
@@ -263,7 +270,7 @@ fn downstream_the_tripwire_costs_a_look_and_a_401_says_whose_it_is() {
 #[test]
 fn what_an_exchange_costs() {
     worker(|envoy| {
-        let plugin = envoy.plugin(&configuration());
+        let plugin = envoy.plugin(&alone());
         warm(plugin);
         let request = Request::to("corporate-api").tokens(&json!({"corporate-idp": "CANARY"}));
         envoy.host_calls();
@@ -323,7 +330,7 @@ fn what_a_request_with_a_token_in_hand_costs() {
 #[test]
 fn a_tick_costs_one_call_for_each_counter_that_moved() {
     worker(|envoy| {
-        let plugin = envoy.plugin(&configuration());
+        let plugin = envoy.plugin(&alone());
         envoy.host_calls();
         plugin.tick();
         // Both clocks to see which tokens are over, and one for calls that are overdue.

@@ -26,6 +26,7 @@ mod reference;
 mod refusals;
 mod reload;
 mod sequences;
+mod sharing;
 mod signing;
 mod somebody;
 mod strategies;

@@ -25,6 +25,13 @@ fn configuration(settings: Value) -> Value {
     })
 }
 
+/// The same of a worker on its own, where what is held can only be its own.
+fn alone(settings: Value) -> Value {
+    let mut configuration = configuration(settings);
+    configuration["tokenCache"] = json!({"share": false});
+    configuration
+}
+
 fn of(user: &str) -> Request {
     Request::to("api").tokens(&json!({"corp": format!("CANARY-{user}")}))
 }
@@ -148,13 +155,13 @@ fn the_new_bounds_hold_for_what_is_taken_over() {
 fn tokens_move_to_the_new_configuration() {
     worker(|envoy| {
         let entries = "upstream_inject.cache.entries";
-        let old = envoy.plugin(&configuration(json!({})));
+        let old = envoy.plugin(&alone(json!({})));
         obtain(envoy, old, "CANARY-1");
         old.tick();
         assert_eq!(envoy.metric(entries), 1);
         let mut plugins = vec![old];
         for _ in 0..20 {
-            let new = envoy.plugin(&configuration(json!({})));
+            let new = envoy.plugin(&alone(json!({})));
             plugins.iter().for_each(|plugin| plugin.tick());
             new.tick();
             assert_eq!(envoy.metric(entries), 1, "each counts once");
@@ -169,14 +176,14 @@ fn tokens_move_to_the_new_configuration() {
 #[test]
 fn tokens_come_from_the_newest_plugin_of_the_same_root_id_and_from_no_other() {
     worker(|envoy| {
-        let other = envoy.plugin_of("other", &configuration(json!({})));
+        let other = envoy.plugin_of("other", &alone(json!({})));
         obtain(envoy, other, "CANARY-other");
-        let oldest = envoy.plugin(&configuration(json!({})));
-        let newer = envoy.plugin(&configuration(json!({"audience": "other"})));
+        let oldest = envoy.plugin(&alone(json!({})));
+        let newer = envoy.plugin(&alone(json!({"audience": "other"})));
         // It has none of the other's.
         obtain(envoy, oldest, "CANARY-oldest");
         obtain(envoy, newer, "CANARY-newer");
-        let same_as_oldest = envoy.plugin(&configuration(json!({})));
+        let same_as_oldest = envoy.plugin(&alone(json!({})));
         assert_eq!(cached(envoy, same_as_oldest, "alice"), None);
         assert_eq!(
             cached(envoy, oldest, "alice").unwrap(),

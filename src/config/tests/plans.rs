@@ -201,7 +201,7 @@ fn every_setting_around_the_strategies_takes_effect() {
             "challenge":{"realm":"mcp","resourceMetadata":"https://mcp/rm","scope":"a b",
                 "authorizationUri":"https://login/a","fromBackends":"keep",
                 "backends":{"one":{"resourceMetadata":"https://mcp/rm/one","scope":"c"},"two":null,"three":{}}},
-            "tokenCache":{"maxEntries":7,"maxBytes":"2KiB","maxTtl":"2h","expirySkew":0,"refreshAhead":false,"negativeTtl":"250ms"}}"#,
+            "tokenCache":{"maxEntries":7,"maxBytes":"2KiB","share":false,"maxTtl":"2h","expirySkew":0,"refreshAhead":false,"negativeTtl":"250ms"}}"#,
     );
     assert_eq!(plan.backend_from, BackendFrom::RouteMetadata);
     assert_eq!(
@@ -246,6 +246,7 @@ fn every_setting_around_the_strategies_takes_effect() {
         CachePolicy {
             max_entries: 7,
             max_bytes: 2048,
+            share: false,
             max_ttl: Duration::from_secs(7200),
             expiry_skew: Duration::ZERO,
             refresh_ahead: false,

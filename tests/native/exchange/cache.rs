@@ -122,7 +122,7 @@ fn without_a_cache_each_request_is_exchanged() {
 #[test]
 fn the_least_recently_used_token_makes_room() {
     worker(|envoy| {
-        let plugin = envoy.plugin(&caching(json!({"maxEntries": 3})));
+        let plugin = envoy.plugin(&caching(json!({"maxEntries": 3, "share": false})));
         for user in ["a", "b", "c"] {
             obtain(envoy, plugin, user, &format!("CANARY-{user}"), 300);
         }
@@ -243,7 +243,9 @@ fn nothing_but_a_refused_subject_is_remembered() {
 #[test]
 fn refusals_never_displace_a_token() {
     worker(|envoy| {
-        let plugin = envoy.plugin(&caching(json!({"maxEntries": 40, "negativeTtl": "5m"})));
+        let plugin = envoy.plugin(&caching(
+            json!({"maxEntries": 40, "negativeTtl": "5m", "share": false}),
+        ));
         let refuse = |user: &str| {
             let (_, call) = assert_exchanges(envoy, plugin, user);
             call.answer(&Answer::error(400, "invalid_grant"));

@@ -149,11 +149,47 @@ extern "C" fn proxy_set_tick_period_milliseconds(period: u32) -> u32 {
     answer(host(|host| {
         host.enter("set_tick_period", "")?;
         let root = host.root().ok_or(status::BAD_ARGUMENT)?;
-        if !host.roots.contains(&host.current) {
-            host.violation("set_tick_period outside a root context");
-        }
         host.tick_period_ms.insert(root, period);
         Ok(())
+    }))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn proxy_get_shared_data(
+    key: *const u8,
+    key_size: usize,
+    value: *mut *mut u8,
+    value_size: *mut usize,
+    version: *mut u32,
+) -> u32 {
+    let key = unsafe { text(key, key_size) };
+    let shared = host(|host| {
+        host.enter("get_shared_data", &key)?;
+        host.shared.get(&key).ok_or(status::NOT_FOUND)
+    });
+    answer(shared.map(|(shared, at)| unsafe {
+        give(&shared, value, value_size);
+        *version = at;
+    }))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn proxy_set_shared_data(
+    key: *const u8,
+    key_size: usize,
+    value: *const u8,
+    value_size: usize,
+    version: u32,
+) -> u32 {
+    let (key, value) = unsafe { (text(key, key_size), bytes(value, value_size).to_vec()) };
+    answer(host(|host| {
+        host.enter("set_shared_data", &key)?;
+        if version == 0 {
+            host.violation("shared data set without a look at what was there");
+        }
+        host.shared.set(key, value, version)
     }))
 }
 
@@ -470,8 +506,6 @@ out_of_bounds! {
     proxy_get_header_map_pairs
     proxy_set_header_map_pairs
     proxy_add_header_map_value
-    proxy_get_shared_data
-    proxy_set_shared_data
     proxy_register_shared_queue
     proxy_resolve_shared_queue
     proxy_dequeue_shared_queue

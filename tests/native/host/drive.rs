@@ -1,7 +1,7 @@
 //! The hands that drive the filter.
 
 use super::request::Request;
-use super::state::{self, Call, Level, host};
+use super::state::{self, Call, Level, SharedData, host};
 use super::stream::{Stream, assert_no_canary, check_stream};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -56,7 +56,13 @@ const START: u64 = 1_700_000_000_000_000_000;
 
 /// Runs `test` in an Envoy worker of its own.
 pub fn worker<R: Send>(test: impl FnOnce(&Envoy) -> R + Send) -> R {
+    worker_of(&SharedData::default(), test)
+}
+
+/// Runs `test` in one of the workers of an Envoy, which share that data.
+pub fn worker_of<R: Send>(shared: &SharedData, test: impl FnOnce(&Envoy) -> R + Send) -> R {
     let run = || {
+        host(|host| host.shared = shared.clone());
         let envoy = Envoy::start(Level::Trace);
         let result = test(&envoy);
         envoy.check();

@@ -20,10 +20,10 @@ mod stream;
 
 #[allow(unused_imports, reason = "not every test target uses all of it")]
 pub use {
-    drive::{Envoy, Plugin, worker},
+    drive::{Envoy, Plugin, worker, worker_of},
     request::Request,
     signing::SignResult,
-    state::{Answer, Call, Level, Sent, status},
+    state::{Answer, Call, Level, Sent, SharedData, status},
     stream::{Outcome, Reply, Stream},
 };
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
 
 /// `proxy_status_t`.
 pub mod status {
@@ -9,6 +10,7 @@ pub mod status {
     pub const NOT_FOUND: u32 = 1;
     pub const BAD_ARGUMENT: u32 = 2;
     pub const SERIALIZATION_FAILURE: u32 = 3;
+    pub const CAS_MISMATCH: u32 = 8;
     pub const INTERNAL_FAILURE: u32 = 10;
     pub const UNIMPLEMENTED: u32 = 12;
 }
@@ -119,6 +121,59 @@ pub struct Metric {
     pub recorded: Vec<u64>,
 }
 
+/// What all VMs of one `vm_id` share, as Envoy keeps it: nothing is ever removed.
+#[derive(Clone, Default)]
+pub struct SharedData(Arc<Mutex<Values>>);
+
+#[derive(Default)]
+struct Values {
+    values: BTreeMap<String, (Vec<u8>, u32)>,
+    versions: u32,
+}
+
+impl SharedData {
+    pub fn get(&self, key: &str) -> Option<(Vec<u8>, u32)> {
+        self.0.lock().unwrap().values.get(key).cloned()
+    }
+
+    /// Sets the value, if it is still of that version; 0 does not ask, and neither does Envoy where
+    /// there is none yet.
+    pub fn set(&self, key: String, value: Vec<u8>, version: u32) -> Result<(), u32> {
+        let mut data = self.0.lock().unwrap();
+        let is = data.values.get(&key).map(|(_, version)| *version);
+        if version != 0 && is.is_some_and(|is| is != version) {
+            return Err(status::CAS_MISMATCH);
+        }
+        data.versions += 1;
+        let version = data.versions;
+        data.values.insert(key, (value, version));
+        Ok(())
+    }
+
+    /// All names, and how many bytes lie under each.
+    pub fn sizes(&self) -> BTreeMap<String, usize> {
+        let data = self.0.lock().unwrap();
+        let values = data.values.iter();
+        values
+            .map(|(key, (value, _))| (key.clone(), value.len()))
+            .collect()
+    }
+
+    /// All values, one after the other.
+    pub fn bytes(&self) -> Vec<u8> {
+        let data = self.0.lock().unwrap();
+        data.values
+            .values()
+            .flat_map(|(value, _)| value.clone())
+            .collect()
+    }
+
+    /// The names under which there is something.
+    pub fn names(&self) -> Vec<String> {
+        self.sizes().into_keys().collect()
+    }
+}
+
 /// Everything.
 #[derive(Default)]
 pub struct Host {
@@ -166,6 +221,8 @@ pub struct Host {
     /// How many bytes of answers' bodies were copied into the filter.
     pub copied: usize,
     pub metrics: Vec<Metric>,
+    /// What this VM shares with others.
+    pub shared: SharedData,
     /// Functions that fail with this status instead of working.
     pub failing: BTreeMap<&'static str, u32>,
     /// Every host call since this was last taken, and what it was about.

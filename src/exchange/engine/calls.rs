@@ -1,0 +1,380 @@
+//! Exchanges under way in this worker: their calls, one after the other, and how they end.
+
+use super::elsewhere::Claimed;
+use super::*;
+
+/// An exchange under way for one key.
+pub(super) struct Flight<W> {
+    pub waiting: Vec<Waiting<W>>,
+    pub started: Steady,
+    pub renewal: bool,
+    /// Tells the other workers of it, if it is shared with them.
+    pub claim: Option<(Address, ClaimId)>,
+    /// How the pause admitted it.
+    admitted: Admitted,
+    /// The digest of the token that a backend did not accept.
+    rejected: Option<Rc<str>>,
+    pub at: Under,
+    /// The request on whose behalf it is made, for the counters.
+    on_behalf_of: u32,
+}
+
+/// The call of a flight that is under way.
+pub(super) struct Under {
+    pub step: Step,
+    /// What the call before brought: it goes to the next endpoint and nowhere else.
+    carried: Option<BearerToken>,
+    /// When it was asked for.
+    pub asked: Time,
+    pub started: Steady,
+    admitted: Admitted,
+    /// `None` before it is made.
+    pub call: Option<u32>,
+    /// Whether this is the second try, after the first one's connection broke.
+    again: bool,
+}
+
+/// Where an exchange was started.
+pub(super) enum Started {
+    /// Here: its call is to be made now.
+    Here,
+    /// Elsewhere, or it need not be: this was found instead.
+    Elsewhere(Address, Seen),
+}
+
+/// A call to be made.
+pub struct Outgoing {
+    /// Where it goes, and its header fields.
+    pub request: Rc<TokenRequest>,
+    /// Its body.
+    pub body: Vec<u8>,
+    /// How long to wait for the answer.
+    pub timeout: Duration,
+}
+
+impl<W> Engine<W> {
+    /// Starts the exchange for `key`, if pause and breaker let it, and no other worker is before us.
+    #[inline(never)]
+    pub(super) fn start(
+        &mut self,
+        key: &Key,
+        backend: u32,
+        why: Why,
+        clock: &dyn Clock,
+    ) -> Result<Started, Stop> {
+        let now = clock.steady();
+        let prepared = self.exchanges.get_mut(index(key.exchange()));
+        // A key that nobody can have: its call cannot be made, and says so.
+        let (paused, endpoint) = match prepared {
+            None => (Admitted::Freely, Admitted::Freely),
+            Some(prepared) => {
+                let paused = prepared.pause.admit(now).map_err(|_| Stop::Paused)?;
+                let endpoint = self.endpoints.get_mut(prepared.endpoints.0);
+                match endpoint.map(|endpoint| endpoint.admit(now)) {
+                    Some(Err(stopped)) => {
+                        prepared.pause.not_called(now);
+                        return Err(Stop::BreakerOpen(whole_seconds(stopped.retry_after)));
+                    }
+                    Some(Ok(admitted)) => (paused, admitted),
+                    None => (paused, Admitted::Freely),
+                }
+            }
+        };
+        let mut rejected = self.cache.rejected(key);
+        let claim = match self.claim(key, why, now, clock) {
+            None => None,
+            Some(Claimed::Ours(address, id, forgotten)) => {
+                let theirs = forgotten.and_then(|forgotten| forgotten.rejected);
+                rejected = rejected.or(theirs.map(Rc::from));
+                Some((address, id))
+            }
+            Some(Claimed::Seen(address, seen)) => {
+                self.not_called(key, now);
+                return Ok(Started::Elsewhere(address, seen));
+            }
+        };
+        let flight = Flight {
+            waiting: Vec::new(),
+            started: now,
+            renewal: matches!(why, Why::Renewal(_)),
+            claim,
+            admitted: paused,
+            rejected,
+            at: Under {
+                step: Step::First,
+                carried: None,
+                asked: clock.wall(),
+                started: now,
+                admitted: endpoint,
+                call: None,
+                again: false,
+            },
+            on_behalf_of: backend,
+        };
+        self.flights.insert(key.clone(), flight);
+        Ok(Started::Here)
+    }
+
+    /// The call for `key` was let go out, and is not made.
+    fn not_called(&mut self, key: &Key, now: Steady) {
+        if let Some(prepared) = self.exchanges.get_mut(index(key.exchange())) {
+            prepared.pause.not_called(now);
+            if let Some(endpoint) = self.endpoints.get_mut(prepared.endpoints.0) {
+                endpoint.breaker().not_called(now);
+            }
+        }
+    }
+
+    /// The call that `key` stands for now, to be made at once.
+    ///
+    /// # Errors
+    /// If the client's assertion cannot be signed, or the key stands for no call.
+    pub fn request(
+        &self,
+        key: &Key,
+        clock: &dyn Clock,
+        signer: &dyn Signer,
+    ) -> Result<Outgoing, Answer<'static>> {
+        let (flight, prepared) = self
+            .flights
+            .get(key)
+            .zip(self.exchanges.get(index(key.exchange())))
+            .ok_or(Answer::Unsendable)?;
+        let call = prepared.exchange.call(flight.at.step);
+        let client_assertion = match call.map(|call| &call.client) {
+            Some(ClientAuth::PrivateKey(assertion)) => {
+                let signed = assertion.build(signer, clock.wall());
+                Some(signed.ok_or(Answer::Unsigned)?)
+            }
+            _ => None,
+        };
+        self.outgoing(key, flight, prepared, client_assertion, clock)
+            .ok_or(Answer::Unsendable)
+    }
+
+    fn outgoing(
+        &self,
+        key: &Key,
+        flight: &Flight<W>,
+        prepared: &Prepared,
+        client_assertion: Option<String>,
+        clock: &dyn Clock,
+    ) -> Option<Outgoing> {
+        let at = &flight.at;
+        let request = match at.step {
+            Step::First => &prepared.first,
+            Step::Second => prepared.second.as_ref()?,
+        };
+        let (subject, actor) = key.tokens(prepared.exchange.has_actor);
+        let body = request.body(Tokens {
+            subject: at.carried.as_ref().map_or(subject, BearerToken::as_bytes),
+            actor: actor.filter(|_| at.carried.is_none()),
+            client_assertion: client_assertion.as_deref(),
+            rejected: flight.rejected.as_deref(),
+        });
+        // A call that is made once more has what is left of its time.
+        let timeout = match at.again {
+            true => request
+                .timeout()
+                .saturating_sub(clock.steady().since(at.started)),
+            false => request.timeout(),
+        };
+        Some(Outgoing {
+            request: Rc::clone(request),
+            body,
+            timeout,
+        })
+    }
+
+    /// The call for `key` is under way as `call`.
+    pub fn called(&mut self, call: u32, key: Key) {
+        if let Some(flight) = self.flights.get_mut(&key) {
+            flight.at.call = Some(call);
+            self.calls.insert(call, key);
+        }
+    }
+
+    /// The answer to `call` came.
+    pub fn answered(&mut self, call: u32, answer: Answer<'_>, clock: &dyn Clock) -> Answered<W> {
+        let Some(key) = self.calls.remove(&call) else {
+            return Answered::Nobody;
+        };
+        if broke_off(answer) && self.may_call_again(&key, clock) {
+            return Answered::Call(key);
+        }
+        self.completed(key, answer, clock)
+    }
+
+    /// Whether the call for `key`, whose connection broke before any answer, is made once more: a
+    /// server that has closed a kept connection costs nobody a login. Not if it was the breaker's
+    /// probe, which has then told how the endpoint is.
+    fn may_call_again(&mut self, key: &Key, clock: &dyn Clock) -> bool {
+        let Some(flight) = self.flights.get_mut(key) else {
+            return false;
+        };
+        let at = &mut flight.at;
+        let call = self
+            .exchanges
+            .get(index(key.exchange()))
+            .and_then(|prepared| prepared.exchange.call(at.step));
+        let timeout = call.map_or(Duration::ZERO, |call| call.timeout);
+        let in_time = clock.steady().since(at.started) < timeout;
+        if at.again || at.admitted == Admitted::AsProbe || !in_time {
+            return false;
+        }
+        at.again = true;
+        at.call = None;
+        true
+    }
+
+    /// The call for `key` ended, or could not be made.
+    #[inline(never)]
+    pub fn completed(&mut self, key: Key, answer: Answer<'_>, clock: &dyn Clock) -> Answered<W> {
+        let Some(mut flight) = self.flights.remove(&key) else {
+            return Answered::Nobody;
+        };
+        let id = key.exchange();
+        let exchange = self.exchange(id).cloned();
+        let call = exchange
+            .as_ref()
+            .and_then(|exchange| exchange.call(flight.at.step));
+        let (Some(exchange), Some(call)) = (&exchange, call) else {
+            return Answered::Nobody;
+        };
+        let now = clock.steady();
+        let judged = judge(answer, call, now.since(flight.at.started), call.timeout);
+        let retry_after = self.tell_endpoint(id, &flight.at, judged.as_ref().err(), now);
+        let judged = match judged {
+            // What the first call brought goes into the second.
+            Ok(issued) if flight.at.step == Step::First && exchange.second.is_some() => {
+                match self.next_step(id, issued.token, clock) {
+                    Ok(next) => {
+                        flight.at = next;
+                        self.flights.insert(key.clone(), flight);
+                        return Answered::Call(key);
+                    }
+                    Err(failure) => Err(failure),
+                }
+            }
+            judged => judged,
+        };
+        for waiting in &flight.waiting {
+            self.goes(waiting.backend);
+        }
+        if flight.renewal {
+            self.renewals = self.renewals.saturating_sub(1);
+        }
+        self.tell_pause(id, flight.admitted, judged.as_ref().err(), now);
+        let claim = flight.claim.as_ref();
+        let result = match judged {
+            Ok(issued) => Ok(self.hold(key, issued, flight.at.asked, exchange, claim, clock)),
+            Err(failure) => {
+                let failed = Failed::new(failure, &exchange.purpose, retry_after);
+                self.remember_failure(key, &failed.failure, claim, clock);
+                Err(failed)
+            }
+        };
+        Answered::Done(Completion {
+            exchange: id,
+            step: flight.at.step,
+            waiting: flight.waiting.into_iter().map(|one| one.waiter).collect(),
+            result,
+            renewal: flight.renewal,
+            elsewhere: false,
+            on_behalf_of: flight.on_behalf_of,
+            elapsed: now.since(flight.started),
+        })
+    }
+
+    /// The second call of an exchange, if its endpoint's breaker lets it.
+    fn next_step(
+        &mut self,
+        id: ExchangeId,
+        carried: BearerToken,
+        clock: &dyn Clock,
+    ) -> Result<Under, Failure> {
+        let now = clock.steady();
+        let place = self
+            .exchanges
+            .get(index(id))
+            .map(|prepared| prepared.endpoints.1);
+        let endpoint = place.and_then(|place| self.endpoints.get_mut(place));
+        let admitted = match endpoint.map(|endpoint| endpoint.admit(now)) {
+            Some(Ok(admitted)) => admitted,
+            Some(Err(stopped)) => return Err(Failure::stopped(stopped.retry_after)),
+            None => Admitted::Freely,
+        };
+        Ok(Under {
+            step: Step::Second,
+            carried: Some(carried),
+            asked: clock.wall(),
+            started: now,
+            admitted,
+            call: None,
+            again: false,
+        })
+    }
+
+    /// Tells the endpoint's breaker how the call went; how long until another makes sense.
+    fn tell_endpoint(
+        &mut self,
+        exchange: ExchangeId,
+        at: &Under,
+        failure: Option<&Failure>,
+        now: Steady,
+    ) -> u32 {
+        let places = self
+            .exchanges
+            .get(index(exchange))
+            .map(|prepared| prepared.endpoints);
+        let endpoint = places.and_then(|(first, second)| match at.step {
+            Step::First => self.endpoints.get_mut(first),
+            Step::Second => self.endpoints.get_mut(second),
+        });
+        let Some(endpoint) = endpoint else {
+            return 1;
+        };
+        let breaker = endpoint.breaker();
+        let unsigned = failure.is_some_and(Failure::is_unsigned);
+        match failure.map(|failure| &failure.kind) {
+            Some(FailureKind::Unavailable | FailureKind::Timeout) => {
+                breaker.failed(at.admitted, now);
+            }
+            Some(FailureKind::UnknownCluster) => breaker.not_called(now),
+            // Not even called.
+            Some(FailureKind::Misconfigured) if unsigned => breaker.not_called(now),
+            _ => breaker.answered(),
+        }
+        if let Some(failure) = failure
+            && let Some(wait) = failure.wait
+            && failure.kind != FailureKind::UnavailableForUser
+        {
+            endpoint.leave_alone(wait, now);
+        }
+        endpoint.retry_after(now)
+    }
+
+    /// Tells the exchange's pause whether its client was refused.
+    fn tell_pause(
+        &mut self,
+        exchange: ExchangeId,
+        admitted: Admitted,
+        failure: Option<&Failure>,
+        now: Steady,
+    ) {
+        let Some(prepared) = self.exchanges.get_mut(index(exchange)) else {
+            return;
+        };
+        match failure.map(|failure| &failure.kind) {
+            Some(FailureKind::Misconfigured) => prepared.pause.failed(admitted, now),
+            // Nothing was said of the client.
+            Some(
+                FailureKind::Unavailable
+                | FailureKind::Timeout
+                | FailureKind::UnknownCluster
+                | FailureKind::InvalidResponse,
+            ) => prepared.pause.not_called(now),
+            _ => prepared.pause.answered(),
+        }
+    }
+}

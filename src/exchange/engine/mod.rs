@@ -1,0 +1,422 @@
+//! One call for many: which request gets a token in hand, which one waits, and which one makes the
+//! call.
+//!
+//! The engine is told what happens and when, and answers with what to do. It calls nobody, so every
+//! order of events can be played through in a test. What it shares with other workers' engines lies in a
+//! store that it is given.
+
+mod calls;
+mod elsewhere;
+mod kept;
+
+pub use calls::Outgoing;
+pub use elsewhere::{Pace, Polled};
+
+use super::answer::{Answer, ExpiresIn, Failure, FailureKind, Issued, broke_off, judge};
+use super::breaker::{Admitted, Breaker, Endpoint};
+use super::cache::{Key, Lookup, TokenCache};
+use super::client::{ClientAuth, Signer};
+use super::digest::sha256_base64url;
+use super::jwt;
+use super::request::{TokenRequest, Tokens};
+use super::results::{
+    Answered, Completion, Failed, Found, Obtained, Stop, UNAVAILABLE_FOR_USER, Used, Waits,
+    whole_seconds,
+};
+use super::settings::{CachePolicy, Exchange, ExchangeId, Purpose, Step, Terms, TokenCall};
+use super::shared::bucket::{ClaimId, Outcome, Seen, Token};
+use super::shared::key::Address;
+use crate::time::{Clock, Steady, Time};
+use crate::token::BearerToken;
+use calls::{Flight, Started};
+use elsewhere::{Sharing, Watch};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The most requests that wait for one call.
+pub const MAX_WAITING_PER_KEY: usize = 1024;
+/// The most requests of one backend that wait in one worker: each holds a place among the backend's
+/// own requests, and users who have their token must find one.
+pub const MAX_WAITING_PER_BACKEND: u32 = 512;
+/// The most requests that wait in one worker, and the most exchanges under way.
+pub const MAX_WAITING: usize = 8192;
+/// The most renewals under way at once: they are a convenience, and must not crowd out requests.
+const MAX_RENEWALS: usize = 256;
+/// An answer that is this much overdue will not come: Envoy's own timer has failed to tell us.
+const OVERDUE: Duration = Duration::from_secs(2);
+/// What has ended is looked for this often, however often the timer goes off.
+const HOUSEKEEPING: Duration = Duration::from_millis(50);
+
+/// All exchanges of one plugin configuration in one worker. `W` is a waiting request.
+pub struct Engine<W> {
+    exchanges: Vec<Prepared>,
+    endpoints: Vec<Endpoint>,
+    cache: TokenCache,
+    flights: HashMap<Key, Flight<W>, FixedState>,
+    calls: HashMap<u32, Key, FixedState>,
+    /// Requests that wait for another worker's call.
+    watches: HashMap<Key, Watch<W>, FixedState>,
+    /// Which of these are looked after next.
+    to_look: VecDeque<Key>,
+    waiting: usize,
+    waiting_of: HashMap<u32, u32, FixedState>,
+    renewals: usize,
+    random: Random,
+    /// What is shared with the other workers; `None`: this one is on its own.
+    sharing: Option<Sharing>,
+    housekept: Option<Steady>,
+}
+
+/// An exchange, and what is worked out of it once.
+struct Prepared {
+    exchange: Rc<Exchange>,
+    first: Rc<TokenRequest>,
+    second: Option<Rc<TokenRequest>>,
+    /// The places of the calls' endpoints.
+    endpoints: (usize, usize),
+    /// Stops an exchange whose client is refused again and again.
+    pause: Breaker,
+}
+
+struct Waiting<W> {
+    backend: u32,
+    waiter: W,
+}
+
+impl<W> Engine<W> {
+    /// An engine for `exchanges`. `seed` is random.
+    pub fn new(exchanges: Vec<Exchange>, policy: CachePolicy, seed: u64) -> Self {
+        let mut places: HashMap<(String, String), usize, FixedState> =
+            HashMap::with_hasher(FixedState::with_seed(seed));
+        let mut place = |call: &TokenCall| {
+            let next = places.len();
+            let endpoint = (call.cluster.clone(), call.token_url.clone());
+            *places.entry(endpoint).or_insert(next)
+        };
+        let exchanges: Vec<Prepared> = exchanges
+            .into_iter()
+            .map(|exchange| {
+                let first = place(&exchange.first);
+                Prepared {
+                    endpoints: (first, exchange.second.as_ref().map_or(first, &mut place)),
+                    first: Rc::new(TokenRequest::new(&exchange.first)),
+                    second: exchange
+                        .second
+                        .as_ref()
+                        .map(|call| Rc::new(TokenRequest::new(call))),
+                    exchange: Rc::new(exchange),
+                    pause: Breaker::default(),
+                }
+            })
+            .collect();
+        Self {
+            endpoints: vec![Endpoint::default(); places.len()],
+            exchanges,
+            cache: TokenCache::new(policy, seed),
+            flights: HashMap::with_hasher(FixedState::with_seed(seed)),
+            calls: HashMap::with_hasher(FixedState::with_seed(seed)),
+            watches: HashMap::with_hasher(FixedState::with_seed(seed)),
+            to_look: VecDeque::new(),
+            waiting: 0,
+            waiting_of: HashMap::with_hasher(FixedState::with_seed(seed)),
+            renewals: 0,
+            random: Random(seed),
+            sharing: None,
+            housekept: None,
+        }
+    }
+
+    /// The exchange that `id` stands for.
+    pub fn exchange(&self, id: ExchangeId) -> Option<&Rc<Exchange>> {
+        self.exchanges
+            .get(index(id))
+            .map(|prepared| &prepared.exchange)
+    }
+
+    /// How many tokens are held.
+    pub fn held(&self) -> usize {
+        self.cache.held()
+    }
+
+    /// A request to `backend` needs the token that `exchange` brings for `subject` and `actor`.
+    pub fn find(
+        &mut self,
+        exchange: ExchangeId,
+        subject: BearerToken,
+        actor: Option<&BearerToken>,
+        backend: u32,
+        clock: &dyn Clock,
+    ) -> Found {
+        let actor = actor.map(BearerToken::as_bytes);
+        let key = Key::bytes(exchange, subject.into_bytes(), actor);
+        match self.cache.get(&key, clock) {
+            Lookup::Held(held) => Found::Token {
+                value: held.value.clone(),
+                used: Used::of(held),
+                renew: None,
+                shared: false,
+            },
+            Lookup::HeldRenew(held) => {
+                let (value, used, asked) = (held.value.clone(), Used::of(held), held.asked);
+                match self.start_renewal(&used.key, asked, backend, clock) {
+                    Renewal::Taken(found) => found,
+                    Renewal::Call(renew) => Found::Token {
+                        value,
+                        used,
+                        renew: Some(renew),
+                        shared: false,
+                    },
+                    Renewal::None => Found::Token {
+                        value,
+                        used,
+                        renew: None,
+                        shared: false,
+                    },
+                }
+            }
+            Lookup::Refused(failure, until) => {
+                let left = until.since(clock.steady());
+                Found::Refused(Stop::RefusedBefore(failure.clone(), left))
+            }
+            Lookup::Nothing => {
+                let key = Key::from_bytes(key);
+                self.find_shared(&key, clock).unwrap_or(Found::Nothing(key))
+            }
+        }
+    }
+
+    /// The request waits for the answer to `key`, unless it is refused.
+    pub fn wait(
+        &mut self,
+        key: &Key,
+        backend: u32,
+        waiter: impl FnOnce() -> W,
+        clock: &dyn Clock,
+    ) -> Waits {
+        let of_backend = self.waiting_of.get(&backend).copied().unwrap_or(0);
+        if self.waiting >= MAX_WAITING || of_backend >= MAX_WAITING_PER_BACKEND {
+            return Waits::Refused(Stop::Crowded);
+        }
+        if let Some(flight) = self.flights.get_mut(key) {
+            if flight.waiting.len() >= MAX_WAITING_PER_KEY {
+                return Waits::Refused(Stop::Crowded);
+            }
+            let waiter = waiter();
+            flight.waiting.push(Waiting { backend, waiter });
+            self.comes(backend);
+            return Waits::Joins;
+        }
+        if let Some(watch) = self.watches.get_mut(key) {
+            if watch.waiting.len() >= MAX_WAITING_PER_KEY {
+                return Waits::Refused(Stop::Crowded);
+            }
+            let waiter = waiter();
+            watch.waiting.push(Waiting { backend, waiter });
+            self.comes(backend);
+            return Waits::Elsewhere;
+        }
+        if self.flights.len().saturating_add(self.watches.len()) >= MAX_WAITING {
+            return Waits::Refused(Stop::Crowded);
+        }
+        // Who waits for another worker's call need not be let to one of its own.
+        let started = match self.under_way_elsewhere(key, clock) {
+            Some(elsewhere) => Ok(elsewhere),
+            None => self.start(key, backend, Why::Asked, clock),
+        };
+        let (waits, waiting) = match started {
+            Err(stop) => return Waits::Refused(stop),
+            Ok(Started::Here) => {
+                let flight = self.flights.get_mut(key);
+                (Waits::Calls, flight.map(|flight| &mut flight.waiting))
+            }
+            Ok(Started::Elsewhere(address, seen)) => {
+                let watch = self.watch(key, address, &seen, backend, clock);
+                (Waits::Elsewhere, Some(&mut watch.waiting))
+            }
+        };
+        if let Some(waiting) = waiting {
+            let waiter = waiter();
+            waiting.push(Waiting { backend, waiter });
+        }
+        self.comes(backend);
+        waits
+    }
+
+    /// A token that was asked for at `asked` is to be renewed.
+    fn start_renewal(
+        &mut self,
+        key: &Key,
+        asked: Time,
+        backend: u32,
+        clock: &dyn Clock,
+    ) -> Renewal {
+        let room = self.renewals < MAX_RENEWALS && self.flights.len() < MAX_WAITING;
+        let refused = self.cache.is_refused(key, clock.steady());
+        if !room || refused || self.flights.contains_key(key) {
+            return Renewal::None;
+        }
+        match self.start(key, backend, Why::Renewal(asked), clock) {
+            Ok(Started::Here) => {
+                self.renewals = self.renewals.saturating_add(1);
+                Renewal::Call(key.clone())
+            }
+            // Another worker has renewed it.
+            Ok(Started::Elsewhere(_, Seen::Token(token))) => {
+                Renewal::Taken(self.take_shared(key, token))
+            }
+            Ok(Started::Elsewhere(..)) | Err(_) => Renewal::None,
+        }
+    }
+
+    fn comes(&mut self, backend: u32) {
+        self.waiting = self.waiting.saturating_add(1);
+        let of_backend = self.waiting_of.entry(backend).or_default();
+        *of_backend = of_backend.saturating_add(1);
+    }
+
+    fn goes(&mut self, backend: u32) {
+        self.waiting = self.waiting.saturating_sub(1);
+        if let Some(of_backend) = self.waiting_of.get_mut(&backend) {
+            *of_backend = of_backend.saturating_sub(1);
+            if *of_backend == 0 {
+                self.waiting_of.remove(&backend);
+            }
+        }
+    }
+
+    /// A waiting request went away. The call goes on for the others, and for the cache.
+    pub fn leave(&mut self, key: &Key, is_it: impl Fn(&W) -> bool) {
+        let flight = self.flights.get_mut(key).map(|flight| &mut flight.waiting);
+        let watch = self.watches.get_mut(key).map(|watch| &mut watch.waiting);
+        let Some(waiting) = flight.or(watch) else {
+            return;
+        };
+        let place = waiting.iter().position(|one| is_it(&one.waiter));
+        if let Some(place) = place {
+            let gone = waiting.remove(place);
+            let nobody = waiting.is_empty();
+            self.goes(gone.backend);
+            if nobody {
+                self.watches.remove(key);
+            }
+        }
+    }
+
+    /// The backend answered a request that went on with `used` with 401.
+    pub fn unauthorized(&mut self, used: &Used, clock: &dyn Clock) -> bool {
+        let exchange = self.exchange(used.key.exchange());
+        let says_so =
+            exchange.is_some_and(|exchange| matches!(exchange.purpose, Purpose::Identity { .. }));
+        let now = clock.steady();
+        let forgotten = self.cache.forget(&used.key, used.serial, now, |value| {
+            says_so.then(|| sha256_base64url(value.token_bytes()).into())
+        });
+        if forgotten {
+            self.forget_everywhere(used, now);
+        }
+        forgotten
+    }
+
+    /// Time has passed: removes what has expired, and ends calls whose answer never came.
+    pub fn tick(&mut self, clock: &dyn Clock) -> Vec<Completion<W>> {
+        self.hear();
+        // The timer goes off often where something is waited for elsewhere.
+        if !self.watches.is_empty() {
+            let now = clock.steady();
+            let lately = |before| now.since(before) < HOUSEKEEPING;
+            if self.housekept.is_some_and(lately) {
+                return Vec::new();
+            }
+            self.housekept = Some(now);
+        }
+        self.cache.sweep(clock);
+        let now = clock.steady();
+        self.sweep_shared(clock, now);
+        let is_overdue = |(key, flight): (&Key, &Flight<W>)| {
+            let call = self.exchange(key.exchange())?.call(flight.at.step)?;
+            let elapsed = now.since(flight.at.started);
+            let overdue = elapsed >= call.timeout.saturating_add(OVERDUE);
+            overdue.then(|| (key.clone(), flight.at.call))
+        };
+        let overdue: Vec<_> = self.flights.iter().filter_map(is_overdue).collect();
+        overdue
+            .into_iter()
+            .filter_map(|(key, call)| {
+                // Should an answer come after all, it is not one to a later call for the same key.
+                if let Some(call) = call {
+                    self.calls.remove(&call);
+                }
+                match self.completed(key, Answer::Reset, clock) {
+                    Answered::Done(completion) => Some(completion),
+                    Answered::Call(_) | Answered::Nobody => None,
+                }
+            })
+            .collect()
+    }
+
+    /// Takes the tokens of an earlier configuration's engine over, where the exchange is the same to
+    /// the last parameter.
+    pub fn take_over<V>(&mut self, earlier: &mut Engine<V>, clock: &dyn Clock) {
+        let ours: HashMap<&Exchange, (ExchangeId, Terms), FixedState> = (0..)
+            .map(ExchangeId)
+            .zip(&self.exchanges)
+            .map(|(id, prepared)| (&*prepared.exchange, (id, prepared.exchange.terms)))
+            .collect();
+        let same: Vec<Option<(ExchangeId, Terms)>> = earlier
+            .exchanges
+            .iter()
+            .map(|theirs| ours.get(&*theirs.exchange).copied())
+            .collect();
+        let same = |id: ExchangeId| same.get(index(id)).copied().flatten();
+        self.cache.take_over(&mut earlier.cache, same, clock.wall());
+    }
+}
+
+/// Why a call is made.
+#[derive(Clone, Copy)]
+enum Why {
+    /// A request waits for it.
+    Asked,
+    /// To renew the token that was asked for then.
+    Renewal(Time),
+}
+
+/// What becomes of a renewal.
+enum Renewal {
+    /// Not now.
+    None,
+    /// It is to be called.
+    Call(Key),
+    /// Another worker's token is there.
+    Taken(Found),
+}
+
+fn index(exchange: ExchangeId) -> usize {
+    usize::try_from(exchange.0).unwrap_or(usize::MAX)
+}
+
+/// SplitMix64: spreads renewals and names calls, guards no secret.
+struct Random(u64);
+
+impl Random {
+    /// Any number.
+    fn number(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number from 0 to 1.
+    fn unit(&mut self) -> f64 {
+        (self.number() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+#[cfg(test)]
+#[path = "../engine_tests.rs"]
+mod tests;

@@ -1,0 +1,85 @@
+//! The whole key of an answer, the same for all workers: every parameter of the exchange, its client's
+//! credential included, the subject token and the actor token.
+
+use super::super::digest::sha256;
+use super::super::settings::Exchange;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
+
+/// An exchange as bytes: two are equal if and only if the exchanges are.
+#[derive(Clone)]
+pub struct ExchangeBytes {
+    bytes: Rc<[u8]>,
+    digest: [u8; 32],
+}
+
+impl ExchangeBytes {
+    /// The bytes of `exchange`.
+    pub fn of(exchange: &Exchange) -> Self {
+        let mut parts = Parts(Vec::new());
+        exchange.hash(&mut parts);
+        Self {
+            digest: sha256(&parts.0),
+            bytes: parts.0.into(),
+        }
+    }
+}
+
+/// Takes down what is fed to a hash. The derived `Hash` feeds every field that the derived equality
+/// compares, each so that no two values feed the same, so that no parameter can be forgotten here.
+struct Parts(Vec<u8>);
+
+impl Hasher for Parts {
+    // Once, and not at each of the many fields: it runs when a configuration loads.
+    #[inline(never)]
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
+    }
+}
+
+/// Where an answer lies, and what it must lie under.
+///
+/// `Debug` prints nothing of it.
+#[derive(Clone)]
+pub struct Address {
+    /// The whole key.
+    pub key: Rc<[u8]>,
+    /// Tells which bucket, and names calls under way. Nobody is sent a token because of it.
+    pub digest: [u8; 32],
+}
+
+impl Address {
+    /// The address of exchanging `subject` and `actor` as `exchange` says. Who does not know `seed`
+    /// cannot tell where keys lie.
+    pub fn new(
+        seed: &[u8],
+        exchange: &ExchangeBytes,
+        subject: &[u8],
+        actor: Option<&[u8]>,
+    ) -> Self {
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
+        let tokens = [
+            &length(subject)[..],
+            subject,
+            &[u8::from(actor.is_some())],
+            actor.unwrap_or_default(),
+        ]
+        .concat();
+        let key = [&length(&exchange.bytes)[..], &exchange.bytes, &tokens].concat();
+        Self {
+            digest: sha256(&[seed, &exchange.digest, &tokens].concat()),
+            key: key.into(),
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}

@@ -1,0 +1,379 @@
+//! One exchange for the whole Envoy: what the workers tell each other of tokens and calls under way.
+//! The protocol is described in `docs/SHARING.md`; its states and transitions are plain values in
+//! [`bucket`], and here each transition is carried out by compare-and-swap.
+
+pub mod bucket;
+pub mod dropped;
+pub mod key;
+#[cfg(test)]
+mod model;
+pub mod store;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use super::digest::sha256;
+use super::settings::CachePolicy;
+use crate::time::{Clock, Steady};
+use bucket::{Bounds, Bucket, ClaimId, Compares, Forgotten, Outcome, Seen, Settled, Token};
+use dropped::{Dropped, News};
+use key::{Address, ExchangeBytes};
+use std::time::Duration;
+use store::{Slot, Store, Unavailable};
+
+/// The most buckets.
+pub const MAX_BUCKETS: u32 = 4096;
+/// A bucket is for so many entries at least: with fewer, some overflow while others are empty.
+const ENTRIES_PER_BUCKET: usize = 10;
+/// A bucket is for so many bytes at least: the largest entry, and some others beside it.
+const BYTES_PER_BUCKET: usize = 64 << 10;
+/// Of how many buckets, swept one after the other, each turn takes care.
+const SWEPT_AT_ONCE: u32 = 8;
+/// A change that so many others came before is given up. Each of them has succeeded, and they are made
+/// of workers: a real Envoy never gets there.
+const TRIES: u32 = 64;
+/// Says how values are written, together with the build that writes them.
+const FORMAT: &str = concat!("1 ", env!("CARGO_PKG_VERSION"), " ");
+
+/// The store, as one plugin of one worker sees it.
+pub struct Shared {
+    store: Box<dyn Store>,
+    format: [u8; 8],
+    seed: Vec<u8>,
+    buckets: u32,
+    bounds: Bounds,
+    /// How many of the dropped tokens it has read of.
+    read: u64,
+    swept: u32,
+    /// What the model's tests have it do wrong.
+    #[cfg(test)]
+    pub(super) mutant: Option<Mutant>,
+}
+
+/// What a wrong protocol would do.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// Takes whatever lies in the bucket.
+    ComparesNothing,
+    /// Does not look whether another came first.
+    IgnoresOthers,
+    /// Forgets to look again.
+    SleepsOn,
+}
+
+/// How an attempt to claim a call ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// The call is to be made here; what was forgotten under the key.
+    Ours(Option<Forgotten>),
+    /// Not, because of this.
+    Seen(Seen),
+    /// Others were always faster.
+    Crowded,
+}
+
+impl Shared {
+    /// The store with the bounds of `policy`, as whoever came first left it.
+    ///
+    /// # Errors
+    /// If Envoy does not let the filter use it.
+    pub fn open(
+        store: Box<dyn Store>,
+        policy: &CachePolicy,
+        random: [u8; 16],
+    ) -> Result<Self, Unavailable> {
+        let build = [
+            FORMAT,
+            option_env!("UPSTREAM_INJECT_COMMIT").unwrap_or_default(),
+        ];
+        let [a, b, c, d, e, f, g, h, ..] = sha256(build.concat().as_bytes());
+        let buckets = buckets(policy);
+        let mut shared = Self {
+            seed: seed(&*store, random)?,
+            store,
+            format: [a, b, c, d, e, f, g, h],
+            buckets,
+            bounds: bounds(policy, buckets),
+            read: 0,
+            swept: u32::from(random.first().copied().unwrap_or(0)),
+            #[cfg(test)]
+            mutant: None,
+        };
+        shared.read = shared.dropped()?.1.count();
+        Ok(shared)
+    }
+
+    /// Where the answer to exchanging `subject` and `actor` as `exchange` says lies.
+    pub fn address(
+        &self,
+        exchange: &ExchangeBytes,
+        subject: &[u8],
+        actor: Option<&[u8]>,
+    ) -> Address {
+        Address::new(&self.seed, exchange, subject, actor)
+    }
+
+    /// What there is under `address`.
+    ///
+    /// # Errors
+    /// If the store cannot be used.
+    #[inline(never)]
+    pub fn look(
+        &self,
+        address: &Address,
+        waited_for: Option<ClaimId>,
+        is_usable: &dyn Fn(&Token) -> bool,
+        now: Steady,
+    ) -> Result<Seen, Unavailable> {
+        let (_, bucket) = self.bucket(self.slot(address), now)?;
+        Ok(bucket.look(address, waited_for, is_usable, now, self.compares()))
+    }
+
+    /// Claims the call for `address` until `ends`, unless there is an answer or a call.
+    ///
+    /// # Errors
+    /// If the store cannot be used.
+    #[inline(never)]
+    pub fn claim(
+        &self,
+        address: &Address,
+        id: ClaimId,
+        ends: Steady,
+        is_usable: &dyn Fn(&Token) -> bool,
+        now: Steady,
+    ) -> Result<Claimed, Unavailable> {
+        let claimed = self.change(self.slot(address), now, |bucket| {
+            match bucket.look(address, None, is_usable, now, self.compares()) {
+                Seen::Nothing(forgotten) => {
+                    let claimed = bucket.claim(address, id, ends, now, &self.bounds);
+                    (claimed, Claimed::Ours(forgotten))
+                }
+                seen => (false, Claimed::Seen(seen)),
+            }
+        })?;
+        Ok(claimed.unwrap_or(Claimed::Crowded))
+    }
+
+    /// The call that was claimed as `id` ended, as everybody is told.
+    ///
+    /// # Errors
+    /// If the store cannot be used.
+    #[inline(never)]
+    pub fn settle(
+        &self,
+        address: &Address,
+        id: ClaimId,
+        outcome: &Outcome,
+        clock: &dyn Clock,
+    ) -> Result<Settled, Unavailable> {
+        let (wall, now) = (clock.wall(), clock.steady());
+        let settled = self.change(self.slot(address), now, |bucket| {
+            let settled = bucket.settle(address, id, outcome, wall, now, &self.bounds);
+            (true, settled)
+        })?;
+        let settled = settled.unwrap_or_default();
+        if let Some(serial) = settled.dropped {
+            self.drop_everywhere(serial)?;
+        }
+        Ok(settled)
+    }
+
+    /// The call that was claimed as `id` will not be answered.
+    ///
+    /// # Errors
+    /// If the store cannot be used.
+    #[inline(never)]
+    pub fn withdraw(&self, address: &Address, id: ClaimId, now: Steady) -> Result<(), Unavailable> {
+        self.change(self.slot(address), now, |bucket| {
+            (bucket.withdraw(address, id), ())
+        })?;
+        Ok(())
+    }
+
+    /// A backend did not accept the token `serial`; `rejected` is its digest, where the next call must
+    /// say it.
+    ///
+    /// # Errors
+    /// If the store cannot be used.
+    pub fn forget(
+        &self,
+        address: &Address,
+        serial: u64,
+        rejected: Option<&str>,
+        now: Steady,
+    ) -> Result<(), Unavailable> {
+        self.change(self.slot(address), now, |bucket| {
+            let rejected = rejected.map(str::to_owned);
+            (bucket.forget(address, serial, rejected, now), ())
+        })?;
+        // Others may hold it that the store had no room for any more.
+        self.drop_everywhere(serial)
+    }
+
+    /// What was dropped since this was last asked.
+    ///
+    /// # Errors
+    /// If the store cannot be used.
+    pub fn news(&mut self) -> Result<News, Unavailable> {
+        let (_, dropped) = self.dropped()?;
+        let news = dropped.since(self.read);
+        self.read = dropped.count();
+        Ok(news)
+    }
+
+    /// Removes what has ended from the next few buckets, so that no token stays in memory for long
+    /// after its end.
+    ///
+    /// # Errors
+    /// If the store cannot be used.
+    pub fn sweep(&mut self, clock: &dyn Clock) -> Result<(), Unavailable> {
+        let (wall, now) = (clock.wall(), clock.steady());
+        for _ in 0..SWEPT_AT_ONCE {
+            self.swept = self.swept.wrapping_add(1);
+            // All that there can be, whatever the bounds of this configuration.
+            let place = self.swept.checked_rem(MAX_BUCKETS).unwrap_or(0);
+            let slot = Slot::Bucket(place);
+            match self.store.get(slot)? {
+                Some(read) if read.value.starts_with(&self.format) => {
+                    self.change(slot, now, |bucket| (bucket.sweep(wall, now), ()))?;
+                }
+                // Another build has left it, and will not come back for it.
+                Some(read) if !read.value.is_empty() => {
+                    self.store.swap(slot, Some(read.version), &[])?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody is to use the token `serial` any more.
+    #[inline(never)]
+    fn drop_everywhere(&self, serial: u64) -> Result<(), Unavailable> {
+        for _ in 0..TRIES {
+            let (version, mut dropped) = self.dropped()?;
+            dropped.push(serial);
+            let value = dropped.write(&self.format);
+            if self.swap(Slot::Dropped, version, &value)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn dropped(&self) -> Result<(Option<u32>, Dropped), Unavailable> {
+        let read = self.store.get(Slot::Dropped)?;
+        let version = read.as_ref().map(|read| read.version);
+        let dropped = read.and_then(|read| Dropped::read(&read.value, &self.format));
+        Ok((version, dropped.unwrap_or_default()))
+    }
+
+    fn slot(&self, address: &Address) -> Slot {
+        let [a, b, c, d, ..] = address.digest;
+        let place = u32::from_le_bytes([a, b, c, d]).checked_rem(self.buckets);
+        Slot::Bucket(place.unwrap_or(0))
+    }
+
+    #[inline(never)]
+    fn bucket(&self, slot: Slot, now: Steady) -> Result<(Option<u32>, Bucket), Unavailable> {
+        Ok(match self.store.get(slot)? {
+            Some(read) => (
+                Some(read.version),
+                Bucket::read(&read.value, &self.format, now),
+            ),
+            None => (None, Bucket::default()),
+        })
+    }
+
+    /// Changes a bucket as `change` says, which tells whether it did. `None` if others always came
+    /// first.
+    fn change<R>(
+        &self,
+        slot: Slot,
+        now: Steady,
+        change: impl Fn(&mut Bucket) -> (bool, R),
+    ) -> Result<Option<R>, Unavailable> {
+        for _ in 0..TRIES {
+            let (version, mut bucket) = self.bucket(slot, now)?;
+            let (changed, result) = change(&mut bucket);
+            // An empty bucket takes no memory.
+            let value = match bucket.is_empty() {
+                true => Vec::new(),
+                false => bucket.write(&self.format),
+            };
+            if !changed || self.swap(slot, version, &value)? {
+                return Ok(Some(result));
+            }
+        }
+        Ok(None)
+    }
+
+    #[cfg(not(test))]
+    fn swap(&self, slot: Slot, version: Option<u32>, value: &[u8]) -> Result<bool, Unavailable> {
+        self.store.swap(slot, version, value)
+    }
+
+    #[cfg(not(test))]
+    fn compares(&self) -> Compares {
+        Compares::Whole
+    }
+
+    #[cfg(test)]
+    fn swap(&self, slot: Slot, version: Option<u32>, value: &[u8]) -> Result<bool, Unavailable> {
+        let swapped = self.store.swap(slot, version, value)?;
+        Ok(swapped || self.mutant == Some(Mutant::IgnoresOthers))
+    }
+
+    #[cfg(test)]
+    fn compares(&self) -> Compares {
+        match self.mutant {
+            Some(Mutant::ComparesNothing) => Compares::Nothing,
+            _ => Compares::Whole,
+        }
+    }
+}
+
+/// The seed that all workers share: `random`, if nobody has left another before.
+fn seed(store: &dyn Store, random: [u8; 16]) -> Result<Vec<u8>, Unavailable> {
+    if let Some(read) = store.get(Slot::Seed)? {
+        return Ok(read.value);
+    }
+    store.swap(Slot::Seed, None, &random)?;
+    store
+        .get(Slot::Seed)?
+        .map(|read| read.value)
+        .ok_or(Unavailable)
+}
+
+/// A power of two, so that configurations that differ in their bounds agree where they can.
+fn buckets(policy: &CachePolicy) -> u32 {
+    let by_entries = policy.max_entries.checked_div(ENTRIES_PER_BUCKET);
+    let by_bytes = policy.max_bytes.checked_div(BYTES_PER_BUCKET);
+    let most = by_entries.unwrap_or(1).min(by_bytes.unwrap_or(1)).max(1);
+    let most = u32::try_from(most).unwrap_or(MAX_BUCKETS).min(MAX_BUCKETS);
+    most.checked_ilog2()
+        .and_then(|power| 1u32.checked_shl(power))
+        .unwrap_or(1)
+}
+
+/// The bounds of each bucket: all together are those of `policy`.
+fn bounds(policy: &CachePolicy, buckets: u32) -> Bounds {
+    let buckets = usize::try_from(buckets).unwrap_or(1);
+    let part = |whole: usize| whole.checked_div(buckets).unwrap_or(whole);
+    let entries = part(policy.max_entries);
+    let bytes = part(policy.max_bytes);
+    let passing = bytes.checked_div(4).unwrap_or(0);
+    Bounds {
+        entries,
+        refusals: entries.checked_div(10).unwrap_or(0).max(1),
+        bytes: bytes.saturating_sub(passing),
+        passing,
+    }
+}
+
+/// How long a claim keeps others from calling, for calls that take `timeout` at most: if it runs out,
+/// whoever made it is no more.
+pub fn claim_time(timeout: Duration) -> Duration {
+    timeout.saturating_add(Duration::from_secs(2))
+}

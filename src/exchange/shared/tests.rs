@@ -1,0 +1,366 @@
+//! The protocol's transitions, one at a time.
+
+use super::super::answer::{Detail, Failure, FailureKind, StsError};
+use super::super::settings::CachePolicy;
+use super::bucket::*;
+use super::key::Address;
+use super::*;
+use crate::refusal::StepUp;
+use crate::time::{Clocks, Time};
+use crate::token::BearerToken;
+use std::rc::Rc;
+
+const FORMAT: &[u8; 8] = b"a format";
+const BOUNDS: Bounds = Bounds {
+    entries: 4,
+    refusals: 1,
+    bytes: 4000,
+    passing: 600,
+};
+
+fn address(subject: &str) -> Address {
+    let digest = sha256(subject.as_bytes());
+    let key = subject.as_bytes().into();
+    Address { key, digest }
+}
+
+fn at(seconds: u64) -> Clocks {
+    Clocks::at(Duration::from_secs(1000 + seconds))
+}
+
+fn bearer(text: &str) -> BearerToken {
+    BearerToken::new(text.as_bytes().to_vec()).unwrap()
+}
+
+fn token(text: &str, serial: u64, asked: u64) -> Token {
+    Token {
+        token: bearer(text),
+        serial,
+        asked: at(asked).wall,
+        expires: at(asked + 100).wall,
+        forgot_before: None,
+    }
+}
+
+fn failure(kind: FailureKind) -> Failure {
+    Failure {
+        kind,
+        error: None,
+        detail: Detail::None,
+        wait: None,
+    }
+}
+
+fn look(bucket: &Bucket, subject: &str, waited_for: Option<u64>, seconds: u64) -> Seen {
+    let usable = |token: &Token| at(seconds).wall < token.expires;
+    bucket.look(
+        &address(subject),
+        waited_for.map(ClaimId),
+        &usable,
+        at(seconds).steady,
+        Compares::Whole,
+    )
+}
+
+fn settle(bucket: &mut Bucket, subject: &str, claim: u64, outcome: &Outcome, now: u64) -> Settled {
+    let Clocks { wall, steady } = at(now);
+    bucket.settle(
+        &address(subject),
+        ClaimId(claim),
+        outcome,
+        wall,
+        steady,
+        &BOUNDS,
+    )
+}
+
+fn claim(bucket: &mut Bucket, subject: &str, id: u64, now: u64) -> bool {
+    let ends = at(now + 7).steady;
+    bucket.claim(
+        &address(subject),
+        ClaimId(id),
+        ends,
+        at(now).steady,
+        &BOUNDS,
+    )
+}
+
+#[test]
+fn a_claim_keeps_others_waiting_until_it_is_settled_or_runs_out() {
+    let mut bucket = Bucket::default();
+    assert_eq!(look(&bucket, "alice", None, 0), Seen::Nothing(None));
+    assert!(claim(&mut bucket, "alice", 1, 0));
+    assert_eq!(look(&bucket, "alice", None, 6), Seen::Claimed(ClaimId(1)));
+    assert_eq!(look(&bucket, "bob", None, 6), Seen::Nothing(None));
+    assert_eq!(look(&bucket, "alice", None, 7), Seen::Nothing(None));
+    let outcome = Outcome::Token(token("t", 9, 0));
+    settle(&mut bucket, "alice", 1, &outcome, 1);
+    assert_eq!(
+        look(&bucket, "alice", None, 6),
+        Seen::Token(token("t", 9, 0))
+    );
+    assert_eq!(look(&bucket, "bob", None, 6), Seen::Nothing(None));
+    // A token that is no longer used is as good as none.
+    assert_eq!(look(&bucket, "alice", None, 100), Seen::Nothing(None));
+}
+
+#[test]
+fn who_waited_for_a_call_hears_how_it_ended_and_nobody_else() {
+    for (outcome, told) in [
+        (Outcome::Once(bearer("once")), Ok(bearer("once"))),
+        (
+            Outcome::Failed(failure(FailureKind::Timeout)),
+            Err(failure(FailureKind::Timeout)),
+        ),
+        (
+            Outcome::Denied(failure(FailureKind::Forbidden)),
+            Err(failure(FailureKind::Forbidden)),
+        ),
+    ] {
+        let mut bucket = Bucket::default();
+        claim(&mut bucket, "alice", 1, 0);
+        settle(&mut bucket, "alice", 1, &outcome, 1);
+        assert_eq!(look(&bucket, "alice", Some(1), 2), Seen::Ended(told));
+        assert_eq!(look(&bucket, "alice", Some(2), 2), Seen::Nothing(None));
+        assert_eq!(look(&bucket, "alice", None, 2), Seen::Nothing(None));
+        assert!(bucket.sweep(at(3).wall, at(3).steady));
+        assert_eq!(bucket, Bucket::default());
+    }
+}
+
+#[test]
+fn a_refusal_is_everybodys_and_ends_the_token() {
+    let mut bucket = Bucket::default();
+    settle(
+        &mut bucket,
+        "alice",
+        1,
+        &Outcome::Token(token("t", 9, 0)),
+        0,
+    );
+    let refused = failure(FailureKind::Rejected);
+    let outcome = Outcome::Refused {
+        failure: refused.clone(),
+        until: at(20).steady,
+        drops: true,
+    };
+    let settled = settle(&mut bucket, "alice", 2, &outcome, 10);
+    assert_eq!(settled.dropped, Some(9));
+    assert_eq!(
+        look(&bucket, "alice", None, 19),
+        Seen::Refused(refused, at(20).steady)
+    );
+    assert_eq!(look(&bucket, "alice", None, 20), Seen::Nothing(None));
+}
+
+#[test]
+fn a_token_that_was_not_accepted_is_forgotten_and_the_next_one_knows() {
+    let mut bucket = Bucket::default();
+    settle(
+        &mut bucket,
+        "alice",
+        1,
+        &Outcome::Token(token("t", 9, 0)),
+        0,
+    );
+    let now = at(5).steady;
+    assert!(
+        !bucket.forget(&address("alice"), 8, None, now),
+        "another token"
+    );
+    assert!(!bucket.forget(&address("bob"), 9, None, now), "another key");
+    assert!(bucket.forget(&address("alice"), 9, Some("digest".to_owned()), now));
+    let forgotten = Forgotten {
+        at: now,
+        rejected: Some("digest".to_owned()),
+    };
+    assert_eq!(
+        look(&bucket, "alice", None, 6),
+        Seen::Nothing(Some(forgotten))
+    );
+    let settled = settle(
+        &mut bucket,
+        "alice",
+        2,
+        &Outcome::Token(token("u", 10, 6)),
+        6,
+    );
+    assert_eq!(settled.forgot_before, Some(now));
+}
+
+#[test]
+fn an_older_answer_that_comes_late_replaces_nothing() {
+    let mut bucket = Bucket::default();
+    settle(
+        &mut bucket,
+        "alice",
+        2,
+        &Outcome::Token(token("new", 2, 10)),
+        11,
+    );
+    settle(
+        &mut bucket,
+        "alice",
+        1,
+        &Outcome::Token(token("old", 1, 0)),
+        12,
+    );
+    assert_eq!(
+        look(&bucket, "alice", None, 13),
+        Seen::Token(token("new", 2, 10))
+    );
+}
+
+#[test]
+fn the_oldest_token_makes_room_and_refusals_go_before_it() {
+    let mut bucket = Bucket::default();
+    for (n, user) in ["a", "b", "c"].into_iter().enumerate() {
+        let serial = n as u64;
+        settle(
+            &mut bucket,
+            user,
+            serial,
+            &Outcome::Token(token(user, serial, 0)),
+            0,
+        );
+    }
+    let refused = |user: &str, bucket: &mut Bucket| {
+        let outcome = Outcome::Refused {
+            failure: failure(FailureKind::Rejected),
+            until: at(50).steady,
+            drops: true,
+        };
+        settle(bucket, user, 7, &outcome, 0);
+    };
+    refused("r", &mut bucket);
+    refused("s", &mut bucket);
+    assert!(matches!(look(&bucket, "s", None, 1), Seen::Refused(..)));
+    assert!(
+        matches!(look(&bucket, "r", None, 1), Seen::Nothing(_)),
+        "a tenth"
+    );
+    settle(&mut bucket, "d", 8, &Outcome::Token(token("d", 8, 0)), 0);
+    assert!(matches!(look(&bucket, "s", None, 1), Seen::Nothing(_)));
+    assert!(matches!(look(&bucket, "a", None, 1), Seen::Token(_)));
+    settle(&mut bucket, "e", 9, &Outcome::Token(token("e", 9, 0)), 0);
+    assert!(matches!(look(&bucket, "a", None, 1), Seen::Nothing(_)));
+    assert!(matches!(look(&bucket, "e", None, 1), Seen::Token(_)));
+    // No refusal makes a token go, and nothing is kept that could never have room.
+    refused("r", &mut bucket);
+    assert!(matches!(look(&bucket, "r", None, 1), Seen::Nothing(_)));
+    let large = token(&"x".repeat(5000), 10, 0);
+    settle(&mut bucket, "f", 10, &Outcome::Token(large), 0);
+    assert!(matches!(look(&bucket, "f", None, 1), Seen::Nothing(_)));
+    assert_eq!(bucket.held().0, 4);
+}
+
+#[test]
+fn more_claims_than_there_is_room_for_are_not_made() {
+    let mut bucket = Bucket::default();
+    let made = (0..100)
+        .filter(|n| claim(&mut bucket, &format!("user {n}"), *n, 0))
+        .count();
+    assert_eq!(made, 600 / 48);
+    assert!(bucket.passing() <= BOUNDS.passing);
+    // Those that have run out make room.
+    assert!(claim(&mut bucket, "another", 200, 8));
+}
+
+fn full() -> Bucket {
+    let mut bucket = Bucket::default();
+    claim(&mut bucket, "claimed", 3, 0);
+    settle(&mut bucket, "a", 1, &Outcome::Token(token("t", 9, 0)), 0);
+    settle(&mut bucket, "b", 1, &Outcome::Token(token("u", 10, 0)), 0);
+    bucket.forget(&address("b"), 10, Some("digest".to_owned()), at(1).steady);
+    let step_up = FailureKind::StepUp(Rc::new(StepUp {
+        insufficient_authentication: true,
+        claims: Some("eyJ9".to_owned()),
+        max_age: None,
+        acr_values: Some("urn:x y".to_owned()),
+        interaction_uri: Some("https://x/y".to_owned()),
+    }));
+    let failure = Failure {
+        kind: step_up,
+        error: Some(StsError::InvalidGrant),
+        detail: Detail::Status(400),
+        wait: Some(Duration::from_secs(3)),
+    };
+    let refused = Outcome::Refused {
+        failure: failure.clone(),
+        until: at(50).steady,
+        drops: false,
+    };
+    settle(&mut bucket, "c", 1, &refused, 0);
+    settle(&mut bucket, "d", 4, &Outcome::Failed(failure), 0);
+    settle(&mut bucket, "e", 5, &Outcome::Once(bearer("once")), 0);
+    bucket
+}
+
+#[test]
+fn a_bucket_is_read_as_it_was_written() {
+    let bucket = full();
+    let written = bucket.write(FORMAT);
+    assert_eq!(Bucket::read(&written, FORMAT, at(0).steady), bucket);
+    assert_eq!(
+        Bucket::read(&written, b"another!", at(0).steady),
+        Bucket::default()
+    );
+}
+
+#[test]
+fn whatever_lies_there_is_read_without_a_trap_and_as_no_other_users_token() {
+    let written = full().write(FORMAT);
+    for end in 0..written.len() {
+        let read = Bucket::read(&written[..end], FORMAT, at(0).steady);
+        assert!(matches!(
+            look(&read, "nobody", Some(1), 0),
+            Seen::Nothing(_)
+        ));
+    }
+    for place in 0..written.len() {
+        for bit in 0..8 {
+            let mut damaged = written.clone();
+            damaged[place] ^= 1 << bit;
+            let read = Bucket::read(&damaged, FORMAT, at(0).steady);
+            assert!(matches!(
+                look(&read, "nobody", Some(1), 0),
+                Seen::Nothing(_)
+            ));
+        }
+    }
+}
+
+#[test]
+fn all_buckets_together_hold_what_is_configured() {
+    for (entries, bytes) in [
+        (1, 2048),
+        (9, 1 << 20),
+        (40, 64 << 20),
+        (4096, 64 << 20),
+        (4096, 1 << 10),
+        (1_000_000, 1 << 30),
+    ] {
+        let policy = CachePolicy {
+            max_entries: entries,
+            max_bytes: bytes,
+            ..CachePolicy::default()
+        };
+        let buckets = super::buckets(&policy);
+        assert!(buckets.is_power_of_two() && buckets <= MAX_BUCKETS);
+        let bounds = super::bounds(&policy, buckets);
+        let all = buckets as usize;
+        assert!(bounds.entries >= 1 && all * bounds.entries <= entries);
+        assert!(all * bounds.refusals <= (entries / 10).max(1), "{entries}");
+        assert!(all * (bounds.bytes + bounds.passing) <= bytes);
+    }
+    let buckets = super::buckets(&CachePolicy::default());
+    assert_eq!(buckets, 256);
+    let expected = Bounds {
+        entries: 16,
+        refusals: 1,
+        bytes: 192 << 10,
+        passing: 64 << 10,
+    };
+    assert_eq!(super::bounds(&CachePolicy::default(), buckets), expected);
+    let _ = Time::default();
+}

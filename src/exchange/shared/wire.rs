@@ -1,0 +1,190 @@
+//! How values of the store are written, and read back with a doubt: whatever does not read to the last
+//! byte is not ours.
+
+use super::super::answer::{Detail, Failure, FailureKind, StsError};
+use crate::refusal::StepUp;
+use crate::time::{Steady, Time};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What the log says of a failed check that another worker made.
+const ELSEWHERE: &str = "as another worker found";
+
+/// Writes.
+#[derive(Default)]
+pub struct Writer(pub Vec<u8>);
+
+impl Writer {
+    #[inline(never)]
+    pub fn byte(&mut self, byte: u8) {
+        self.0.push(byte);
+    }
+
+    #[inline(never)]
+    pub fn number(&mut self, number: u64) {
+        self.0.extend_from_slice(&number.to_le_bytes());
+    }
+
+    #[inline(never)]
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.0.extend_from_slice(&length.to_le_bytes());
+        self.0.extend_from_slice(bytes);
+    }
+
+    pub fn steady(&mut self, at: Steady) {
+        self.number(nanos(at.since(Steady::default())));
+    }
+
+    pub fn time(&mut self, at: Time) {
+        self.number(nanos(at.since(Time::default())));
+    }
+
+    pub fn optional<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
+        self.byte(u8::from(value.is_some()));
+        if let Some(value) = value {
+            write(self, value);
+        }
+    }
+
+    #[inline(never)]
+    pub fn failure(&mut self, failure: &Failure) {
+        self.byte(match &failure.kind {
+            FailureKind::Rejected => 0,
+            FailureKind::Forbidden => 1,
+            FailureKind::StepUp(_) => 2,
+            FailureKind::Misconfigured => 3,
+            FailureKind::Unavailable => 4,
+            FailureKind::Timeout => 5,
+            FailureKind::InvalidResponse => 6,
+            FailureKind::UnknownCluster => 7,
+            FailureKind::NotFound => 8,
+            FailureKind::UnavailableForUser => 9,
+        });
+        if let FailureKind::StepUp(step_up) = &failure.kind {
+            self.byte(u8::from(step_up.insufficient_authentication));
+            for text in [
+                &step_up.claims,
+                &step_up.max_age,
+                &step_up.acr_values,
+                &step_up.interaction_uri,
+            ] {
+                self.optional(text.as_ref(), |to, text| to.bytes(text.as_bytes()));
+            }
+        }
+        self.optional(failure.error, |to, error| {
+            to.bytes(error.as_str().as_bytes())
+        });
+        match failure.detail {
+            Detail::None => self.byte(0),
+            Detail::Status(status) => {
+                self.byte(1);
+                self.number(status.into());
+            }
+            Detail::Check(_) => self.byte(2),
+        }
+        self.optional(failure.wait, |to, wait| to.number(nanos(wait)));
+    }
+}
+
+/// Reads.
+pub struct Reader<'a>(pub &'a [u8]);
+
+impl<'a> Reader<'a> {
+    #[inline(never)]
+    pub fn byte(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    pub fn array<const SIZE: usize>(&mut self) -> Option<[u8; SIZE]> {
+        let (first, rest) = self.0.split_first_chunk::<SIZE>()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    #[inline(never)]
+    pub fn number(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    #[inline(never)]
+    pub fn bytes(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(u32::from_le_bytes(self.array()?)).ok()?;
+        let (bytes, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    pub fn steady(&mut self) -> Option<Steady> {
+        self.number().map(Steady::from_nanos)
+    }
+
+    pub fn time(&mut self) -> Option<Time> {
+        self.number().map(Time::from_nanos)
+    }
+
+    #[inline(never)]
+    pub fn flag(&mut self) -> Option<bool> {
+        match self.byte()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
+    pub fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
+        match self.flag()? {
+            true => read(self).map(Some),
+            false => Some(None),
+        }
+    }
+
+    /// Text for a log line or a challenge.
+    #[inline(never)]
+    fn text(&mut self) -> Option<String> {
+        let bytes = self.bytes()?;
+        let fits = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+        let text = std::str::from_utf8(bytes).ok()?;
+        bytes.iter().all(fits).then(|| text.to_owned())
+    }
+
+    #[inline(never)]
+    pub fn failure(&mut self) -> Option<Failure> {
+        let kind = match self.byte()? {
+            0 => FailureKind::Rejected,
+            1 => FailureKind::Forbidden,
+            2 => FailureKind::StepUp(Rc::new(StepUp {
+                insufficient_authentication: self.flag()?,
+                claims: self.optional(Self::text)?,
+                max_age: self.optional(Self::text)?,
+                acr_values: self.optional(Self::text)?,
+                interaction_uri: self.optional(Self::text)?,
+            })),
+            3 => FailureKind::Misconfigured,
+            4 => FailureKind::Unavailable,
+            5 => FailureKind::Timeout,
+            6 => FailureKind::InvalidResponse,
+            7 => FailureKind::UnknownCluster,
+            8 => FailureKind::NotFound,
+            9 => FailureKind::UnavailableForUser,
+            _ => return None,
+        };
+        Some(Failure {
+            kind,
+            error: self.optional(|from| StsError::parse(&from.text()?))?,
+            detail: match self.byte()? {
+                0 => Detail::None,
+                1 => Detail::Status(u16::try_from(self.number()?).ok()?),
+                2 => Detail::Check(ELSEWHERE),
+                _ => return None,
+            },
+            wait: self.optional(Self::number)?.map(Duration::from_nanos),
+        })
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
