@@ -25,7 +25,7 @@ mod tests;
 pub mod tree;
 
 pub use path::Path;
-pub use problem::{Problem, Rule};
+pub use problem::{Problem, Rule, is_slip};
 pub use strategies::StrategyType;
 pub use tree::Node;
 

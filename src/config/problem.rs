@@ -168,7 +168,7 @@ pub fn quoted(text: &str) -> String {
 
 /// Whether `written` looks like a slip for `meant`: the same letters in another case or with other
 /// separators, or one letter added, left out, replaced, or swapped with its neighbour.
-pub(super) fn is_slip(written: &str, meant: &str) -> bool {
+pub fn is_slip(written: &str, meant: &str) -> bool {
     if written.len().abs_diff(meant.len()) > 4 {
         return false;
     }

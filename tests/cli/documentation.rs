@@ -5,11 +5,12 @@ use crate::golden;
 use crate::tool::{Workbench, repository, run_in};
 
 /// The pages with commands to run, from the repository's root.
-const PAGES: [&str; 4] = [
+const PAGES: [&str; 5] = [
     "docs/targets/envoy.md",
     "docs/targets/envoy-gateway.md",
     "docs/targets/istio.md",
     "docs/MIGRATION.md",
+    "docs/OPERATING.md",
 ];
 
 fn page(name: &str) -> String {

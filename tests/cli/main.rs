@@ -16,6 +16,7 @@ mod envoy_config;
 mod explain;
 mod formats;
 mod golden;
+mod operator;
 mod providers;
 mod render;
 mod render_control_planes;

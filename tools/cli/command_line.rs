@@ -32,9 +32,10 @@ pub(crate) enum Verb {
     /// Make a configuration of MCPExternalAuthConfig resources
     ///
     /// Reads resources of ToolHive's operator (v1alpha1 and v1beta1, several in one file, lists)
-    /// and writes one backend for each. A secret reference becomes an environment variable; the
-    /// container's env list that sets it is printed too. Nothing is written unless everything is
-    /// valid.
+    /// and writes one backend for each. With a VirtualMCPServer and the workloads of its group, it
+    /// follows their references, names backends after the workloads, and carries over where they
+    /// are and who may come in. A secret reference becomes an environment variable; the container's
+    /// env list that sets it is printed too. Nothing is written unless everything is valid.
     #[command(
         after_help = "Examples:\n  kubectl get mcpexternalauthconfigs,virtualmcpservers -o yaml | upstream-inject convert - > plugin.yaml\n  upstream-inject convert resources.yaml --auth-server authserver-config.yaml --print env"
     )]
@@ -165,10 +166,15 @@ pub(crate) struct ConvertArgs {
 
     /// Take authServer, with which provider names are compared (V-02), from this file
     ///
-    /// A configuration, a vMCP file, or a resource: MCPExternalAuthConfig of type
-    /// embeddedAuthServer, or VirtualMCPServer. Such resources may also be among the files.
+    /// A configuration, a vMCP file, authserver-config.yaml, the operator's ConfigMap, or a
+    /// resource: MCPExternalAuthConfig of type embeddedAuthServer, or VirtualMCPServer. Such
+    /// resources may also be among the files.
     #[arg(long, value_name = "FILE")]
     pub(crate) auth_server: Option<String>,
+
+    /// Convert this VirtualMCPServer of those in the files, and what is behind it
+    #[arg(long, value_name = "[NAMESPACE/]NAME")]
+    pub(crate) virtual_server: Option<String>,
 
     /// Leave out resources of types that the filter cannot serve, instead of refusing them
     #[arg(long)]

@@ -75,6 +75,7 @@ fn check(args: &CheckArgs) -> Verdict {
 fn convert(args: &ConvertArgs) -> Verdict {
     let options = convert::Options {
         auth_server: args.auth_server.clone(),
+        virtual_server: args.virtual_server.clone(),
         skip_unsupported: args.skip_unsupported,
     };
     let (mut files, conversion) = convert::convert(&args.files, &options);

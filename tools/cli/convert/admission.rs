@@ -1,6 +1,6 @@
 //! What an API server admits: the rules of the `MCPExternalAuthConfig` CRD.
 
-use super::block::Wrongs;
+use super::block::{Wrongs, meant, unknown_field};
 use document::{entries, get, get_text};
 use upstream_inject::config::{Node, Path};
 
@@ -9,6 +9,8 @@ use upstream_inject::config::{Node, Path};
 pub(super) enum Type {
     UpstreamInject,
     TokenExchange,
+    OnBehalfOf,
+    CrossAppAccess,
     HeaderInjection,
     BearerToken,
     Unauthenticated,
@@ -21,6 +23,8 @@ pub(super) enum Type {
 const TYPES: [(&str, Type); 9] = [
     ("upstreamInject", Type::UpstreamInject),
     ("tokenExchange", Type::TokenExchange),
+    ("obo", Type::OnBehalfOf),
+    ("xaa", Type::CrossAppAccess),
     ("headerInjection", Type::HeaderInjection),
     ("bearerToken", Type::BearerToken),
     ("unauthenticated", Type::Unauthenticated),
@@ -28,22 +32,9 @@ const TYPES: [(&str, Type); 9] = [
     (
         "awsSts",
         Type::Unsupported(
-            "AWS signs each request as a whole (SigV4), with temporary keys; this filter sets one \
-             header",
-        ),
-    ),
-    (
-        "obo",
-        Type::Unsupported(
-            "Microsoft Entra's on-behalf-of flow is a grant of its own (jwt-bearer), not the token \
-             exchange of RFC 8693",
-        ),
-    ),
-    (
-        "xaa",
-        Type::Unsupported(
-            "cross-application access takes two grants, one after the other, at two servers; this \
-             filter makes one exchange per backend",
+            "AWS signs each request as a whole (SigV4), and this filter sets one header; Envoy's own \
+             envoy.filters.http.aws_request_signing does it, with temporary keys by \
+             AssumeRoleWithWebIdentity, in the same place (the cluster's upstream filters)",
         ),
     ),
 ];
@@ -56,8 +47,10 @@ pub(super) fn admit(spec: &Node) -> Result<(&'static str, Type), Wrongs> {
         return Err(vec![(path.key("type"), text)]);
     };
     let Some((name, found)) = TYPES.into_iter().find(|(name, _)| *name == word) else {
+        let hint = meant(word, TYPES.iter().map(|(name, _)| *name))
+            .map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
         let text = format!(
-            "{} is not one of {}",
+            "{} is not one of {}{hint}",
             serde_json::Value::from(word),
             words()
         );
@@ -69,7 +62,7 @@ pub(super) fn admit(spec: &Node) -> Result<(&'static str, Type), Wrongs> {
         let is_own = block == name && block_type != Type::Unauthenticated;
         if is_set != is_own {
             let text = if block_type == Type::Unauthenticated {
-                "an unknown field".to_owned()
+                unknown_field(None)
             } else {
                 format!("must be set if and only if type is {block}")
             };
@@ -78,7 +71,12 @@ pub(super) fn admit(spec: &Node) -> Result<(&'static str, Type), Wrongs> {
     }
     for (key, _) in entries(spec) {
         if key != "type" && !TYPES.iter().any(|(block, _)| block == key) {
-            wrongs.push((path.key(key), "an unknown field".to_owned()));
+            let known = TYPES.iter().map(|(block, _)| *block).chain(["type"]);
+            let meant = meant(key, known);
+            // One line for one slip.
+            let missing = meant.map(|meant| path.key(meant));
+            wrongs.retain(|(at, _)| Some(at) != missing.as_ref());
+            wrongs.push((path.key(key), unknown_field(meant)));
         }
     }
     if wrongs.is_empty() {

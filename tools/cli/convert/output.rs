@@ -6,6 +6,7 @@ use crate::emit;
 use crate::report::printable;
 use serde_json::json;
 use std::fmt::Write as _;
+use upstream_inject::config::Node;
 
 /// A plugin configuration; what else there is to know stands in comments.
 pub(crate) fn yaml(conversion: &Conversion) -> String {
@@ -22,8 +23,14 @@ pub(crate) fn yaml(conversion: &Conversion) -> String {
         text.push_str("#\n");
         comment(note, &mut text);
     }
+    if !conversion.options.is_empty() {
+        text.push_str("#\n# Where the backends are, for `upstream-inject render`:\n");
+        for option in &conversion.options {
+            let _ = writeln!(text, "#   {}", printable(option));
+        }
+    }
     text.push('\n');
-    text.push_str(&emit::block(&conversion.config));
+    text.push_str(&emit::block(&whole(conversion)));
     if !conversion.env.is_empty() {
         text.push_str(
             "\n# Environment of the Envoy container, which reads Secrets of its own namespace only\n\
@@ -34,6 +41,18 @@ pub(crate) fn yaml(conversion: &Conversion) -> String {
         }
     }
     text
+}
+
+/// The configuration, with what `check` and `render` read besides: a file of vMCP's shape then.
+fn whole(conversion: &Conversion) -> Node {
+    let mut entries = document::entries(&conversion.config).to_vec();
+    let incoming = conversion.incoming.clone();
+    entries.extend(incoming.map(|incoming| ("incomingAuth".to_owned(), incoming)));
+    if !conversion.addresses.is_empty() {
+        let addresses = Node::List(conversion.addresses.clone());
+        entries.push(("backends".to_owned(), addresses));
+    }
+    Node::Map(entries)
 }
 
 /// The container's `env:` list alone, ready to paste.
@@ -56,12 +75,20 @@ pub(crate) fn json(conversion: &Conversion) -> String {
         .iter()
         .map(|(backend, origin)| (backend.clone(), json!(origin)))
         .collect();
-    let all = json!({
+    let mut all = json!({
         "configuration": emit::to_json(&conversion.config),
         "env": env,
         "resources": origins,
         "notes": conversion.notes,
     });
+    if let Some(all) = all.as_object_mut() {
+        let incoming = conversion.incoming.as_ref().map(emit::to_json);
+        all.extend(incoming.map(|incoming| ("incomingAuth".to_owned(), incoming)));
+        if !conversion.addresses.is_empty() {
+            let addresses = conversion.addresses.iter().map(emit::to_json).collect();
+            all.insert("backends".to_owned(), addresses);
+        }
+    }
     let mut text = serde_json::to_string_pretty(&all).unwrap_or_default();
     text.push('\n');
     text

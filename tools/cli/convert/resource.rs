@@ -2,6 +2,7 @@
 
 use crate::report::{Finding, Severity};
 use document::{Document, Position, entries, get, get_text, items};
+use upstream_inject::config::path::Step;
 use upstream_inject::config::{Node, Path};
 
 /// The API groups under which the operator's resources are written.
@@ -13,11 +14,28 @@ const VERSIONS: [&str; 2] = ["v1alpha1", "v1beta1"];
 /// What a resource is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Becomes a backend, or supplies the auth server.
+    /// Becomes a strategy, or supplies the auth server.
     ExternalAuthConfig,
-    /// May supply the auth server.
+    /// Says which workloads belong together, and may supply the auth server.
     VirtualServer,
+    /// A backend: a container behind the operator's proxy.
+    Server,
+    /// A backend: the operator's proxy before a server elsewhere.
+    RemoteProxy,
+    /// A backend: a server elsewhere, without a proxy.
+    ServerEntry,
+    /// Who issues the tokens that clients present.
+    OidcConfig,
 }
+
+const KINDS: [(&str, Kind); 6] = [
+    ("MCPExternalAuthConfig", Kind::ExternalAuthConfig),
+    ("VirtualMCPServer", Kind::VirtualServer),
+    ("MCPServer", Kind::Server),
+    ("MCPRemoteProxy", Kind::RemoteProxy),
+    ("MCPServerEntry", Kind::ServerEntry),
+    ("MCPOIDCConfig", Kind::OidcConfig),
+];
 
 /// One resource of the operator.
 #[derive(Clone)]
@@ -26,6 +44,8 @@ pub(super) struct Resource<'a> {
     pub(super) name: &'a str,
     pub(super) namespace: Option<&'a str>,
     pub(super) spec: &'a Node,
+    /// What the operator has written into it.
+    pub(super) status: Option<&'a Node>,
     /// The name of the file, as given.
     pub(super) file: &'a str,
     document: &'a Document,
@@ -35,10 +55,10 @@ pub(super) struct Resource<'a> {
 impl Resource<'_> {
     /// What people call it: `MCPExternalAuthConfig my-namespace/github-tools-auth`.
     pub(super) fn title(&self) -> String {
-        let kind = match self.kind {
-            Kind::ExternalAuthConfig => "MCPExternalAuthConfig",
-            Kind::VirtualServer => "VirtualMCPServer",
-        };
+        let kind = KINDS
+            .iter()
+            .find(|(_, kind)| *kind == self.kind)
+            .map_or("", |(word, _)| word);
         match self.namespace {
             Some(namespace) => format!("{kind} {namespace}/{}", self.name),
             None => format!("{kind} {}", self.name),
@@ -56,13 +76,21 @@ impl Resource<'_> {
         self.document.position(&self.path)
     }
 
-    fn position(&self, path: &Path) -> Position {
+    /// Where the value at `path`, counted from the resource, stands in its file.
+    pub(super) fn position(&self, path: &Path) -> Position {
         self.document.position(&join(&self.path, path))
+    }
+
+    /// Whether both are, or may be, in one namespace: references lead nowhere else.
+    pub(super) fn is_neighbour_of(&self, other: &Resource<'_>) -> bool {
+        match (self.namespace, other.namespace) {
+            (Some(one), Some(other)) => one == other,
+            _ => true, // whoever applies the file says which namespace it is
+        }
     }
 }
 
 fn join(base: &Path, path: &Path) -> Path {
-    use upstream_inject::config::path::Step;
     path.steps()
         .iter()
         .fold(base.clone(), |joined, step| match step {
@@ -71,21 +99,27 @@ fn join(base: &Path, path: &Path) -> Path {
         })
 }
 
-/// The resources of a document, lists unfolded; what is none is named in `findings`.
+/// The resources of a document, lists unfolded. What is somebody else's is left to `others`, as
+/// what is to be said if there is nothing but that.
 pub(super) fn collect<'a>(
     file: &'a str,
     document: &'a Document,
     findings: &mut Vec<Finding>,
+    others: &mut Vec<Finding>,
 ) -> Vec<Resource<'a>> {
     let mut found = Vec::new();
     for (path, node) in unfold(&document.root) {
+        if entries(node).is_empty() && !matches!(node, Node::List(items) if !items.is_empty()) {
+            continue; // comments alone
+        }
+        let wrong = |(inner, text): (Path, String)| {
+            let at = document.position(&join(&path, &inner));
+            Finding::about_file(Severity::Error, Some(at), text)
+        };
         match identify(file, document, &path, node) {
-            Ok(resource) => found.push(resource),
-            Err(text) => findings.push(Finding::about_file(
-                Severity::Error,
-                Some(document.position(&path)),
-                text,
-            )),
+            Ok(Identified::Ours(resource)) => found.push(*resource),
+            Ok(Identified::Other(text)) => others.push(wrong((Path::root(), text))),
+            Err(reason) => findings.push(wrong(reason)),
         }
     }
     found
@@ -107,44 +141,65 @@ fn unfold(root: &Node) -> Vec<(Path, &Node)> {
     }
 }
 
+enum Identified<'a> {
+    Ours(Box<Resource<'a>>),
+    Other(String),
+}
+
 fn identify<'a>(
     file: &'a str,
     document: &'a Document,
     path: &Path,
     node: &'a Node,
-) -> Result<Resource<'a>, String> {
-    let (Some(api_version), Some(kind)) = (get_text(node, "apiVersion"), get_text(node, "kind"))
+) -> Result<Identified<'a>, (Path, String)> {
+    let root = Path::root();
+    let (Some(api_version), Some(word)) = (get_text(node, "apiVersion"), get_text(node, "kind"))
     else {
-        return Err(
-            "not a Kubernetes resource: apiVersion and kind are missing (configurations of the \
-             filter, and vMCP files, are for `upstream-inject check` and `render`)"
-                .to_owned(),
-        );
+        let text = "not a Kubernetes resource: apiVersion and kind are missing (configurations of \
+                    the filter, and vMCP files, are for `upstream-inject check` and `render`)";
+        return Err((root, text.to_owned()));
     };
-    let is_known = api_version
-        .split_once('/')
-        .is_some_and(|(group, version)| GROUPS.contains(&group) && VERSIONS.contains(&version));
-    let kind = match kind {
-        "MCPExternalAuthConfig" if is_known => Kind::ExternalAuthConfig,
-        "VirtualMCPServer" if is_known => Kind::VirtualServer,
-        _ => return Err(unknown(api_version, kind)),
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let known = KINDS.iter().find(|(known, _)| *known == word);
+    let kind = match known {
+        Some((_, kind)) if GROUPS.contains(&group) => *kind,
+        _ => return Ok(Identified::Other(unknown(api_version, word))),
     };
-    if let Some(path) = duplicate_key(node, &Path::root()) {
-        return Err(format!("{path}: given twice"));
+    if !VERSIONS.contains(&version) {
+        return Err((root.key("apiVersion"), unknown(api_version, word)));
+    }
+    if let Some(path) = duplicate_key(node, &root) {
+        let text = format!("{path}: given twice");
+        return Err((path, text));
     }
     let metadata = get(node, "metadata").unwrap_or(&Node::Null);
-    let name = get_text(metadata, "name")
-        .filter(|name| is_resource_name(name))
-        .ok_or("metadata.name: a resource needs a name: lower-case letters, digits, - and .")?;
-    Ok(Resource {
+    let name = get_text(metadata, "name");
+    let Some(name) = name.filter(|name| is_resource_name(name)) else {
+        let path = root.key("metadata").key("name");
+        let rule = "lower-case letters, digits, - and .";
+        let text = match name {
+            Some(name) if name.contains("{{") => format!(
+                "{path}: {} is a template; convert what `helm template` makes of it",
+                serde_json::Value::from(name)
+            ),
+            Some(name) => format!(
+                "{path}: {} is no name of a resource: {rule}",
+                serde_json::Value::from(name)
+            ),
+            None => format!("{path}: a resource needs a name: {rule}"),
+        };
+        return Err((path, text));
+    };
+    Ok(Identified::Ours(Box::new(Resource {
         kind,
         name,
-        namespace: get_text(metadata, "namespace"),
+        namespace: get_text(metadata, "namespace").filter(|namespace| !namespace.is_empty()),
         spec: get(node, "spec").unwrap_or(&Node::Null),
+        status: get(node, "status"),
         file,
         document,
         path: path.clone(),
-    })
+    })))
 }
 
 fn unknown(api_version: &str, kind: &str) -> String {
@@ -179,13 +234,15 @@ fn duplicate_key(node: &Node, path: &Path) -> Option<Path> {
 
 /// A DNS subdomain (RFC 1123), as Kubernetes requires of names.
 fn is_resource_name(name: &str) -> bool {
-    name.len() <= 253
-        && name.split('.').all(|label| {
-            !label.is_empty()
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-        })
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+/// One part of it: lower-case letters, digits and, within, `-`.
+pub(super) fn is_label(label: &str) -> bool {
+    !label.is_empty()
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }

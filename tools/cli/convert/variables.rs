@@ -17,6 +17,7 @@ enum Value {
     SecretKey {
         secret: String,
         key: String,
+        namespace: Option<String>,
     },
     /// `Bearer ` and the value of another variable, which Kubernetes puts in.
     BearerOf(String),
@@ -27,7 +28,7 @@ impl Variable {
     pub(super) fn to_yaml(&self) -> String {
         let name = emit::scalar(&self.name);
         match &self.value {
-            Value::SecretKey { secret, key } => format!(
+            Value::SecretKey { secret, key, .. } => format!(
                 "  - name: {name}\n    valueFrom:\n      secretKeyRef: {{name: {}, key: {}}}\n",
                 emit::scalar(secret),
                 emit::scalar(key)
@@ -39,10 +40,20 @@ impl Variable {
         }
     }
 
+    /// The Secret that it is from, with its namespace if that is known.
+    pub(super) fn secret(&self) -> Option<(&str, Option<&str>)> {
+        match &self.value {
+            Value::SecretKey {
+                secret, namespace, ..
+            } => Some((secret, namespace.as_deref())),
+            Value::BearerOf(_) => None,
+        }
+    }
+
     /// As an entry of `env:`.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         match &self.value {
-            Value::SecretKey { secret, key } => json!({
+            Value::SecretKey { secret, key, .. } => json!({
                 "name": self.name,
                 "valueFrom": {"secretKeyRef": {"name": secret, "key": key}},
             }),
@@ -54,54 +65,86 @@ impl Variable {
     }
 }
 
-/// For each backend that takes a secret: the variable its strategy names, and what `env:` needs
-/// for it, in order.
-pub(super) fn assign(secrets: &[(&str, &Secret)]) -> BTreeMap<String, (String, Vec<Variable>)> {
-    let mut stems: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for (backend, _) in secrets {
-        stems.entry(stem(backend)).or_default().push(backend);
-    }
-    secrets
-        .iter()
-        .map(|(backend, secret)| {
-            let mut stem = stem(backend);
-            // `a-b` and `a.b` look alike as variables. Each of them gets a mark of its own, so that
-            // no name depends on the order of the files.
-            if stems.get(&stem).is_some_and(|alike| alike.len() > 1) {
-                stem = format!("{stem}_{:08X}", fnv1a(backend));
-            }
-            ((*backend).to_owned(), variables(&stem, secret))
-        })
-        .collect()
+/// A secret that somebody needs.
+pub(super) struct Need<'a> {
+    /// What its variable is named after.
+    pub(super) owner: &'a str,
+    /// What tells the owner from all others; its name, where that does.
+    pub(super) id: String,
+    /// Where the Secret is.
+    pub(super) namespace: Option<&'a str>,
+    pub(super) secret: &'a Secret,
 }
 
-fn variables(stem: &str, secret: &Secret) -> (String, Vec<Variable>) {
+/// Which variable holds which secret.
+#[derive(Debug, Default)]
+pub(super) struct Assigned {
+    names: BTreeMap<(String, UsedAs), String>,
+    /// What `env:` needs, in order.
+    pub(super) variables: Vec<Variable>,
+}
+
+impl Assigned {
+    /// The variable that a strategy of `id` names.
+    pub(super) fn name(&self, id: &str, used_as: UsedAs) -> String {
+        let name = self.names.get(&(id.to_owned(), used_as));
+        name.cloned().unwrap_or_default()
+    }
+}
+
+/// For each secret: the variable its strategy names, and what `env:` needs for it.
+pub(super) fn assign(needs: &[Need<'_>]) -> Assigned {
+    let mut alike: BTreeMap<(String, UsedAs), BTreeSet<&str>> = BTreeMap::new();
+    for need in needs {
+        let name = (stem(need.owner), need.secret.used_as);
+        alike.entry(name).or_default().insert(&need.id);
+    }
+    let mut assigned = Assigned::default();
+    for need in needs {
+        let used_as = need.secret.used_as;
+        let mut stem = stem(need.owner);
+        // `a-b` and `a.b` look alike as variables. Each of them gets a mark of its own, so that
+        // no name depends on the order of the files.
+        let others = alike.get(&(stem.clone(), used_as));
+        if others.is_some_and(|others| others.len() > 1) {
+            stem = format!("{stem}_{:08X}", fnv1a(&need.id));
+        }
+        let (name, variables) = variables(&stem, need);
+        let key = (need.id.clone(), used_as);
+        if assigned.names.insert(key, name).is_none() {
+            assigned.variables.extend(variables);
+        }
+    }
+    assigned
+}
+
+fn variables(stem: &str, need: &Need<'_>) -> (String, Vec<Variable>) {
+    let secret = need.secret;
     let from_secret = |name: String| Variable {
         name,
         value: Value::SecretKey {
             secret: secret.source.name.clone(),
             key: secret.source.key.clone(),
+            namespace: need.namespace.map(str::to_owned),
         },
     };
-    match secret.used_as {
-        UsedAs::ClientSecret => {
-            let name = format!("{stem}_CLIENT_SECRET");
-            (name.clone(), vec![from_secret(name)])
-        }
-        UsedAs::HeaderValue => {
-            let name = format!("{stem}_HEADER_VALUE");
-            (name.clone(), vec![from_secret(name)])
-        }
-        UsedAs::BearerToken => {
-            let token = format!("{stem}_TOKEN");
-            let name = format!("{stem}_AUTHORIZATION");
-            let authorization = Variable {
-                name: name.clone(),
-                value: Value::BearerOf(token.clone()),
-            };
-            (name, vec![from_secret(token), authorization])
-        }
+    let suffix = match secret.used_as {
+        UsedAs::ClientSecret => "CLIENT_SECRET",
+        UsedAs::IdpClientSecret => "IDP_CLIENT_SECRET",
+        UsedAs::TargetClientSecret => "TARGET_CLIENT_SECRET",
+        UsedAs::HeaderValue => "HEADER_VALUE",
+        UsedAs::BearerToken => "AUTHORIZATION",
+    };
+    let name = format!("{stem}_{suffix}");
+    if secret.used_as != UsedAs::BearerToken {
+        return (name.clone(), vec![from_secret(name)]);
     }
+    let token = format!("{stem}_TOKEN");
+    let authorization = Variable {
+        name: name.clone(),
+        value: Value::BearerOf(token.clone()),
+    };
+    (name, vec![from_secret(token), authorization])
 }
 
 /// A variable for what stands at `key` (`clientSecret`) of a backend, unlike all that are `taken`.
@@ -155,13 +198,25 @@ mod tests {
         }
     }
 
+    fn assigned(backends: &[&str], used_as: UsedAs) -> Assigned {
+        let secret = secret(used_as);
+        let needs: Vec<_> = backends
+            .iter()
+            .map(|name| Need {
+                owner: name,
+                id: (*name).to_owned(),
+                namespace: None,
+                secret: &secret,
+            })
+            .collect();
+        assign(&needs)
+    }
+
     fn names(backends: &[&str]) -> Vec<String> {
-        let secret = secret(UsedAs::ClientSecret);
-        let secrets: Vec<_> = backends.iter().map(|name| (*name, &secret)).collect();
-        let assigned = assign(&secrets);
+        let assigned = assigned(backends, UsedAs::ClientSecret);
         backends
             .iter()
-            .map(|name| assigned[*name].0.clone())
+            .map(|name| assigned.name(name, UsedAs::ClientSecret))
             .collect()
     }
 
@@ -178,10 +233,11 @@ mod tests {
 
     #[test]
     fn a_bearer_token_gets_its_scheme_from_kubernetes() {
-        let secret = secret(UsedAs::BearerToken);
-        let (name, variables) = &assign(&[("api", &secret)])["api"];
+        let assigned = assigned(&["api", "api"], UsedAs::BearerToken);
+        let name = assigned.name("api", UsedAs::BearerToken);
         assert_eq!(name, "UPSTREAM_INJECT_API_AUTHORIZATION");
-        let env: Vec<_> = variables.iter().map(Variable::to_json).collect();
+        // Two backends of one resource share its variables.
+        let env: Vec<_> = assigned.variables.iter().map(Variable::to_json).collect();
         assert_eq!(
             json!(env),
             json!([

@@ -1,0 +1,916 @@
+//! What ToolHive's users have, by kind: resources after the shape of every example, guide and
+//! end-to-end test of its repository that holds some. Each converts, and what comes out passes
+//! `check` without a warning; or it is refused for the reason that the operator's API server, or the
+//! operator, gives.
+
+use crate::tool::{Run, Workbench};
+use serde_json::{Value, json};
+
+/// What becomes of a file.
+enum Outcome {
+    /// Backends and their types; `default` is the default.
+    Converts(&'static [(&'static str, &'static str)]),
+    /// The reasons, one line each.
+    Refused(&'static [&'static str]),
+}
+use Outcome::{Converts, Refused};
+
+/// A resource: kind, name and spec, in the namespace `tools`.
+fn resource(kind: &str, name: &str, spec: &str) -> String {
+    let api = match kind {
+        "Secret" | "ConfigMap" | "Namespace" => "v1",
+        _ => "toolhive.stacklok.dev/v1beta1",
+    };
+    format!(
+        "---\napiVersion: {api}\nkind: {kind}\nmetadata:\n  name: {name}\n  namespace: tools\n{spec}\n"
+    )
+}
+
+fn config(name: &str, spec: &str) -> String {
+    resource("MCPExternalAuthConfig", name, &format!("spec: {spec}"))
+}
+
+fn group() -> String {
+    resource(
+        "MCPGroup",
+        "team",
+        "spec: {description: what the team uses}",
+    )
+}
+
+fn server(name: &str, more: &str) -> String {
+    let spec = format!(
+        "spec: {{image: img/{name}, transport: streamable-http, proxyPort: 8080, groupRef: {{name: \
+         team}}{more}}}"
+    );
+    resource("MCPServer", name, &spec)
+}
+
+fn entry(name: &str, more: &str) -> String {
+    let spec = format!(
+        "spec: {{remoteUrl: 'https://{name}.example/mcp', transport: streamable-http, groupRef: \
+         {{name: team}}{more}}}"
+    );
+    resource("MCPServerEntry", name, &spec)
+}
+
+fn gateway(more: &str) -> String {
+    let spec = format!("spec:\n  groupRef: {{name: team}}\n{more}");
+    resource("VirtualMCPServer", "gateway", &spec)
+}
+
+const ANONYMOUS: &str = "  incomingAuth: {type: anonymous}\n  outgoingAuth: {source: discovered}\n";
+const OIDC: &str = "  incomingAuth:\n    type: oidc\n    oidcConfigRef: {name: login, audience: \
+                    'https://mcp.example/mcp', resourceUrl: 'https://mcp.example/mcp'}\n";
+const AUTH_SERVER: &str = "  authServerConfig:\n    issuer: https://mcp.example\n    \
+                           upstreamProviders:\n      - name: github\n        type: oauth2\n        \
+                           oauth2Config: {clientId: a}\n      - name: corp\n        type: oidc\n        \
+                           oidcConfig: {issuerUrl: 'https://idp.example', clientId: b}\n";
+const EXCHANGE: &str = "{type: tokenExchange, tokenExchange: {tokenUrl: 'https://sts.example/token', \
+                        clientId: envoy, clientSecretRef: {name: sts, key: secret}, audience: api, \
+                        scopes: [a, b]}}";
+
+fn secret() -> String {
+    resource(
+        "Secret",
+        "sts",
+        "type: Opaque\nstringData: {secret: hunter2}",
+    )
+}
+
+/// Every kind of file there is.
+#[allow(clippy::too_many_lines)] // a table
+fn files() -> Vec<(&'static str, String, Outcome)> {
+    let old_names = "{type: tokenExchange, tokenExchange: {token_url: 'https://sts.example/t', \
+                     client_id: a, client_secret_ref: {name: s, key: k}, audience: b, scope: c}}";
+    let old_reasons: &[&str] = &[
+        "spec.tokenExchange.token_url: an unknown field; did you mean tokenUrl?",
+        "spec.tokenExchange.client_id: an unknown field; did you mean clientId?",
+        "spec.tokenExchange.client_secret_ref: an unknown field; did you mean clientSecretRef?",
+        "spec.tokenExchange.scope: an unknown field; did you mean scopes?",
+    ];
+    vec![
+        (
+            "an exchange under the names of an old guide",
+            config("basic", old_names),
+            Refused(old_reasons),
+        ),
+        (
+            "the same, with its Secret and its MCPServer",
+            secret()
+                + &config("basic", old_names)
+                + &server("fetch", ", externalAuthConfigRef: {name: basic}"),
+            Refused(old_reasons),
+        ),
+        (
+            "an exchange with its Secret and its MCPServer, without a gateway",
+            secret()
+                + &config("basic", EXCHANGE)
+                + &server("fetch", ", externalAuthConfigRef: {name: basic}"),
+            Converts(&[("basic", "token_exchange")]),
+        ),
+        (
+            "a bearer token before a remote proxy",
+            resource("Secret", "api", "stringData: {token: hunter2}")
+                + &config(
+                    "api",
+                    "{type: bearerToken, bearerToken: {tokenSecretRef: {name: api, key: token}}}",
+                )
+                + &resource(
+                    "MCPOIDCConfig",
+                    "login",
+                    "spec: {type: inline, inline: {issuer: 'https://login.example'}}",
+                )
+                + &resource(
+                    "MCPRemoteProxy",
+                    "api-proxy",
+                    "spec: {remoteUrl: 'https://api.example/mcp', proxyPort: 8080, transport: \
+                     streamable-http, oidcConfigRef: {name: login, audience: api}, \
+                     externalAuthConfigRef: {name: api}}",
+                ),
+            Converts(&[("api", "header_injection")]),
+        ),
+        (
+            "an entry, and nothing that it wants",
+            entry("open", ""),
+            Converts(&[("open", "unauthenticated")]),
+        ),
+        (
+            "an entry with headers of its own",
+            entry(
+                "internal",
+                ", headerForward: {addPlaintextHeaders: {X-Tenant: a}, addHeadersFromSecret: \
+                 [{headerName: Authorization, valueSecretRef: {name: internal, key: bearer}}]}",
+            ),
+            Converts(&[("internal", "header_injection")]),
+        ),
+        (
+            "an entry whose exchange stands beside it",
+            config("exchange", EXCHANGE)
+                + &entry("sales", ", externalAuthConfigRef: {name: exchange}"),
+            Converts(&[("exchange", "token_exchange")]),
+        ),
+        (
+            "an entry with a certificate of its own authority",
+            resource("ConfigMap", "ca", "data: {ca.crt: x}")
+                + &entry(
+                    "own-ca",
+                    ", caBundleRef: {configMapRef: {name: ca, key: ca.crt}}",
+                ),
+            Converts(&[("own-ca", "unauthenticated")]),
+        ),
+        (
+            "a group of servers and entries behind an open gateway",
+            group() + &server("github", "") + &entry("docs", "") + &gateway(ANONYMOUS),
+            Converts(&[("github", "unauthenticated"), ("docs", "unauthenticated")]),
+        ),
+        (
+            "a gateway for production: policies, limits, pods and all",
+            resource("Namespace", "tools", "")
+                + &secret()
+                + &group()
+                + &server("one", "")
+                + &server("two", "")
+                + &gateway(&format!(
+                    "{OIDC}    authzConfig: {{type: inline, inline: {{policies: \
+                     ['permit(principal, action, resource);']}}}}\n  outgoingAuth: {{source: \
+                     discovered}}\n  serviceType: LoadBalancer\n  podTemplateSpec: {{spec: \
+                     {{containers: [{{name: vmcp}}]}}}}\n  config: {{aggregation: \
+                     {{conflictResolution: prefix}}, rateLimiting: {{perUser: {{maxTokens: 1}}}}}}\n"
+                )),
+            Converts(&[("one", "unauthenticated"), ("two", "unauthenticated")]),
+        ),
+        (
+            "three gateways before one group",
+            {
+                let more = |name: &str| {
+                    gateway(ANONYMOUS).replace("name: gateway", &format!("name: {name}"))
+                };
+                group() + &server("one", "") + &more("a") + &more("b") + &more("c")
+            },
+            Converts(&[("one", "unauthenticated")]),
+        ),
+        (
+            "a gateway with an auth server, a default and overrides",
+            group()
+                + &config(
+                    "github",
+                    "{type: upstreamInject, upstreamInject: {providerName: github}}",
+                )
+                + &config(
+                    "key",
+                    "{type: headerInjection, headerInjection: {headerName: X-Key, valueSecretRef: {name: key, key: k}}}",
+                )
+                + &config(
+                    "sts",
+                    &EXCHANGE.replace("scopes: [a, b]", "subjectProviderName: corp"),
+                )
+                + &server("code", ", externalAuthConfigRef: {name: github}")
+                + &server("wiki", "")
+                + &server("crm", "")
+                + &gateway(&format!(
+                    "{OIDC}{AUTH_SERVER}  outgoingAuth:\n    source: inline\n    default: {{type: \
+                     externalAuthConfigRef, externalAuthConfigRef: {{name: key}}}}\n    backends:\n      \
+                     crm: {{type: externalAuthConfigRef, externalAuthConfigRef: {{name: sts}}}}\n"
+                )),
+            Converts(&[
+                ("default", "header_injection"),
+                ("code", "upstream_inject"),
+                ("crm", "token_exchange"),
+            ]),
+        ),
+        (
+            "Entra's on-behalf-of, Cross-App Access and none at all",
+            group()
+                + &config(
+                    "graph",
+                    "{type: obo, obo: {tenantId: contoso.onmicrosoft.com, clientId: a, clientSecretRef: \
+                     {name: entra, key: k}, scopes: ['https://graph.example/.default'], \
+                     subjectTokenProviderName: corp, cacheSkew: 30s}}",
+                )
+                + &config(
+                    "partner",
+                    "{type: xaa, xaa: {idpTokenUrl: 'https://idp.example/t', idpClientId: a, \
+                     idpClientSecretRef: {name: x, key: i}, targetTokenUrl: 'https://as.example/t', \
+                     targetClientId: b, targetClientSecretRef: {name: x, key: t}, targetAudience: \
+                     'https://as.example', targetResource: 'https://mcp.example/p', scopes: [s], \
+                     subjectProviderName: corp}}",
+                )
+                + &config("none", "{type: unauthenticated}")
+                + &config(
+                    "github",
+                    "{type: upstreamInject, upstreamInject: {providerName: github}}",
+                )
+                + &server("a", ", externalAuthConfigRef: {name: graph}")
+                + &server("b", ", externalAuthConfigRef: {name: partner}")
+                + &server("c", ", externalAuthConfigRef: {name: none}")
+                + &server("d", ", externalAuthConfigRef: {name: github}")
+                + &gateway(&format!("{OIDC}{AUTH_SERVER}")),
+            Converts(&[
+                ("a", "obo"),
+                ("b", "xaa"),
+                ("c", "unauthenticated"),
+                ("d", "upstream_inject"),
+            ]),
+        ),
+        (
+            "an auth server with its store in Redis, by itself",
+            config(
+                "with-redis",
+                "{type: embeddedAuthServer, embeddedAuthServer: {issuer: 'https://auth.example', \
+                 upstreamProviders: [{name: google, type: oidc, oidcConfig: {issuerUrl: \
+                 'https://idp.example', clientId: a}}], storage: {type: redis, redis: {sentinelConfig: \
+                 {masterName: m, sentinelService: {name: s}}, aclUserConfig: {passwordSecretRef: \
+                 {name: r, key: p}}}}}}",
+            ),
+            Converts(&[("with-redis", "upstream_inject")]),
+        ),
+        (
+            "an auth server of one proxy",
+            config(
+                "login",
+                "{type: embeddedAuthServer, embeddedAuthServer: {issuer: 'https://auth.example', \
+                 upstreamProviders: [{name: google, type: oidc}]}}",
+            ) + &resource(
+                "MCPRemoteProxy",
+                "docs",
+                "spec: {remoteUrl: 'https://docs.example', authServerRef: {kind: \
+                 MCPExternalAuthConfig, name: login}}",
+            ),
+            Converts(&[("docs", "upstream_inject")]),
+        ),
+        (
+            "a proxy that wants nothing",
+            resource(
+                "MCPRemoteProxy",
+                "docs",
+                "spec: {remoteUrl: 'https://docs.example', oidcConfigRef: {name: login, audience: a}}",
+            ),
+            Converts(&[("docs", "unauthenticated")]),
+        ),
+        (
+            "a gateway whose group is not among the files",
+            group() + &gateway(ANONYMOUS),
+            Refused(&[
+                "spec.groupRef: no resource in here becomes a backend: no workload of the group \"team\"",
+            ]),
+        ),
+        (
+            "the first version's resources, as the guide on upgrades has them",
+            (group() + &config("basic", EXCHANGE) + &entry("one", "") + &gateway(ANONYMOUS))
+                .replace("v1beta1", "v1alpha1"),
+            Converts(&[("one", "unauthenticated")]),
+        ),
+        (
+            "AWS, which signs requests as a whole",
+            config("aws", "{type: awsSts, awsSts: {region: eu-central-1}}"),
+            Refused(&["envoy.filters.http.aws_request_signing"]),
+        ),
+        (
+            "a type without its block, and a block without its type",
+            config("a", "{type: tokenExchange}")
+                + &config("b", "{type: unauthenticated, headerInjection: {}}"),
+            Refused(&[
+                "spec.tokenExchange: must be set if and only if type is tokenExchange",
+                "spec.headerInjection: must be set if and only if type is headerInjection",
+            ]),
+        ),
+        (
+            "an empty provider's name",
+            config(
+                "a",
+                "{type: upstreamInject, upstreamInject: {providerName: ''}}",
+            ),
+            Refused(&["spec.upstreamInject.providerName: must not be empty"]),
+        ),
+        (
+            "a reference to what is not there",
+            group() + &server("a", ", externalAuthConfigRef: {name: gone}") + &gateway(ANONYMOUS),
+            Refused(&["spec.externalAuthConfigRef: there is no MCPExternalAuthConfig \"gone\""]),
+        ),
+        (
+            "a gateway with authentication of a type that there is not",
+            group() + &server("a", "") + &gateway("  incomingAuth: {type: basic}\n"),
+            Refused(&["spec.incomingAuth.type: must be oidc or anonymous"]),
+        ),
+        (
+            "an issuer with a slash at its end",
+            config(
+                "a",
+                "{type: embeddedAuthServer, embeddedAuthServer: {issuer: 'https://a.example/', \
+                 upstreamProviders: [{name: b}]}}",
+            ),
+            Refused(&["spec.embeddedAuthServer.issuer: must be an http(s) URL"]),
+        ),
+    ]
+}
+
+fn convert(text: &str) -> (Workbench, Run) {
+    let bench = Workbench::with("r.yaml", text);
+    let run = bench.run(&["convert", "r.yaml"]);
+    (bench, run)
+}
+
+#[test]
+fn every_kind_of_file_converts_or_is_refused_as_its_api_server_would() {
+    for (what, text, outcome) in files() {
+        let (bench, run) = convert(&text);
+        assert!(
+            !run.stdout.contains("hunter2") && !run.stderr.contains("hunter2"),
+            "{what}"
+        );
+        match outcome {
+            Converts(expected) => {
+                let run = run.expect(0);
+                let checked = bench.run_with(&["check", "-"], &run.stdout, &[]);
+                assert_eq!(checked.code, 0, "{what}\n{}\n{checked:#?}", run.stdout);
+                assert!(
+                    !checked.stdout.contains("warning"),
+                    "{what}\n{}\n{checked:#?}",
+                    run.stdout
+                );
+                let json = bench.run(&["convert", "--print", "json", "r.yaml"]);
+                let json: Value = serde_json::from_str(&json.expect(0).stdout).expect("JSON");
+                let mut expected = expected.to_vec();
+                expected.sort_unstable(); // as JSON has them
+                let mut types = types(&json);
+                types.sort_unstable();
+                assert_eq!(types, expected, "{what}");
+                bench
+                    .run_with(
+                        &["check", "--as", "plugin", "-"],
+                        json["configuration"].to_string(),
+                        &[],
+                    )
+                    .expect(0);
+            }
+            Refused(reasons) => {
+                let run = run.expect(1);
+                assert_eq!(run.stdout, "", "{what}");
+                let errors: Vec<_> = run
+                    .stderr
+                    .lines()
+                    .filter(|line| line.contains(": error: "))
+                    .collect();
+                assert_eq!(errors.len(), reasons.len(), "{what}\n{}", run.stderr);
+                for reason in reasons {
+                    assert!(
+                        run.stderr.contains(reason),
+                        "{what}\n{reason}\n{}",
+                        run.stderr
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn types(json: &Value) -> Vec<(&str, &str)> {
+    let outgoing = &json["configuration"]["outgoingAuth"];
+    let default = outgoing
+        .get("default")
+        .map(|strategy| ("default", strategy));
+    let backends = outgoing.get("backends").and_then(Value::as_object);
+    default
+        .into_iter()
+        .chain(
+            backends
+                .into_iter()
+                .flatten()
+                .map(|(name, strategy)| (name.as_str(), strategy)),
+        )
+        .map(|(name, strategy)| (name, strategy["type"].as_str().expect("a type")))
+        .collect()
+}
+
+/// The conversion as JSON.
+fn converted(text: &str) -> (Value, Run) {
+    let bench = Workbench::with("r.yaml", text);
+    let run = bench
+        .run(&["convert", "--print", "json", "r.yaml"])
+        .expect(0);
+    (serde_json::from_str(&run.stdout).expect("JSON"), run)
+}
+
+#[test]
+fn what_belongs_to_another_group_is_left_out_with_a_note() {
+    let text = config(
+        "mail-token",
+        "{type: upstreamInject, upstreamInject: {providerName: github}}",
+    ) + &config(
+        "parked-token",
+        "{type: upstreamInject, upstreamInject: {providerName: nobody}}",
+    ) + &entry("mail", ", externalAuthConfigRef: {name: mail-token}")
+        + &entry("parked", ", externalAuthConfigRef: {name: parked-token}")
+            .replace("name: team", "name: waiting")
+        + &gateway(&format!("{OIDC}{AUTH_SERVER}"));
+    let (json, run) = converted(&text);
+    assert_eq!(types(&json), [("mail", "upstream_inject")]);
+    assert!(!run.stderr.contains("V-02"), "{run:#?}");
+    assert!(
+        run.stdout
+            .contains("MCPExternalAuthConfig tools/parked-token is left out"),
+        "{run:#?}"
+    );
+}
+
+#[test]
+fn addresses_and_who_may_come_in_reach_render() {
+    let text = group()
+        + &resource(
+            "MCPOIDCConfig",
+            "login",
+            "spec: {type: inline, inline: {issuer: 'https://login.example', jwksUrl: 'https://login.example/keys?v=1'}}",
+        )
+        + &server("plain", "")
+        + &server("spoken", ", transport: stdio, proxyMode: sse").replacen(
+            "transport: streamable-http, ",
+            "",
+            1,
+        )
+        + &(server("told", "").trim_end().to_owned()
+            + "\nstatus: {url: 'http://elsewhere:1/sse#told'}\n")
+        + &entry("remote", "")
+        + &resource(
+            "MCPRemoteProxy",
+            "proxied",
+            "spec: {remoteUrl: 'https://r.example', proxyPort: 9090, groupRef: {name: team}}",
+        )
+        + &gateway(OIDC);
+    let (json, _) = converted(&text);
+    assert_eq!(
+        json["backends"],
+        json!([
+            {"name": "plain", "url": "http://mcp-plain-proxy.tools.svc.cluster.local:8080/mcp", "transport": "streamable-http"},
+            {"name": "spoken", "url": "http://mcp-spoken-proxy.tools.svc.cluster.local:8080/sse", "transport": "sse"},
+            {"name": "told", "url": "http://elsewhere:1/sse", "transport": "streamable-http"},
+            {"name": "remote", "url": "https://remote.example/mcp", "transport": "streamable-http"},
+            {"name": "proxied", "url": "http://mcp-proxied-remote-proxy.tools.svc.cluster.local:9090", "transport": "streamable-http"},
+        ])
+    );
+    assert_eq!(
+        json["incomingAuth"],
+        json!({"type": "oidc", "oidc": {
+            "issuer": "https://login.example",
+            "audience": "https://mcp.example/mcp",
+            "resource": "https://mcp.example/mcp",
+            "jwksUrl": "https://login.example/keys?v=1",
+        }})
+    );
+    // The same in the file that check and render read.
+    let (bench, run) = convert(&text);
+    let checked = bench
+        .run_with(&["check", "--format", "json", "-"], &run.stdout, &[])
+        .expect(0);
+    assert!(
+        checked.stdout.contains("\"kind\": \"vmcp\""),
+        "{checked:#?}"
+    );
+    assert!(
+        run.stdout.contains("audience: https://mcp.example/mcp\n"),
+        "{run:#?}"
+    );
+}
+
+#[test]
+fn a_gateway_and_its_auth_server_must_agree() {
+    let login = |issuer: &str| {
+        resource(
+            "MCPOIDCConfig",
+            "login",
+            &format!("spec: {{type: inline, inline: {{issuer: '{issuer}'}}}}"),
+        )
+    };
+    let rest = group() + &server("a", "");
+    let text =
+        rest.clone() + &login("https://other.example") + &gateway(&format!("{OIDC}{AUTH_SERVER}"));
+    let (_, run) = convert(&text);
+    assert!(
+        run.expect(1)
+            .stderr
+            .contains("oidcConfigRef.name: V-04: its issuer is \"https://other.example\"")
+    );
+    let text = rest.clone()
+        + &gateway(&format!("{OIDC}{AUTH_SERVER}")).replacen(
+            "audience: 'https://mcp.example/mcp'",
+            "audience: else",
+            1,
+        );
+    let (_, run) = convert(&text);
+    assert!(
+        run.expect(1)
+            .stderr
+            .contains("oidcConfigRef.audience: V-07: \"else\"")
+    );
+    let text = rest + &gateway(&format!("{ANONYMOUS}{AUTH_SERVER}"));
+    let (_, run) = convert(&text);
+    assert!(
+        run.expect(1)
+            .stderr
+            .contains("incomingAuth.type: V-05: must be oidc")
+    );
+}
+
+#[test]
+fn an_absent_subject_is_the_first_upstream_and_written_out() {
+    let rest =
+        group() + &config("sts", EXCHANGE) + &server("a", ", externalAuthConfigRef: {name: sts}");
+    let (json, _) = converted(&(rest.clone() + &gateway(&format!("{OIDC}{AUTH_SERVER}"))));
+    let exchange = &json["configuration"]["outgoingAuth"]["backends"]["a"]["tokenExchange"];
+    assert_eq!(exchange["subjectProviderName"], "github");
+    assert!(
+        json["notes"].to_string().contains("the first upstream"),
+        "{json:#}"
+    );
+    // Without an auth server there is none, and the client's own token is exchanged as before.
+    let (json, _) = converted(&(rest.clone() + &gateway(OIDC)));
+    let exchange = &json["configuration"]["outgoingAuth"]["backends"]["a"]["tokenExchange"];
+    assert_eq!(exchange.get("subjectProviderName"), None);
+    // Of several, ToolHive does not guess whose ID token is meant.
+    let xaa = config(
+        "sts",
+        "{type: xaa, xaa: {idpTokenUrl: 'https://idp.example/t', targetTokenUrl: \
+         'https://as.example/t', targetAudience: x}}",
+    ) + &server("a", ", externalAuthConfigRef: {name: sts}");
+    let two = xaa.clone() + &gateway(&format!("{OIDC}{AUTH_SERVER}"));
+    let (_, run) = convert(&two);
+    assert!(
+        run.expect(1).stderr.contains(
+            "spec.xaa.subjectProviderName: is required: whose ID token, of github, corp?"
+        )
+    );
+    let one = two.replace("      - name: corp\n        type: oidc\n        oidcConfig: {issuerUrl: 'https://idp.example', clientId: b}\n", "");
+    let (json, _) = converted(&one);
+    let xaa = &json["configuration"]["outgoingAuth"]["backends"]["a"]["xaa"];
+    assert_eq!(xaa["subjectProviderName"], "github");
+}
+
+#[test]
+fn entra_and_cross_app_access_are_carried_field_by_field() {
+    let text = config(
+        "graph",
+        "{type: obo, obo: {tenantId: 11111111-2222-3333-4444-555555555555, authority: \
+         'https://login.example/b2c', clientId: a, clientSecretRef: {name: entra, key: k}, audience: \
+         'api://b', cacheSkew: 1m30s}}",
+    ) + &config(
+        "partner",
+        "{type: xaa, xaa: {idpTokenUrl: 'https://idp.example/t', idpClientId: a, idpClientSecretRef: \
+         {name: x, key: i}, targetTokenUrl: 'http://as.ns.svc/t', insecureTargetTokenUrl: true, \
+         targetClientId: b, targetAudience: c, targetResource: 'https://d.example', scopes: [e], \
+         subjectProviderName: f, subjectTokenType: 'urn:ietf:params:oauth:token-type:id_token'}}",
+    );
+    let (json, run) = converted(&text);
+    let backends = &json["configuration"]["outgoingAuth"]["backends"];
+    assert_eq!(
+        backends["graph"]["obo"],
+        json!({
+            "tokenUrl": "https://login.example/b2c/11111111-2222-3333-4444-555555555555/oauth2/v2.0/token",
+            "clientId": "a",
+            "clientSecretEnv": "UPSTREAM_INJECT_GRAPH_CLIENT_SECRET",
+            "audience": "api://b",
+            "cacheSkewSeconds": 90,
+        })
+    );
+    assert_eq!(
+        backends["partner"]["xaa"],
+        json!({
+            "idpTokenUrl": "https://idp.example/t",
+            "idpClientId": "a",
+            "idpClientSecretEnv": "UPSTREAM_INJECT_PARTNER_IDP_CLIENT_SECRET",
+            "targetTokenUrl": "http://as.ns.svc/t",
+            "targetClientId": "b",
+            "targetClientAuthMethod": "none",
+            "targetAudience": "c",
+            "targetResource": "https://d.example",
+            "scopes": ["e"],
+            "subjectProviderName": "f",
+            "subjectTokenType": "urn:ietf:params:oauth:token-type:id_token",
+            "insecureTargetTokenUrl": true,
+        })
+    );
+    assert!(
+        run.stderr.contains(
+            "warning: MCPExternalAuthConfig tools/partner: spec.xaa.insecureTargetTokenUrl"
+        )
+    );
+    for (field, wrong, reason) in [
+        (
+            "tenantId: 11111111-2222-3333-4444-555555555555",
+            "tenantId: common",
+            "obo.tenantId: must be the tenant's GUID",
+        ),
+        (
+            "tenantId: 11111111-2222-3333-4444-555555555555, ",
+            "",
+            "obo.tenantId: is required",
+        ),
+        (
+            "'https://login.example/b2c'",
+            "'https://login.example/'",
+            "obo.authority: must be an https URL",
+        ),
+        (
+            "'https://login.example/b2c'",
+            "'https://a@b.example'",
+            "obo.authority: must be an https URL",
+        ),
+        (
+            ", clientSecretRef: {name: entra, key: k}",
+            "",
+            "obo.clientSecretRef: is required",
+        ),
+        (
+            ", audience: 'api://b'",
+            "",
+            "obo.scopes: is required, or audience",
+        ),
+        (
+            "cacheSkew: 1m30s",
+            "cacheSkew: -1s",
+            "obo.cacheSkew: must be a duration",
+        ),
+        (
+            "cacheSkew: 1m30s",
+            "cacheSkew: 11m",
+            "obo.cacheSkew: must be a duration",
+        ),
+        (
+            "cacheSkew: 1m30s",
+            "subjectTokenProviderName: A_b",
+            "obo.subjectTokenProviderName: must be",
+        ),
+        (
+            "'https://idp.example/t'",
+            "'http://idp.example/t'",
+            "xaa.idpTokenUrl: must begin with https://",
+        ),
+        (
+            "token-type:id_token",
+            "token-type:jwt",
+            "xaa.subjectTokenType: must be",
+        ),
+        ("targetAudience: c, ", "", "xaa.targetAudience: is required"),
+        ("insecureTargetTokenUrl: true, ", "", "xaa.targetTokenUrl: "),
+    ] {
+        let (_, run) = convert(&text.replacen(field, wrong, 1));
+        let run = run.expect(1);
+        assert!(run.stderr.contains(reason), "{reason}\n{run:#?}");
+    }
+}
+
+#[test]
+fn a_plain_token_url_gets_through_within_the_cluster_only() {
+    let text = |url: &str| config("a", &EXCHANGE.replace("https://sts.example/token", url));
+    let (json, run) = converted(&text("http://sts.auth.svc.cluster.local:8080/token"));
+    let exchange = &json["configuration"]["outgoingAuth"]["backends"]["a"]["tokenExchange"];
+    assert_eq!(exchange["insecureTokenUrl"], true);
+    assert!(run.stderr.contains("r.yaml:7:45: ") && run.stderr.contains("warning: MCPExternalAuthConfig tools/a: spec.tokenExchange.tokenUrl: is called without TLS"), "{run:#?}");
+    let (_, run) = convert(&text("http://sts.example.com/token"));
+    assert!(
+        run.expect(1)
+            .stderr
+            .contains("spec.tokenExchange.tokenUrl: ")
+    );
+}
+
+#[test]
+fn a_resource_of_several_workloads_is_their_strategy_with_one_secret() {
+    let text = config("sts", EXCHANGE)
+        + &server("one", ", externalAuthConfigRef: {name: sts}")
+        + &server("two", ", externalAuthConfigRef: {name: sts}");
+    for text in [text.clone(), text + &gateway(ANONYMOUS)] {
+        let (json, _) = converted(&text);
+        assert_eq!(
+            types(&json),
+            [("one", "token_exchange"), ("two", "token_exchange")]
+        );
+        assert_eq!(json["env"].as_array().map(Vec::len), Some(1), "{json:#}");
+        assert_eq!(json["env"][0]["name"], "UPSTREAM_INJECT_STS_CLIENT_SECRET");
+    }
+}
+
+#[test]
+fn equal_names_of_two_namespaces_are_told_apart() {
+    let here = config("api", EXCHANGE);
+    let text = here.clone() + &here.replace("namespace: tools", "namespace: others");
+    let (json, _) = converted(&text);
+    assert_eq!(
+        types(&json),
+        [
+            ("others/api", "token_exchange"),
+            ("tools/api", "token_exchange")
+        ]
+    );
+    assert_eq!(json["env"].as_array().map(Vec::len), Some(2), "{json:#}");
+    assert_ne!(json["env"][0]["name"], json["env"][1]["name"]);
+    let notes = json["notes"].to_string();
+    assert!(
+        notes.contains("Secrets in the namespace others: sts")
+            && notes.contains("named NAMESPACE/NAME: api"),
+        "{notes}"
+    );
+    let (bench, run) = convert(&text);
+    bench.run_with(&["check", "-"], &run.stdout, &[]).expect(0);
+}
+
+#[test]
+fn headers_that_vmcp_adds_are_carried_or_told() {
+    let headers = |more: &str| {
+        format!(
+            ", headerForward: {{addHeadersFromSecret: [{{headerName: X-Key, valueSecretRef: {{name: s, \
+             key: k}}}}{more}]}}"
+        )
+    };
+    let one = headers("");
+    let (json, run) = converted(&(entry("a", &one) + &gateway(ANONYMOUS)));
+    let backend = &json["configuration"]["outgoingAuth"]["backends"]["a"]["headerInjection"];
+    assert_eq!(
+        *backend,
+        json!({"headerName": "X-Key", "headerValueEnv": "UPSTREAM_INJECT_A_HEADER_VALUE"})
+    );
+    assert_eq!(
+        json["env"][0]["valueFrom"]["secretKeyRef"],
+        json!({"name": "s", "key": "k"})
+    );
+    assert!(!run.stderr.contains("not carried"), "{run:#?}");
+    // A second one, and one beside a credential, are not skipped in silence.
+    let two = headers(", {headerName: Authorization, valueSecretRef: {name: t, key: k}}");
+    let (json, run) = converted(&(entry("a", &two) + &gateway(ANONYMOUS)));
+    assert_eq!(
+        json["configuration"]["outgoingAuth"]["backends"]["a"]["headerInjection"]["headerName"],
+        "Authorization"
+    );
+    assert!(
+        run.stderr
+            .contains("addHeadersFromSecret[0]: \"X-Key\" is not carried over"),
+        "{run:#?}"
+    );
+    let text = config("sts", EXCHANGE)
+        + &entry("a", &format!("{one}, externalAuthConfigRef: {{name: sts}}"))
+        + &gateway(ANONYMOUS);
+    let (json, run) = converted(&text);
+    assert_eq!(types(&json), [("a", "token_exchange")]);
+    assert!(
+        run.stderr.contains("\"X-Key\" is not carried over"),
+        "{run:#?}"
+    );
+}
+
+#[test]
+fn what_guards_users_under_vmcp_and_not_here_is_a_warning() {
+    let text = group()
+        + &server("a", "")
+        + &gateway(
+            "  incomingAuth: {type: oidc, oidcConfigRef: {name: login, audience: x}, authzConfig: \
+             {type: inline, inline: {policies: [p]}}}\n  config: {rateLimiting: {perUser: \
+             {maxTokens: 1}}, audit: {enabled: true}}\n  passthroughHeaders: [x-a]\n",
+        );
+    let (json, run) = converted(&text);
+    for (place, what) in [
+        ("spec.incomingAuth.authzConfig", "not enforced"),
+        ("spec.config.rateLimiting", "not enforced"),
+    ] {
+        let line = run
+            .stderr
+            .lines()
+            .find(|line| line.contains(place))
+            .unwrap_or_default();
+        assert!(
+            line.contains(": warning: ") && line.contains(what),
+            "{place}: {run:#?}"
+        );
+    }
+    let notes = json["notes"].to_string();
+    assert!(
+        notes.contains("audit is vMCP's") && notes.contains("passthroughHeaders"),
+        "{notes}"
+    );
+}
+
+#[test]
+fn a_problem_is_told_at_the_field_that_the_value_came_from() {
+    let text = "apiVersion: toolhive.stacklok.dev/v1beta1\nkind: MCPExternalAuthConfig\nmetadata: \
+                {name: as}\nspec:\n  type: embeddedAuthServer\n  embeddedAuthServer:\n    issuer: \
+                https://a.example\n    upstreamProviders:\n      - name: corp\n      - name: \
+                corp\n---\napiVersion: toolhive.stacklok.dev/v1beta1\nkind: \
+                MCPExternalAuthConfig\nmetadata: {name: wiki}\nspec:\n  type: upstreamInject\n  \
+                upstreamInject:\n    providerName: crop\n---\napiVersion: \
+                toolhive.stacklok.dev/v1beta1\nkind: MCPExternalAuthConfig\nmetadata: {name: \
+                tickets}\nspec:\n  type: tokenExchange\n  tokenExchange:\n    tokenUrl: \
+                sts.example/t\n    audience: x\n    scopes:\n      - a\n      - b c\n---\napiVersion: \
+                toolhive.stacklok.dev/v1beta1\nkind: MCPExternalAuthConfig\nmetadata:\n  name: \"{{ \
+                .Release.Name }}\"\nspec: {type: unauthenticated}\n";
+    let (_, run) = convert(text);
+    let run = run.expect(1);
+    for expected in [
+        "r.yaml:10:9: error: MCPExternalAuthConfig as: spec.embeddedAuthServer.upstreamProviders[1].name: V-05: ",
+        "r.yaml:18:5: error: MCPExternalAuthConfig wiki: spec.upstreamInject.providerName: V-02: ",
+        "(as outgoingAuth.backends.wiki.upstreamInject.providerName)",
+        "r.yaml:26:5: error: MCPExternalAuthConfig tickets: spec.tokenExchange.tokenUrl: ",
+        "r.yaml:30:9: error: MCPExternalAuthConfig tickets: spec.tokenExchange.scopes[1]: ",
+        "r.yaml:35:3: error: metadata.name: \"{{ .Release.Name }}\" is a template",
+    ] {
+        assert!(run.stderr.contains(expected), "{expected}\n{}", run.stderr);
+    }
+}
+
+#[test]
+fn one_of_several_gateways_can_be_chosen() {
+    let both = |name: &str, issuer: &str| {
+        gateway(&format!("{OIDC}{AUTH_SERVER}"))
+            .replace("name: gateway", &format!("name: {name}"))
+            .replace("issuer: https://mcp.example", &format!("issuer: {issuer}"))
+    };
+    let text = group()
+        + &server("a", "")
+        + &both("one", "https://one.example")
+        + &both("two", "https://two.example");
+    let bench = Workbench::with("r.yaml", &text);
+    let run = bench.run(&["convert", "r.yaml"]).expect(1);
+    assert!(
+        run.stderr.contains("a second auth server") && run.stderr.contains("--virtual-server"),
+        "{run:#?}"
+    );
+    for given in ["two", "tools/two"] {
+        let run = bench
+            .run(&["convert", "--virtual-server", given, "r.yaml"])
+            .expect(0);
+        assert!(
+            run.stdout.contains("issuer: https://two.example\n"),
+            "{run:#?}"
+        );
+    }
+    bench
+        .run(&["convert", "--virtual-server", "three", "r.yaml"])
+        .expect(1);
+}
+
+#[test]
+fn the_auth_servers_own_file_and_the_operators_config_map_are_read() {
+    let inject = config(
+        "a",
+        "{type: upstreamInject, upstreamInject: {providerName: corp}}",
+    );
+    let own = "schema_version: v0.1.0\nissuer: https://mcp.example\nupstreams: [{name: corp}]\n\
+               allowed_audiences: [x]\n";
+    let map = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c}}\ndata:\n  authserver-config.yaml: |\n    {}\n",
+        own.replace('\n', "\n    ").trim_end()
+    );
+    for text in [own, map.as_str()] {
+        let bench = Workbench::with("r.yaml", &inject).file("as.yaml", text);
+        let run = bench
+            .run(&["convert", "--auth-server", "as.yaml", "r.yaml"])
+            .expect(0);
+        assert!(
+            run.stdout.contains("issuer: https://mcp.example\n"),
+            "{run:#?}"
+        );
+        let wrong = text.replace("name: corp", "name: crop");
+        let bench = Workbench::with("r.yaml", &inject).file("as.yaml", wrong);
+        let run = bench
+            .run(&["convert", "--auth-server", "as.yaml", "r.yaml"])
+            .expect(1);
+        assert!(run.stderr.contains("V-02"), "{run:#?}");
+    }
+}
