@@ -8,8 +8,9 @@ sources="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 readonly sources
 installed="$(realpath -m "${CARGO_TARGET_DIR:-$sources/../../target}")/egctl"
 readonly installed
-# Seconds that the build may take, and so how long another process waits for it.
-readonly PATIENCE=840
+# Seconds that the build may take, and so how long another process waits for it: some eighteen
+# minutes of one core.
+readonly PATIENCE=1800
 
 PATH="$PATH:/usr/local/go/bin"
 if ! command -v go >/dev/null; then
