@@ -139,7 +139,8 @@ async fn backends_that_differ_in_one_parameter_share_nothing() {
 }
 
 async fn a_bounded_cache_drops_the_least_recently_used() {
-    let cache = json!({"tokenCache": {"maxEntries": 3}});
+    // Of a worker on its own: what all workers share is bounded for itself.
+    let cache = json!({"tokenCache": {"maxEntries": 3, "share": false}});
     let bed = lanes("exchange-bound", &[("bound", json!({}))], cache)
         .start()
         .await;

@@ -1,6 +1,7 @@
 //! One exchange for the whole Envoy, with four workers: what the STS sees of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bed::{Answer, Bed, Plan, PluginConfig, Reply, eventually};
@@ -157,6 +158,11 @@ async fn a_broken_call_is_told_to_all_who_waited() {
 
 async fn a_401_makes_all_workers_forget() {
     let lane = Lane::of(bed().await, "not-401");
+    let calls = AtomicUsize::new(0);
+    lane.sts().set_script(move |_| {
+        let call = calls.fetch_add(1, Ordering::Relaxed);
+        Answer::token(&bed::canary::token("sts_", &format!("call-{call}")))
+    });
     let jwt = lane.login("alice");
     let jwts = vec![jwt.clone(); CROWD];
     let tokens: BTreeSet<_> = crowd(lane, &jwts, "x")
@@ -280,10 +286,9 @@ async fn a_vm_that_crashes_keeps_nobody_waiting_for_long() {
 async fn assert_on_their_own(lane: Lane<'_>) {
     let jwts = vec![lane.login("alice"); CROWD];
     let replies = crowd(lane, &jwts, "x").await;
-    let tokens: BTreeSet<_> = replies.iter().map(exchanged).collect();
+    replies.iter().for_each(|reply| drop(exchanged(reply)));
     let calls = lane.sts().calls();
     assert!((2..=WORKERS as usize).contains(&calls), "{calls} calls");
-    assert_eq!(tokens.len(), calls);
     lane.expect_sts("ok", calls as u64).await;
     assert_eq!(lane.sts_count("shared").await, 0);
 }
@@ -302,9 +307,9 @@ async fn without_the_capabilities_each_worker_exchanges() {
     let lines = log
         .lines()
         .filter(|line| line.contains("tokenCache.share:"));
-    // Each VM says it of itself, the main thread's too.
+    // Each VM says it of itself, that of the main thread and the one that tries the configuration too.
     let count = lines.count();
-    assert!((1..=WORKERS as usize + 1).contains(&count), "{count} lines");
+    assert!((1..=WORKERS as usize + 2).contains(&count), "{count} lines");
 }
 
 async fn who_does_not_want_to_share_does_not() {
