@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
@@ -19,15 +20,30 @@ pub struct Redis {
     process: Mutex<Arc<Process>>,
 }
 
-/// A port that is free now.
+/// A port that is free now, and that nobody is given who asks the system for any port: between this
+/// answer and its use, neither a server nor a connection of another test takes it.
 ///
 /// # Errors
 /// There is none.
 pub fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Processes that run at once begin in different places.
+    let first = std::process::id().wrapping_mul(97);
+    let mut last = std::io::Error::other("no port was tried");
+    for _ in 0..1000 {
+        let at = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = FIRST_PORT + u16::try_from(at % PORTS).expect("few");
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_) => return Ok(port),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
+
+/// Linux gives out ports from 32768 on; these are below.
+const FIRST_PORT: u16 = 20_000;
+const PORTS: u32 = 12_000;
 
 impl Redis {
     /// Starts a server that keeps nothing on disk, and waits until it answers.

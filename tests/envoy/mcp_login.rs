@@ -30,9 +30,7 @@ struct World {
 
 async fn world() -> World {
     // Clients compare URLs, so that the port has to be known before Envoy has it.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = free.local_addr().expect("an address").port();
-    drop(free);
+    let port = bed::free_port().expect("a free port");
     let url = format!("http://127.0.0.1:{port}");
     let embedded_as = EmbeddedAs::at(&url).await.expect("free ports");
     embedded_as.set_session(
