@@ -443,7 +443,8 @@ async fn a_challenge_is_kept_where_that_is_configured() {
 
 /// The filter learns of a 401 where it happens, so that the attempt after it has another token.
 async fn a_retried_401_obtains_a_fresh_token() {
-    let bed = bed().await;
+    // Of its own, because it tells the STS what to answer.
+    let bed = &plan(config()).start().await;
     bed.sts
         .answer_next(Answer::token(&canary::token("sts_", "stale")));
     bed.sts
@@ -466,7 +467,8 @@ async fn a_retried_401_obtains_a_fresh_token() {
 
 /// The scope is the operator's: no login of the user's would change it.
 async fn a_refused_scope_asks_for_no_login() {
-    let bed = bed().await;
+    // Of its own, because it tells the STS what to answer.
+    let bed = &plan(config()).start().await;
     for word in ["invalid_scope", "insufficient_scope"] {
         let jwt = login(bed, word);
         bed.sts.set_script(move |request| {

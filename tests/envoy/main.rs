@@ -62,10 +62,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 const SEARCH_LIMIT: Duration = Duration::from_secs(110);
 
 fn main() {
-    let mut arguments = Arguments::from_args();
-    // They wait for timers, servers and Envoys more than they compute.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    arguments.test_threads = arguments.test_threads.or(Some(2 * cores));
+    let arguments = Arguments::from_args();
     let topics = [
         bare::trials(),
         mishaps::trials(),
