@@ -50,6 +50,7 @@ mod traffic;
 mod twice;
 mod unfinished;
 mod updates;
+mod vendors;
 mod waiting;
 mod wrong_backend;
 
@@ -88,6 +89,7 @@ fn main() {
         traffic::trials(),
         configurations::trials(),
         updates::trials(),
+        vendors::trials(),
         shipped::trials(),
         real_sts::trials(),
         real_mcp::trials(),

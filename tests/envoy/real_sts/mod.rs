@@ -3,6 +3,7 @@
 //!
 //! The tests that hold for every STS are here; each STS's module runs them and adds its own.
 
+mod cross_app;
 mod grants;
 mod idpyoidc;
 mod jmondi;
@@ -33,6 +34,7 @@ pub fn trials() -> Vec<Trial> {
         idpyoidc::trials(),
         jmondi::trials(),
         grants::trials(),
+        cross_app::trials(),
     ]
     .into_iter()
     .flatten()
