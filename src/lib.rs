@@ -15,8 +15,9 @@
 //!                       decision.rs ───┬─ Forward ───▶ host/credential.rs   all credentials off, one on
 //!                                      ├─ Refuse ────▶ refusal.rs ──▶ host/reply.rs
 //!                                      └─ Obtain ────▶ host/calls.rs: the subject, the actor, the token
-//!                                                        exchange/engine.rs, for each of them
-//!                                                        │ token in hand ──▶ use it
+//!                                                        exchange/engine/, for each of them
+//!                                                        │ token in hand, or another worker's
+//!                                                        │   (exchange/shared/) ──▶ use it
 //!                                                        │ call under way ─▶ wait for it, bare
 //!                                                        └ none ──▶ token endpoint
 //!   its answer ───────▶ host/calls.rs ──▶ exchange/answer.rs ──▶ the second call, or
