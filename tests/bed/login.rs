@@ -147,10 +147,6 @@ impl LoginScene {
         for name in ["https://mcp.example.com", "https://vmcp.example.com"] {
             text = text.replace(name, &url);
         }
-        // With a refresh token in hand a client comes back without a login for as long as it is good.
-        let methods = r#""bearer_methods_supported":["header"]"#;
-        let scopes = r#""scopes_supported":["openid","offline_access"]"#;
-        text = text.replace(methods, &format!("{methods},{scopes}"));
         // One login serves every backend.
         let audiences = json!(audiences(&url)).to_string();
         for (name, _) in BACKENDS {

@@ -207,6 +207,37 @@ fn a_metadata_url_of_a_backend_decides_what_tokens_are_issued_for() {
     }
 }
 
+/// ToolHive gives nobody a refresh token who does not ask for `offline_access`, and clients ask for
+/// what the document names.
+#[test]
+fn a_metadata_document_names_the_scopes_that_its_auth_server_offers() {
+    let documents = |config: &str, named: &str| {
+        let run = render(config, "envoy", &PUBLIC).expect(0);
+        let resources = run.stdout.matches(r#"\"resource\":"#).count();
+        assert!(resources > 1, "{}", run.stdout);
+        assert_eq!(
+            run.stdout.matches(named).count(),
+            resources,
+            "{named}\n{}",
+            run.stdout
+        );
+    };
+    documents(
+        CONFIG,
+        r#"\"scopes_supported\":[\"openid\",\"profile\",\"email\",\"offline_access\"]"#,
+    );
+    let own = |key: &str| {
+        let list = format!("{{issuer: https://vmcp.example.com, {key}: [openid, mcp, 'no scope']");
+        CONFIG.replace("{issuer: https://vmcp.example.com", &list)
+    };
+    for key in ["scopes_supported", "scopesSupported"] {
+        documents(&own(key), r#"\"scopes_supported\":[\"openid\",\"mcp\"]"#);
+    }
+    // What the challenge asks for comes first.
+    let challenge = format!("{CONFIG}challenge: {{realm: mcp, scope: mcp:tools}}\n");
+    documents(&challenge, r#"\"scopes_supported\":[\"mcp:tools\"]"#);
+}
+
 #[test]
 fn who_calls_is_known_from_a_vmcp_file() {
     let config = "\

@@ -72,14 +72,23 @@ pub(super) struct MetadataDocument {
     pub(super) body: String,
 }
 
-/// The JSON text of a document.
-pub(super) fn document_body(resource: &Endpoint, issuer: &str, scope: Option<&str>) -> String {
+/// The JSON text of a document. `scope` is what its challenge asks for; without one, clients ask for
+/// what the auth server offers.
+pub(super) fn document_body(
+    resource: &Endpoint,
+    issuer: &str,
+    scope: Option<&str>,
+    offered: &[String],
+) -> String {
     let mut body = serde_json::json!({
         "resource": resource.url(),
         "authorization_servers": [issuer],
         "bearer_methods_supported": ["header"],
     });
-    let scopes: Vec<&str> = scope.unwrap_or_default().split_whitespace().collect();
+    let mut scopes: Vec<&str> = scope.unwrap_or_default().split_whitespace().collect();
+    if scopes.is_empty() {
+        scopes.extend(offered.iter().map(String::as_str));
+    }
     if let (false, Some(body)) = (scopes.is_empty(), body.as_object_mut()) {
         body.insert("scopes_supported".to_owned(), scopes.into());
     }

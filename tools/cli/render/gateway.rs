@@ -99,6 +99,7 @@ impl Gateway {
                 public.as_ref(),
                 &challenge,
                 &described,
+                &setup.scopes_offered,
             ),
             identity: Identity::of(setup, options)?,
             door: setup.door(),
@@ -288,11 +289,19 @@ fn documents(
     public: Option<&Endpoint>,
     challenge: &Challenge,
     backends: &[Backend],
+    scopes_offered: &[String],
 ) -> Vec<MetadataDocument> {
     let (Some(authentication), Some(public)) = (authentication, public) else {
         return Vec::new();
     };
-    let issuer = &authentication.issuer;
+    let body = |resource: &Endpoint, challenge: &Challenge| {
+        challenge::document_body(
+            resource,
+            &authentication.issuer,
+            challenge.scope.as_deref(),
+            scopes_offered,
+        )
+    };
     let of_backends = backends.iter().filter_map(|backend| {
         let resource = backend.resource.as_ref()?;
         // All that clients may ask for below the backend's prefix is about the one resource.
@@ -309,14 +318,14 @@ fn documents(
             backend: Some(backend.name.clone()),
             host: backend.host.clone(),
             path_prefix: format!("{}{below}", challenge::WELL_KNOWN),
-            body: challenge::document_body(resource, issuer, backend.challenge.scope.as_deref()),
+            body: body(resource, &backend.challenge),
         })
     });
     let of_gateway = MetadataDocument {
         backend: None,
         host: None,
         path_prefix: challenge::WELL_KNOWN.to_owned(),
-        body: challenge::document_body(public, issuer, challenge.scope.as_deref()),
+        body: body(public, challenge),
     };
     of_backends.chain([of_gateway]).collect()
 }

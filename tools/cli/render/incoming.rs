@@ -69,17 +69,37 @@ pub(super) fn resource(root: &Node) -> Option<String> {
 
 /// The scopes that clients ask for, as a challenge names them.
 pub(super) fn scope(root: &Node) -> Option<String> {
-    let scopes: Vec<&str> = oidc(root)
-        .and_then(|oidc| get(oidc, "scopes"))
-        .map(items)
+    let scopes = scopes_in(oidc(root).and_then(|oidc| get(oidc, "scopes")));
+    (!scopes.is_empty()).then(|| scopes.join(" "))
+}
+
+/// The scopes that the embedded auth server offers: what it says, else what ToolHive's offers by
+/// itself. A client that does not ask for `offline_access` gets no refresh token there, and asks for
+/// what a metadata document names. Nothing, if the file has no auth server.
+pub(super) fn scopes_offered(root: &Node) -> Vec<String> {
+    const TOOLHIVES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+    let Some(run_config) = run_config(root) else {
+        return Vec::new();
+    };
+    let offered = scopes_in(
+        get(run_config, "scopes_supported").or_else(|| get(run_config, "scopesSupported")),
+    );
+    if offered.is_empty() {
+        TOOLHIVES.map(str::to_owned).to_vec()
+    } else {
+        offered.into_iter().map(str::to_owned).collect()
+    }
+}
+
+fn scopes_in(list: Option<&Node>) -> Vec<&str> {
+    list.map(items)
         .unwrap_or_default()
         .iter()
         .filter_map(|item| match item {
             Node::String(scope) if is_scope(scope) => Some(scope.as_str()),
             _ => None,
         })
-        .collect();
-    (!scopes.is_empty()).then(|| scopes.join(" "))
+        .collect()
 }
 
 /// A scope-token of RFC 6749, section 3.3.

@@ -31,6 +31,8 @@ pub(super) struct Setup {
     pub(super) incoming_resource: Option<String>,
     /// The scopes that a vMCP file has clients ask for.
     pub(super) incoming_scope: Option<String>,
+    /// The scopes that the auth server offers, if the file has one.
+    pub(super) scopes_offered: Vec<String>,
     /// Where a vMCP file says that its backends are.
     pub(super) urls: Vec<(String, String)>,
     /// What the operator should know.
@@ -64,6 +66,7 @@ impl Setup {
             keys_url: incoming::keys_url(root),
             incoming_resource: incoming::resource(root),
             incoming_scope: incoming::scope(root),
+            scopes_offered: incoming::scopes_offered(root),
             urls: incoming::urls(root),
             notes: incoming::notes(root),
         };
