@@ -1,13 +1,16 @@
 //! What everything that calls a token endpoint has in common: the endpoint's keys, the client's
 //! credential there, and what an exchange is told of its answers.
 
+use super::described::{Doc, Role};
 use super::draft::Draft;
 use super::format::{
     AnyText, Boolean, Choice, DurationIn, Endpoint, ErrorWord, FormParameter, MapOf, OneOrMany,
     Text, TokenUrl, VariableName,
 };
 use super::problem::{Reported, Wrong};
-use super::section::{Entry, Optional, Required, Section, keys, optional, required};
+use super::section::{
+    Declared, Entry, Optional, Or, OrNothing, OrWrong, Required, Section, Usually, keys,
+};
 use crate::exchange::client::assertion::Assertion;
 use crate::exchange::client::certificate::Certificate;
 use crate::exchange::client::key::SigningKey;
@@ -19,7 +22,7 @@ use std::time::Duration;
 pub(crate) struct EndpointKeys {
     pub token_url: Required<TokenUrl>,
     pub cluster: Optional<Text>,
-    pub insecure: Optional<Boolean>,
+    pub insecure: Usually<Boolean>,
     pub client_id: Optional<Text>,
     pub client_secret: Optional<Text>,
     pub client_secret_env: Optional<VariableName>,
@@ -27,6 +30,8 @@ pub(crate) struct EndpointKeys {
     pub key_env: Optional<VariableName>,
     pub key_id: Optional<Text>,
     pub parameters: Optional<MapOf<OneOrMany<AnyText>, FormParameter>>,
+    /// How a client with a secret authenticates, unless it says otherwise.
+    usual: Method,
 }
 
 impl EndpointKeys {
@@ -76,12 +81,14 @@ pub(crate) const NAMES: [&str; 10] = [
     "parameters",
 ];
 
-/// The keys of a token endpoint under these names; what its URL and its client's id are for; and the
-/// parameter of the filter's own that an operator may set there all the same.
+/// The keys of a token endpoint under these names; what its URL and its client's id are for; how a
+/// client with a secret usually authenticates; and the parameter of the filter's own that an operator
+/// may set there all the same.
 pub(crate) const fn endpoint(
     names: [&'static str; 10],
     url_is: &'static str,
     id_is: &'static str,
+    usual: Method,
     but: &'static str,
 ) -> EndpointKeys {
     let [
@@ -96,73 +103,102 @@ pub(crate) const fn endpoint(
         key_id,
         parameters,
     ] = names;
-    let at_cluster =
-        "The Envoy cluster that reaches it, by default named as the URL's host[:port].";
-    let if_insecure = "Whether the token endpoint may be at plain http on another machine.";
-    let of_key = "For private_key_jwt: the environment variable that holds the client's private key \
-                  (PEM; RSA with at least 2048 bits, or P-256).";
+    let at_cluster = "The Envoy cluster that reaches it. TLS to it is the cluster's business.";
+    let of_secret =
+        "The client's secret; rather name an environment variable that holds it. Not both.";
+    let of_secret_env = "The environment variable that holds the client's secret.";
+    let of_method = "How the client authenticates:";
+    let without_method = match usual {
+        Method::Post => {
+            "`client_secret_post` with a secret, `private_key_jwt` with a key, else `none`"
+        }
+        _ => "`client_secret_basic` with a secret, `private_key_jwt` with a key, else `none`",
+    };
+    let of_key = "For `private_key_jwt`: the environment variable that holds the client's private key \
+                  (PEM; RSA of at least 2048 bits, or P-256). Envoy signs, from 1.37 on.";
+    let of_parameters = "Further form fields: a string or a list of strings each. None that the \
+                         filter sets itself.";
+    let all_parameters = MapOf {
+        item: OneOrMany(AnyText),
+        name: FormParameter { but },
+    };
     EndpointKeys {
-        token_url: required(url, TokenUrl, &[], url_is),
-        cluster: optional(cluster, Text, at_cluster),
-        insecure: optional(insecure, Boolean, if_insecure),
-        client_id: optional(id, Text, id_is),
+        token_url: Declared::new(
+            url,
+            TokenUrl,
+            OrWrong(&[]),
+            Doc::new(url_is).is(Role::TokenUrl(cluster, insecure)),
+        ),
+        cluster: optional(
+            cluster,
+            Text,
+            Doc::new(at_cluster).absent("the URL's `host[:port]`"),
+        ),
+        insecure: Declared::new(
+            insecure,
+            Boolean,
+            Or(false),
+            Doc::new("Allows plain `http` beyond localhost."),
+        ),
+        client_id: optional(id, Text, Doc::new(id_is)),
         client_secret: optional(
             secret,
             Text,
-            "The client's secret there; rather name an environment variable that holds it.",
+            Doc::new(of_secret).is(Role::Secret(secret_env)),
         ),
         client_secret_env: optional(
             secret_env,
             VariableName,
-            "The environment variable that holds the client's secret there.",
+            Doc::new(of_secret_env).is(Role::SecretVariable),
         ),
-        auth_method: optional(method, METHODS, "How the client authenticates there."),
-        key_env: optional(key_env, VariableName, of_key),
-        key_id: optional(key_id, Text, "kid in the header of the client's assertion."),
-        parameters: optional(
-            parameters,
-            MapOf {
-                item: OneOrMany(AnyText),
-                name: FormParameter { but },
-            },
-            "Further form fields: a string or a list of strings each.",
+        auth_method: optional(method, METHODS, Doc::new(of_method).absent(without_method)),
+        key_env: optional(
+            key_env,
+            VariableName,
+            Doc::new(of_key).is(Role::KeyVariable),
         ),
+        key_id: optional(key_id, Text, Doc::new("`kid` of the client's assertion.")),
+        parameters: optional(parameters, all_parameters, Doc::new(of_parameters)),
+        usual,
     }
 }
 
+const fn optional<F>(name: &'static str, format: F, doc: Doc) -> Optional<F> {
+    Declared::new(name, format, OrNothing, doc)
+}
+
 /// What the URL of an only endpoint is for.
-pub(crate) const URL_IS: &str = "The token endpoint: authority and path of the call.";
+pub(crate) const URL_IS: &str = "The token endpoint, `https` (see `insecureTokenUrl`).";
 /// What the client's id is for.
-pub(crate) const ID_IS: &str = "The client's id there.";
+pub(crate) const ID_IS: &str = "The filter's own id at the token endpoint.";
 
 /// The endpoint of blocks that have one.
-pub(crate) static ENDPOINT: EndpointKeys = endpoint(NAMES, URL_IS, ID_IS, "");
+pub(crate) static ENDPOINT: EndpointKeys = endpoint(NAMES, URL_IS, ID_IS, Method::Basic, "");
 
 /// What such blocks can say of the client's assertion besides.
 pub(crate) const OF_ASSERTION: [&dyn Entry; 2] = [&CERTIFICATE_ENV, &ASSERTION_AUDIENCE];
 
 keys! {
-    /// The environment variable that holds the key's certificate (PEM), named by x5t#S256 in the
-    /// header of the client's assertion.
-    optional CERTIFICATE_ENV "clientCertificateEnv": VariableName;
-    /// aud of the client's assertion, by default tokenUrl without its query.
-    optional ASSERTION_AUDIENCE "clientAssertionAudience": Text;
-    /// How long to wait for the token endpoint, 5s by default.
+    /// The environment variable that holds the key's certificate (PEM), which goes along as `x5t#S256`
+    /// of the assertion.
+    optional CERTIFICATE_ENV "clientCertificateEnv": VariableName, is Role::CertificateVariable;
+    /// `aud` of the assertion.
+    optional ASSERTION_AUDIENCE "clientAssertionAudience": Text,
+        absent "`tokenUrl` without its query";
+    /// How long each call to a token endpoint may take.
     optional TIMEOUT "timeout": DurationIn = DurationIn {
         least: Duration::from_millis(1),
         most: Duration::from_secs(60),
         bounds: "from 1ms to 60s",
-    };
+    }, or Duration::from_secs(5);
 }
-
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `stsErrors`.
 pub(crate) type StsErrors = Optional<MapOf<Choice<Meaning>, ErrorWord>>;
 
 keys! {
-    /// What error words of this token endpoint mean: rejected, forbidden, step_up, misconfigured or
-    /// unavailable.
+    /// What error words of the token endpoint mean: `rejected`, `forbidden`, `step_up`,
+    /// `misconfigured` or `unavailable`. Never a success.
     optional STS_ERRORS "stsErrors": MapOf<Choice<Meaning>, ErrorWord> = MapOf {
         item: Choice(&[
             ("rejected", Meaning::Rejected),
@@ -173,10 +209,11 @@ keys! {
         ]),
         name: ErrorWord,
     };
-    /// How long a token lives of which nobody says; without it such a token serves one request.
+    /// How long a token lives of which the STS does not say; without it, such a token serves one
+    /// request.
     optional ASSUMED_LIFETIME "assumedLifetime": DurationIn = DurationIn::seconds(1, 24 * 3600, "from 1s to 24h");
-    /// Instead of tokenCache.refreshAhead for this backend.
-    optional REFRESH_AHEAD "refreshAhead": Boolean;
+    /// Whether a token in use is renewed ahead, for this backend.
+    optional REFRESH_AHEAD "refreshAhead": Boolean, absent "`tokenCache.refreshAhead`";
 }
 
 /// What the block says of the token's life.
@@ -191,7 +228,7 @@ pub(crate) fn terms(block: &Section<'_>) -> Result<Terms, Reported> {
 /// What a block says of all its calls.
 #[derive(Clone)]
 pub(crate) struct Common {
-    timeout: Result<Option<Duration>, Reported>,
+    timeout: Result<Duration, Reported>,
     sts_errors: Result<Vec<(String, Meaning)>, Reported>,
 }
 
@@ -212,8 +249,6 @@ pub(crate) struct Called<'n, 'b> {
     /// Where the endpoint is configured.
     pub block: &'b Section<'n>,
     pub keys: &'static EndpointKeys,
-    /// How a client with a secret authenticates, unless it says otherwise.
-    pub usual: Method,
     /// What log lines call it.
     pub name: &'static str,
     pub common: Common,
@@ -226,7 +261,7 @@ impl Called<'_, '_> {
         let client = self.client(endpoint.as_ref().ok(), draft);
         let cluster = self.block.get(&self.keys.cluster);
         let parameters = self.block.get(&self.keys.parameters);
-        let timeout = self.common.timeout?.unwrap_or(DEFAULT_TIMEOUT);
+        let timeout = self.common.timeout?;
         let endpoint = endpoint?;
         Ok(TokenCall {
             name: self.name,
@@ -256,7 +291,7 @@ impl Called<'_, '_> {
     fn endpoint(&self) -> Result<Endpoint, Reported> {
         let insecure = self.block.get(&self.keys.insecure);
         let endpoint = self.block.get(&self.keys.token_url)?;
-        if endpoint.secure || endpoint.loopback || insecure?.unwrap_or(false) {
+        if endpoint.secure || endpoint.loopback || insecure? {
             return Ok(endpoint);
         }
         let text = format!(
@@ -317,7 +352,7 @@ impl Called<'_, '_> {
             return self.signed(id, endpoint, draft);
         }
         let client_id = id?.map(str::to_owned);
-        Ok(match (client_id, secret?, method?.unwrap_or(self.usual)) {
+        Ok(match (client_id, secret?, method?.unwrap_or(keys.usual)) {
             (Some(client_id), Some(client_secret), Method::Post) => ClientAuth::Post {
                 client_id,
                 client_secret,

@@ -8,11 +8,10 @@
     reason = "every value that is added to is an object literal, and no wasm holds this"
 )]
 
-use super::described::JsonSchema;
+use super::described::{Described, Shape};
 use super::format::{Boolean, Choice, Count, DurationIn, ListOf, MapOf, OneOrMany, TextFormat};
-use super::problem::Problems;
 use super::schema::ROOT;
-use super::section::{Format, Keys, Nested, Optional, Reading, Required};
+use super::section::{Format, Keys, Nested};
 use super::strategies::{self, Backends, OneStrategy, StrategyType, TypeKey};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -59,26 +58,38 @@ fn strategy(registry: &'static [StrategyType]) -> Value {
     schema
 }
 
+pub(super) fn described(keys: Keys<'_>) -> Vec<Described> {
+    let keys = keys.iter().copied().flatten();
+    keys.map(|key| key.described()).collect()
+}
+
 fn keys(keys: Keys<'_>) -> Value {
-    let reading = Reading {
-        errors: Problems::default(),
-        warnings: Problems::default(),
-        kinds: &[],
-        keys_of_kinds: &[],
-    };
-    let mut properties = Map::new();
-    let mut required = Vec::new();
-    for entry in keys.iter().copied().flatten() {
-        let mut schema = entry.json_schema();
-        if entry.missing(&reading).is_some() {
-            required.push(entry.name());
-        } else {
-            schema = or_null(schema);
-        }
-        schema["description"] = entry.doc().0.trim_start().into();
-        properties.insert(entry.name().to_owned(), schema);
-    }
+    let keys = described(keys);
+    let required = keys.iter().filter(|key| key.required).map(|key| key.name);
+    let required: Vec<_> = required.collect();
+    let properties: Map<_, _> = keys
+        .into_iter()
+        .map(|key| (key.name.to_owned(), key.schema))
+        .collect();
     json!({"type": "object", "properties": properties, "required": required})
+}
+
+/// A key that may be what `shape` says.
+pub(super) fn of_key(
+    shape: &dyn Shape,
+    required: bool,
+    description: String,
+    default: Option<Value>,
+) -> Value {
+    let mut schema = shape.json_schema();
+    if !required {
+        schema = or_null(schema);
+    }
+    schema["description"] = description.into();
+    if let Some(default) = default {
+        schema["default"] = default;
+    }
+    schema
 }
 
 /// `null` counts as absent.
@@ -98,40 +109,32 @@ fn or_null(mut schema: Value) -> Value {
     }
 }
 
-impl<F: Format> JsonSchema for Optional<F> {
-    fn json_schema(&self) -> Value {
-        self.format.json_schema()
-    }
-}
-
-impl<F: Format> JsonSchema for Required<F> {
-    fn json_schema(&self) -> Value {
-        self.format.json_schema()
-    }
-}
-
-impl JsonSchema for TypeKey {
+impl Shape for TypeKey {
     fn json_schema(&self) -> Value {
         json!({})
     }
 }
 
-impl JsonSchema for Nested {
+impl Shape for Nested {
     fn json_schema(&self) -> Value {
         let mut schema = keys(self.0.keys);
         schema["additionalProperties"] = self.0.open.into();
         schema
     }
+
+    fn keys(&self) -> Vec<Described> {
+        described(self.0.keys)
+    }
 }
 
 /// By reference: it occurs twice, and is long.
-impl JsonSchema for OneStrategy {
+impl Shape for OneStrategy {
     fn json_schema(&self) -> Value {
         json!({"$ref": "#/$defs/strategy"})
     }
 }
 
-impl JsonSchema for Backends {
+impl Shape for Backends {
     fn json_schema(&self) -> Value {
         json!({
             "type": "object",
@@ -141,7 +144,7 @@ impl JsonSchema for Backends {
     }
 }
 
-impl<F: TextFormat> JsonSchema for F {
+impl<F: TextFormat> Shape for F {
     fn json_schema(&self) -> Value {
         match F::PATTERN {
             "" => json!({"type": "string"}),
@@ -150,26 +153,43 @@ impl<F: TextFormat> JsonSchema for F {
     }
 }
 
-impl JsonSchema for Boolean {
+impl Shape for Boolean {
     fn json_schema(&self) -> Value {
         json!({"type": "boolean"})
     }
 }
 
-impl JsonSchema for Count {
+impl Shape for Count {
     fn json_schema(&self) -> Value {
         json!({"type": "integer", "minimum": 0, "maximum": self.most})
     }
+
+    fn bounds(&self, _: &str) -> Option<String> {
+        Some(format!("From 0 to {}", self.most))
+    }
 }
 
-impl<T: 'static> JsonSchema for Choice<T> {
+impl<T: 'static> Shape for Choice<T> {
     fn json_schema(&self) -> Value {
         let words: Vec<_> = self.0.iter().map(|(word, _)| *word).collect();
         json!({"enum": words})
     }
+
+    fn bounds(&self, text: &str) -> Option<String> {
+        let mut words = self.0.iter().map(|(word, _)| format!("`{word}`"));
+        if words.clone().all(|word| text.contains(&word)) {
+            return None;
+        }
+        let last = words.next_back()?;
+        let others: Vec<_> = words.collect();
+        Some(match others.is_empty() {
+            true => format!("Nothing but {last}"),
+            false => format!("{} or {last}", others.join(", ")),
+        })
+    }
 }
 
-impl JsonSchema for DurationIn {
+impl Shape for DurationIn {
     fn json_schema(&self) -> Value {
         let text = json!({
             "type": "string",
@@ -180,9 +200,13 @@ impl JsonSchema for DurationIn {
         }
         json!({"anyOf": [text, {"enum": [0, "0"]}]})
     }
+
+    fn bounds(&self, _: &str) -> Option<String> {
+        Some(self.bounds.replacen('f', "F", 1))
+    }
 }
 
-impl<F: Format> JsonSchema for ListOf<F> {
+impl<F: Format> Shape for ListOf<F> {
     fn json_schema(&self) -> Value {
         json!({
             "type": "array",
@@ -190,9 +214,13 @@ impl<F: Format> JsonSchema for ListOf<F> {
             "minItems": u8::from(self.not_empty.is_some()),
         })
     }
+
+    fn keys(&self) -> Vec<Described> {
+        self.item.keys()
+    }
 }
 
-impl<F: Format, N: TextFormat> JsonSchema for MapOf<F, N> {
+impl<F: Format, N: TextFormat> Shape for MapOf<F, N> {
     fn json_schema(&self) -> Value {
         json!({
             "type": "object",
@@ -200,9 +228,13 @@ impl<F: Format, N: TextFormat> JsonSchema for MapOf<F, N> {
             "additionalProperties": or_null(self.item.json_schema()),
         })
     }
+
+    fn keys(&self) -> Vec<Described> {
+        self.item.keys()
+    }
 }
 
-impl<F: TextFormat> JsonSchema for OneOrMany<F> {
+impl<F: TextFormat> Shape for OneOrMany<F> {
     fn json_schema(&self) -> Value {
         let one = self.0.json_schema();
         json!({"anyOf": [one, {"type": "array", "items": one}]})

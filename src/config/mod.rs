@@ -6,7 +6,7 @@
 //!  proto_struct.rs    rules.rs, strategy/                     format/
 //! ```
 
-mod described;
+pub mod described;
 pub(crate) mod draft;
 pub(crate) mod endpoint;
 pub(crate) mod format;
@@ -24,6 +24,8 @@ mod strategies;
 mod tests;
 pub mod tree;
 
+#[cfg(not(target_family = "wasm"))]
+pub use described::Described;
 pub use path::Path;
 pub use problem::{Problem, Rule, is_slip};
 pub use strategies::StrategyType;
@@ -112,6 +114,21 @@ pub fn plan(root: &Node, registry: &'static [StrategyType], env: &dyn Environmen
 #[cfg(not(target_family = "wasm"))]
 pub fn json_schema(registry: &'static [StrategyType]) -> serde_json::Value {
     json_schema::document(registry)
+}
+
+/// Every key outside of strategies, as it is shown.
+#[cfg(not(target_family = "wasm"))]
+pub fn keys() -> Vec<Described> {
+    json_schema::described(schema::ROOT.keys)
+}
+
+/// The block of each strategy that has one, as it is shown.
+#[cfg(not(target_family = "wasm"))]
+pub fn blocks(registry: &'static [StrategyType]) -> Vec<Described> {
+    let blocks = registry
+        .iter()
+        .filter_map(|strategy| strategy.kind.block.as_ref());
+    blocks.map(section::Entry::described).collect()
 }
 
 /// A `Struct` has a control character near its beginning: the length of the first key, or the tag

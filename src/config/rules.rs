@@ -1,22 +1,20 @@
 //! From a document to a plan: the rules that look at more than one value.
 
 use super::draft::{Draft, Exchanges, Upstreams};
-use super::endpoint::{Called, Common, ENDPOINT, Method};
+use super::endpoint::{Called, Common, ENDPOINT};
 use super::problem::{Problems, Reported, Rule, Wrong, quoted};
 use super::schema::{self as keys, IdentitySource};
 use super::section::{Reading, Section};
 use super::strategies::{self, StrategyType};
 use super::tree::Node;
 use super::{Environment, Outcome};
-use crate::backend::BackendFrom;
-use crate::challenge::{Challenge, Challenges, FromBackends};
+use crate::challenge::{Challenge, Challenges};
 use crate::decision::Strategy;
 use crate::exchange::{CachePolicy, grant};
 use crate::identity::{IdentitySettings, TokenFrom};
 use crate::plan::Plan;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use std::time::Duration;
 
 /// Makes the plan, or says everything that is in its way.
 pub(super) fn plan(
@@ -72,7 +70,7 @@ fn assemble(
     identity?;
     let issuer = issuer?.filter(|text| !text.is_empty());
     Ok(Plan {
-        backend_from: backend_from?.unwrap_or(BackendFrom::ClusterName),
+        backend_from: backend_from?,
         challenge: challenge?,
         token_cache: token_cache?,
         backends,
@@ -103,7 +101,7 @@ fn auth_server<'n>(root: &Section<'n>) -> Result<Option<AuthServer<'n>>, Reporte
     for section in run_config.get(&keys::UPSTREAMS)? {
         match section.get(&keys::UPSTREAM_NAME) {
             Ok(name) => {
-                let name = name.flatten().unwrap_or("default");
+                let name = name.unwrap_or(keys::UPSTREAM_WITHOUT_NAME);
                 if !upstreams.insert(name) {
                     let text = format!("another upstream is already called {}", quoted(name));
                     section.error(&keys::UPSTREAM_NAME, Wrong::rule(Rule::V05, text));
@@ -155,55 +153,39 @@ fn backends(outgoing_auth: &Section<'_>, draft: &mut Draft<'_>) -> Result<Backen
 
 /// `identity`, and how the identity service is called.
 fn identity(root: &Section<'_>, draft: &mut Draft<'_>) -> Result<(), Reported> {
-    draft.identity.required = draft.has_auth_server();
-    let Some(section) = root.get(&keys::IDENTITY)? else {
-        return Ok(());
-    };
+    let section = root.map(&keys::IDENTITY)?;
     let source = section.get(&keys::IDENTITY_SOURCE);
     let token_from = section.get(&keys::TOKEN_FROM);
     let call = identity_call(&section, source, token_from, draft);
-    let identity = &mut draft.identity;
-    for (key, value) in [
-        (&keys::METADATA_NAMESPACE, &mut identity.metadata_namespace),
-        (
-            &keys::UPSTREAM_TOKENS_KEY,
-            &mut identity.upstream_tokens_key,
-        ),
-        (
-            &keys::UPSTREAM_ID_TOKENS_KEY,
-            &mut identity.upstream_id_tokens_key,
-        ),
-        (
-            &keys::UPSTREAM_UNAVAILABLE_KEY,
-            &mut identity.upstream_unavailable_key,
-        ),
-        (&keys::HEALTH_CHECK_KEY, &mut identity.health_check_key),
-        (&keys::PAYLOAD_KEY, &mut identity.payload_key),
-    ] {
-        if let Some(name) = section.get(key)? {
-            name.clone_into(value);
-        }
-    }
-    if let Some(required) = section.get(&keys::REQUIRED)? {
-        identity.required = required;
-    }
     let usual = match source? {
-        Some(IdentitySource::Exchange) => TokenFrom::FilterState,
-        Some(IdentitySource::Metadata) | None => TokenFrom::Authorization,
+        IdentitySource::Exchange => TokenFrom::FilterState,
+        IdentitySource::Metadata => TokenFrom::Authorization,
     };
-    identity.token_from = token_from?.unwrap_or(usual);
+    draft.identity = IdentitySettings {
+        metadata_namespace: section.get(&keys::METADATA_NAMESPACE)?.to_owned(),
+        upstream_tokens_key: section.get(&keys::UPSTREAM_TOKENS_KEY)?.to_owned(),
+        upstream_id_tokens_key: section.get(&keys::UPSTREAM_ID_TOKENS_KEY)?.to_owned(),
+        upstream_unavailable_key: section.get(&keys::UPSTREAM_UNAVAILABLE_KEY)?.to_owned(),
+        health_check_key: section.get(&keys::HEALTH_CHECK_KEY)?.to_owned(),
+        payload_key: section.get(&keys::PAYLOAD_KEY)?.to_owned(),
+        issuer: None,
+        required: section
+            .get(&keys::REQUIRED)?
+            .unwrap_or(draft.has_auth_server()),
+        token_from: token_from?.unwrap_or(usual),
+    };
     call
 }
 
 /// How the identity service is called (V-01), where the user's tokens are fetched.
 fn identity_call(
     section: &Section<'_>,
-    source: Result<Option<IdentitySource>, Reported>,
+    source: Result<IdentitySource, Reported>,
     token_from: Result<Option<TokenFrom>, Reported>,
     draft: &mut Draft<'_>,
 ) -> Result<(), Reported> {
     let key = &keys::IDENTITY_EXCHANGE;
-    if source? != Some(IdentitySource::Exchange) {
+    if source? == IdentitySource::Metadata {
         return match section.has(key) {
             true => {
                 let text = "is not used without source: exchange";
@@ -233,11 +215,10 @@ fn identity_call(
         let text = "missing; source: exchange needs it";
         return Err(section.error(key, Wrong::new(text)));
     };
-    let max_age = block.get(&keys::MAX_AGE)?.unwrap_or(DEFAULT_MAX_AGE);
+    let max_age = block.get(&keys::MAX_AGE)?;
     let called = Called {
         block: &block,
         keys: &ENDPOINT,
-        usual: Method::Basic,
         name: "",
         common: Common::of(&block, &keys::IDENTITY_STS_ERRORS),
     };
@@ -247,12 +228,8 @@ fn identity_call(
     Ok(())
 }
 
-const DEFAULT_MAX_AGE: Duration = Duration::from_secs(60);
-
 fn challenges(root: &Section<'_>) -> Result<Challenges, Reported> {
-    let Some(section) = root.get(&keys::CHALLENGE)? else {
-        return Ok(Challenges::default());
-    };
+    let section = root.map(&keys::CHALLENGE)?;
     let default = challenge(&section, &Challenge::default())?;
     let backends = section.get(&keys::CHALLENGE_BACKENDS)?.unwrap_or_default();
     let backends = backends
@@ -262,9 +239,7 @@ fn challenges(root: &Section<'_>) -> Result<Challenges, Reported> {
     Ok(Challenges {
         default,
         backends,
-        from_backends: section
-            .get(&keys::FROM_BACKENDS)?
-            .unwrap_or(FromBackends::Replace),
+        from_backends: section.get(&keys::FROM_BACKENDS)?,
     })
 }
 
@@ -288,25 +263,14 @@ fn challenge(section: &Section<'_>, otherwise: &Challenge) -> Result<Challenge, 
 }
 
 fn token_cache(root: &Section<'_>) -> Result<CachePolicy, Reported> {
-    let default = CachePolicy::default();
-    let Some(section) = root.get(&keys::TOKEN_CACHE)? else {
-        return Ok(default);
-    };
+    let section = root.map(&keys::TOKEN_CACHE)?;
     Ok(CachePolicy {
-        max_entries: section
-            .get(&keys::MAX_ENTRIES)?
-            .unwrap_or(default.max_entries),
-        max_bytes: section.get(&keys::MAX_BYTES)?.unwrap_or(default.max_bytes),
-        share: section.get(&keys::SHARE)?.unwrap_or(default.share),
-        max_ttl: section.get(&keys::MAX_TTL)?.unwrap_or(default.max_ttl),
-        expiry_skew: section
-            .get(&keys::EXPIRY_SKEW)?
-            .unwrap_or(default.expiry_skew),
-        refresh_ahead: section
-            .get(&keys::REFRESH_AHEAD)?
-            .unwrap_or(default.refresh_ahead),
-        negative_ttl: section
-            .get(&keys::NEGATIVE_TTL)?
-            .unwrap_or(default.negative_ttl),
+        max_entries: section.get(&keys::MAX_ENTRIES)?,
+        max_bytes: section.get(&keys::MAX_BYTES)?,
+        share: section.get(&keys::SHARE)?,
+        max_ttl: section.get(&keys::MAX_TTL)?,
+        expiry_skew: section.get(&keys::EXPIRY_SKEW)?,
+        refresh_ahead: section.get(&keys::REFRESH_AHEAD)?,
+        negative_ttl: section.get(&keys::NEGATIVE_TTL)?,
     })
 }

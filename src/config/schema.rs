@@ -1,6 +1,6 @@
-//! Every key of the configuration: its place, its format, whether it is required, and what it is
-//! for. What reads a document and the JSON Schema are both made from this table; each strategy declares
-//! the keys of its own block in its own file.
+//! Every key of the configuration: its place, its format, whether it is required, what it is when it
+//! is absent, and what it is for. What reads a document, the JSON Schema and the README's reference are
+//! made from this table; each strategy declares the keys of its own block in its own file.
 
 use super::endpoint::{ENDPOINT, OF_ASSERTION, TIMEOUT};
 use super::format::{
@@ -12,26 +12,29 @@ use super::section::{Nested, Object, keys};
 use super::strategies::{Backends, OneStrategy};
 use crate::backend::BackendFrom;
 use crate::challenge::FromBackends;
-use crate::exchange::Meaning;
-use crate::identity::TokenFrom;
+use crate::exchange::{CachePolicy, Meaning};
+use crate::identity::{IdentitySettings, TokenFrom};
+use std::time::Duration;
 
 keys! {
     map ROOT:
-    /// The embedded authorization server whose upstream tokens are injected; without it (Mode A)
-    /// there are none.
+    /// The embedded authorization server. Absent: there is none, and upstream tokens cannot be used
+    /// (V-01).
     optional AUTH_SERVER "authServer": Nested = Nested(&AUTH_SERVER_KEYS);
     /// How requests to each backend are authenticated.
     required OUTGOING_AUTH "outgoingAuth": Nested = Nested(&OUTGOING_AUTH_KEYS);
-    /// What names the backend of a request: its Envoy cluster (cluster_name, the default), its
-    /// route (route_name), filter_metadata["upstream_inject"]["backend"] of its route
-    /// (route_metadata), or what Envoy Gateway writes into its route (gateway_route).
+    /// What names a request's backend: its Envoy cluster (`cluster_name`), its route (`route_name`),
+    /// `filter_metadata["upstream_inject"]["backend"]` of its route (`route_metadata`), or what Envoy
+    /// Gateway writes into each route (`gateway_route`): `NAMESPACE/` and the annotation
+    /// `gateway.envoyproxy.io/upstream-inject-backend` of the HTTPRoute, else `NAMESPACE/NAME/RULE` if
+    /// that is listed, else `NAMESPACE/NAME`.
     optional BACKEND_FROM "backendFrom": Choice<BackendFrom> = Choice(&[
         ("cluster_name", BackendFrom::ClusterName),
         ("route_name", BackendFrom::RouteName),
         ("route_metadata", BackendFrom::RouteMetadata),
         ("gateway_route", BackendFrom::GatewayRoute),
-    ]);
-    /// Where the embedded authorization server puts the identity in dynamic metadata.
+    ]), or BackendFrom::ClusterName;
+    /// Where the user's identity and upstream tokens are.
     optional IDENTITY "identity": Nested = Nested(&IDENTITY_KEYS);
     /// What a client is told when it must log in again.
     optional CHALLENGE "challenge": Nested = Nested(&CHALLENGE_KEYS);
@@ -41,16 +44,15 @@ keys! {
 
 keys! {
     map AUTH_SERVER_KEYS:
-    /// The authorization server's own configuration, as in a vMCP file; keys that the filter does
-    /// not need are ignored.
+    /// Its vMCP configuration. Only what is named here is read; all else is ignored.
     required RUN_CONFIG "runConfig" by Rule::V05: Nested = Nested(&RUN_CONFIG_KEYS);
 }
 
 keys! {
     open map RUN_CONFIG_KEYS:
-    /// The issuer of the identity tokens; the filter itself does not need it.
+    /// Its issuer.
     optional ISSUER "issuer": AnyText;
-    /// The identity providers whose tokens the authorization server collects.
+    /// The identity providers whose tokens it collects; at least one (V-05).
     required UPSTREAMS "upstreams" by Rule::V05: ListOf<Nested> = ListOf {
         item: Nested(&UPSTREAM_KEYS),
         not_empty: Some(Rule::V05),
@@ -59,15 +61,18 @@ keys! {
 
 keys! {
     open map UPSTREAM_KEYS:
-    /// What providerName and subjectProviderName call it; default if absent or empty.
-    optional UPSTREAM_NAME "name": MetadataKeyOrNone;
+    /// What `providerName` and the like call it (V-02); empty is as good as absent.
+    optional UPSTREAM_NAME "name": MetadataKeyOrNone, or UPSTREAM_WITHOUT_NAME;
 }
+
+/// What an upstream without a name is called.
+pub(super) const UPSTREAM_WITHOUT_NAME: &str = "default";
 
 keys! {
     map OUTGOING_AUTH_KEYS:
-    /// Always inline: there is nothing to discover here.
-    optional SOURCE "source": Choice<()> = Choice(&[("inline", ())]);
-    /// The strategy of every backend that is not listed; without it they are refused.
+    /// There is nothing to discover here.
+    optional SOURCE "source": Choice<()> = Choice(&[("inline", ())]), or ();
+    /// The strategy of backends that are not listed. Absent: they are refused.
     optional DEFAULT "default": OneStrategy;
     /// The strategy of each backend, by its name.
     optional BACKENDS "backends": Backends;
@@ -75,37 +80,42 @@ keys! {
 
 keys! {
     map IDENTITY_KEYS:
-    /// Where the user's upstream tokens come from: the embedded AS has put them into metadata
-    /// (metadata, the default), or the filter fetches a provider's token where a strategy needs it
-    /// (exchange).
+    /// Where the user's upstream tokens come from: `ext_authz` has put them into metadata
+    /// (`metadata`), or the filter fetches a provider's token where a strategy needs it (`exchange`).
     optional IDENTITY_SOURCE "source": Choice<IdentitySource> = Choice(&[
         ("metadata", IdentitySource::Metadata),
         ("exchange", IdentitySource::Exchange),
-    ]);
-    /// With source exchange: who is asked for a provider's token.
+    ]), or IdentitySource::Metadata;
+    /// With `source: exchange`: who is asked for a provider's token.
     optional IDENTITY_EXCHANGE "exchange": Nested = Nested(&IDENTITY_EXCHANGE_KEYS);
-    /// The namespace of the dynamic metadata, envoy.filters.http.ext_authz by default.
-    optional METADATA_NAMESPACE "metadataNamespace": MetadataKey = IDENTITY_KEY;
-    /// The key of the map from provider to token, upstream_tokens by default.
-    optional UPSTREAM_TOKENS_KEY "upstreamTokensKey": MetadataKey = IDENTITY_KEY;
-    /// The key of the map from provider to ID token, upstream_id_tokens by default.
-    optional UPSTREAM_ID_TOKENS_KEY "upstreamIdTokensKey": MetadataKey = IDENTITY_KEY;
-    /// The key whose boolean true marks a health check, health_check by default.
-    optional HEALTH_CHECK_KEY "healthCheckKey": MetadataKey = IDENTITY_KEY;
-    /// The key of the map from provider to true, or of the list, of those that could not be asked
-    /// just now, upstream_unavailable by default.
-    optional UPSTREAM_UNAVAILABLE_KEY "upstreamUnavailableKey": MetadataKey = IDENTITY_KEY;
-    /// The key of the checked payload in jwt_authn's namespace, th_jwt by default (Istio: payload).
-    optional PAYLOAD_KEY "payloadKey": MetadataKey = IDENTITY_KEY;
-    /// Whether header_injection sends its key only for requests that somebody has identified, true
-    /// by default with an authServer.
-    optional REQUIRED "required": Boolean;
-    /// Where the TH-JWT is: in the authorization header (authorization, the default), or in the
-    /// filter state's object upstream_inject.identity_token and in no header (filter_state).
+    /// The namespace of the dynamic metadata that holds the authorization server's answer.
+    optional METADATA_NAMESPACE "metadataNamespace": MetadataKey = IDENTITY_KEY,
+        or IdentitySettings::METADATA_NAMESPACE;
+    /// The key, in it, of the map from provider to token.
+    optional UPSTREAM_TOKENS_KEY "upstreamTokensKey": MetadataKey = IDENTITY_KEY,
+        or IdentitySettings::UPSTREAM_TOKENS_KEY;
+    /// The key of the map from provider to ID token.
+    optional UPSTREAM_ID_TOKENS_KEY "upstreamIdTokensKey": MetadataKey = IDENTITY_KEY,
+        or IdentitySettings::UPSTREAM_ID_TOKENS_KEY;
+    /// The key of the map from provider to `true`, or of the list, of those that could not be asked
+    /// just now: 503 instead of a login that would not help.
+    optional UPSTREAM_UNAVAILABLE_KEY "upstreamUnavailableKey": MetadataKey = IDENTITY_KEY,
+        or IdentitySettings::UPSTREAM_UNAVAILABLE_KEY;
+    /// The key whose boolean `true` marks a health check.
+    optional HEALTH_CHECK_KEY "healthCheckKey": MetadataKey = IDENTITY_KEY,
+        or IdentitySettings::HEALTH_CHECK_KEY;
+    /// The key of the checked payload in `jwt_authn`'s namespace (Istio: `payload`).
+    optional PAYLOAD_KEY "payloadKey": MetadataKey = IDENTITY_KEY,
+        or IdentitySettings::PAYLOAD_KEY;
+    /// Whether `header_injection` sends its key only for requests that somebody has identified: with
+    /// a checked payload whose `iss` is `authServer.runConfig.issuer`, or with upstream tokens.
+    optional REQUIRED "required": Boolean, absent "`true` with an `authServer`, else `false`";
+    /// Where the TH-JWT is: in the header of that name (`authorization`), or in the filter state's
+    /// object `upstream_inject.identity_token` and in no header (`filter_state`).
     optional TOKEN_FROM "tokenFrom": Choice<TokenFrom> = Choice(&[
         ("authorization", TokenFrom::Authorization),
         ("filter_state", TokenFrom::FilterState),
-    ]);
+    ]), absent "`authorization`, or `filter_state` with `source: exchange`";
 }
 
 /// What [`IDENTITY_SOURCE`] becomes.
@@ -135,8 +145,8 @@ static IDENTITY_EXCHANGE_KEYS: Object = Object {
 };
 
 keys! {
-    /// What error words of this token endpoint mean: rejected, not_found, forbidden, step_up,
-    /// misconfigured or unavailable.
+    /// What error words of this token endpoint mean: `rejected`, `not_found`, `forbidden`, `step_up`,
+    /// `misconfigured` or `unavailable`. Never a success.
     optional IDENTITY_STS_ERRORS "stsErrors": MapOf<Choice<Meaning>, ErrorWord> = MapOf {
         item: Choice(&[
             ("rejected", Meaning::Rejected),
@@ -148,27 +158,27 @@ keys! {
         ]),
         name: ErrorWord,
     };
-    /// How long a provider's token is used before it is asked for again, 1m by default.
-    optional MAX_AGE "maxAge": DurationIn = DurationIn::seconds(1, 3600, "from 1s to 1h");
+    /// How long a provider's token is used before it is asked for again.
+    optional MAX_AGE "maxAge": DurationIn = DurationIn::seconds(1, 3600, "from 1s to 1h"),
+        or Duration::from_secs(60);
 }
 
 keys! {
     map CHALLENGE_KEYS:
-    /// The realm of every Bearer challenge.
+    /// The realm of every `Bearer` challenge.
     optional REALM "realm": ChallengeText;
-    /// The URL of the protected resource metadata (RFC 9728), where MCP clients find the
-    /// authorization server.
+    /// The URL where MCP clients find the authorization server (RFC 9728); added to every challenge.
     optional RESOURCE_METADATA "resourceMetadata": HttpUrl;
-    /// The scope of every Bearer challenge, with spaces between scopes.
+    /// The scope of every `Bearer` challenge, with spaces between scopes.
     optional SCOPE "scope": Scopes;
-    /// Goes along with insufficient_claims as authorization_uri, as Entra's clients want it.
+    /// Goes along with `insufficient_claims` as `authorization_uri`, as Entra's clients want it.
     optional AUTHORIZATION_URI "authorizationUri": HttpsUrl;
-    /// What becomes of a backend's own challenge: it never reaches the client (replace, the
-    /// default), or goes on as it is (keep).
+    /// What becomes of a backend's own challenge: it never reaches the client, and a 401 to the
+    /// user's credential gets ours instead (`replace`), or it goes on as it is (`keep`).
     optional FROM_BACKENDS "fromBackends": Choice<FromBackends> = Choice(&[
         ("replace", FromBackends::Replace),
         ("keep", FromBackends::Keep),
-    ]);
+    ]), or FromBackends::Replace;
     /// What differs for a backend, by its name.
     optional CHALLENGE_BACKENDS "backends": MapOf<Nested, BackendName> = MapOf {
         item: Nested(&CHALLENGE_OF_BACKEND_KEYS),
@@ -181,23 +191,28 @@ static CHALLENGE_OF_BACKEND_KEYS: Object = Object {
     open: false,
 };
 
+const CACHE: CachePolicy = CachePolicy::DEFAULT;
+
 keys! {
     map TOKEN_CACHE_KEYS:
-    /// The most entries that each worker keeps, and once more all workers together where they
-    /// share, 4096 by default; 0 turns caching and sharing off.
-    optional MAX_ENTRIES "maxEntries": Count = Count { most: 1_000_000 };
-    /// The most bytes of keys and tokens that each worker keeps, and once more all workers together
-    /// where they share, 64MiB by default.
-    optional MAX_BYTES "maxBytes": Bytes;
-    /// Whether one exchange serves all workers of an Envoy, true by default; false: each worker
-    /// exchanges for itself.
-    optional SHARE "share": Boolean;
-    /// The longest time a token is kept, 1h by default.
-    optional MAX_TTL "maxTtl": DurationIn = DurationIn::seconds(0, 24 * 3600, "from 0 to 24h");
-    /// A token is not used in this last part of its life, 15s by default.
-    optional EXPIRY_SKEW "expirySkew": DurationIn = DurationIn::seconds(0, 10 * 60, "from 0 to 10m");
-    /// Whether a token in use is renewed in the background before it expires, true by default.
-    optional REFRESH_AHEAD "refreshAhead": Boolean;
-    /// How long a subject that the STS refused is remembered, 10s by default; 0 turns it off.
-    optional NEGATIVE_TTL "negativeTtl": DurationIn = DurationIn::seconds(0, 5 * 60, "from 0 to 5m");
+    /// Exchanged tokens (and refusals) kept per worker, and once more by all together where they
+    /// share; `0` turns caching and sharing off.
+    optional MAX_ENTRIES "maxEntries": Count = Count { most: 1_000_000 }, or CACHE.max_entries;
+    /// Keys and tokens together, per worker, and once more for all together where they share: a
+    /// number and `KiB`, `MiB` or `GiB`, up to `1GiB`.
+    optional MAX_BYTES "maxBytes": Bytes, or CACHE.max_bytes;
+    /// Whether one exchange serves all workers of the Envoy; `false`: each worker exchanges for
+    /// itself.
+    optional SHARE "share": Boolean, or CACHE.share;
+    /// The longest a token is kept.
+    optional MAX_TTL "maxTtl": DurationIn = DurationIn::seconds(0, 24 * 3600, "from 0 to 24h"),
+        or CACHE.max_ttl;
+    /// A token is never used in this last part of its life, or in its last fifth if that is less.
+    optional EXPIRY_SKEW "expirySkew": DurationIn = DurationIn::seconds(0, 10 * 60, "from 0 to 10m"),
+        or CACHE.expiry_skew;
+    /// Whether a token in use is renewed in the last fifth of its usable life.
+    optional REFRESH_AHEAD "refreshAhead": Boolean, or CACHE.refresh_ahead;
+    /// How long a subject that the STS refused is remembered; `0` turns that off.
+    optional NEGATIVE_TTL "negativeTtl": DurationIn = DurationIn::seconds(0, 5 * 60, "from 0 to 5m"),
+        or CACHE.negative_ttl;
 }

@@ -1,7 +1,7 @@
 //! `outgoingAuth.default` and `outgoingAuth.backends`: which strategy, and its own block.
 
 #[cfg(not(target_family = "wasm"))]
-use super::described::Doc;
+use super::described::{Described, Doc};
 use super::draft::Draft;
 use super::format::{BackendName, named, one_of};
 use super::problem::{Reported, Wrong, is_slip, quoted};
@@ -145,8 +145,8 @@ impl Entry for TypeKey {
     }
 
     #[cfg(not(target_family = "wasm"))]
-    fn doc(&self) -> Doc {
-        Doc::new("The strategy.")
+    fn described(&self) -> Described {
+        Described::new("type", Doc::new("The strategy."), self, true, None)
     }
 
     fn missing(&self, reading: &Reading<'_>) -> Option<Wrong> {
@@ -163,7 +163,7 @@ impl Key for TypeKey {
     type Value<'n> = (usize, &'n Kind);
 
     fn take<'n>(&self, section: &Section<'n>) -> Result<(usize, &'n Kind), Reported> {
-        let node = section.claim_or_miss(self)?;
+        let node = section.claim("type").ok_or_else(|| section.miss(self))?;
         Self::read(node, &section.at(self))
     }
 }

@@ -49,15 +49,31 @@ pub enum TokenFrom {
     FilterState,
 }
 
+/// What holds unless the configuration says otherwise.
+impl IdentitySettings {
+    /// Of [`Self::metadata_namespace`].
+    pub const METADATA_NAMESPACE: &str = "envoy.filters.http.ext_authz";
+    /// Of [`Self::upstream_tokens_key`].
+    pub const UPSTREAM_TOKENS_KEY: &str = "upstream_tokens";
+    /// Of [`Self::upstream_id_tokens_key`].
+    pub const UPSTREAM_ID_TOKENS_KEY: &str = "upstream_id_tokens";
+    /// Of [`Self::upstream_unavailable_key`].
+    pub const UPSTREAM_UNAVAILABLE_KEY: &str = "upstream_unavailable";
+    /// Of [`Self::health_check_key`].
+    pub const HEALTH_CHECK_KEY: &str = "health_check";
+    /// Of [`Self::payload_key`].
+    pub const PAYLOAD_KEY: &str = "th_jwt";
+}
+
 impl Default for IdentitySettings {
     fn default() -> Self {
         Self {
-            metadata_namespace: "envoy.filters.http.ext_authz".to_owned(),
-            upstream_tokens_key: "upstream_tokens".to_owned(),
-            upstream_id_tokens_key: "upstream_id_tokens".to_owned(),
-            upstream_unavailable_key: "upstream_unavailable".to_owned(),
-            health_check_key: "health_check".to_owned(),
-            payload_key: "th_jwt".to_owned(),
+            metadata_namespace: Self::METADATA_NAMESPACE.to_owned(),
+            upstream_tokens_key: Self::UPSTREAM_TOKENS_KEY.to_owned(),
+            upstream_id_tokens_key: Self::UPSTREAM_ID_TOKENS_KEY.to_owned(),
+            upstream_unavailable_key: Self::UPSTREAM_UNAVAILABLE_KEY.to_owned(),
+            health_check_key: Self::HEALTH_CHECK_KEY.to_owned(),
+            payload_key: Self::PAYLOAD_KEY.to_owned(),
             issuer: None,
             required: false,
             token_from: TokenFrom::Authorization,

@@ -1,6 +1,7 @@
 //! `header_injection`: a static header, such as an API key.
 
 use crate::config::StrategyType;
+use crate::config::described::Role;
 use crate::config::draft::Draft;
 use crate::config::format::{HeaderName, HeaderValue, VariableName};
 use crate::config::problem::{Reported, Wrong};
@@ -14,7 +15,8 @@ use crate::secret::Secret;
 pub struct HeaderInjection {
     /// The header, in lower case.
     pub header: String,
-    /// Its value: visible ASCII, space and tab.
+    /// Its value: visible ASCII, space and tab. Rather name an environment variable, if it is a
+    /// secret.
     pub value: Secret,
 }
 
@@ -42,12 +44,13 @@ keys! {
 
 keys! {
     map KEYS:
-    /// The header.
-    required HEADER_NAME "headerName": HeaderName;
-    /// The header's value; rather use headerValueEnv, if it is a secret.
-    optional HEADER_VALUE "headerValue": HeaderValue;
-    /// The environment variable that holds the header's value.
-    optional HEADER_VALUE_ENV "headerValueEnv": VariableName;
+    /// The header. Not `host`, `content-length`, `transfer-encoding`, a hop-by-hop or a pseudo
+    /// header.
+    required HEADER_NAME "headerName": HeaderName, is Role::Header;
+    /// Its value: visible ASCII, space and tab.
+    optional HEADER_VALUE "headerValue": HeaderValue, is Role::Secret("headerValueEnv");
+    /// Or the environment variable that holds it. Exactly one of the two.
+    optional HEADER_VALUE_ENV "headerValueEnv": VariableName, is Role::SecretVariable;
 }
 
 fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>, Reported> {

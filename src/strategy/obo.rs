@@ -2,6 +2,7 @@
 
 use super::subject::{Subject, subject};
 use crate::config::StrategyType;
+use crate::config::described::Role;
 use crate::config::draft::Draft;
 use crate::config::endpoint::{
     ASSUMED_LIFETIME, Called, Common, EndpointKeys, ID_IS, Method, NAMES, OF_ASSERTION,
@@ -54,7 +55,8 @@ impl Strategy for OnBehalfOf {
 pub(super) const TYPE: StrategyType = StrategyType::new("obo", Some(BLOCK), build);
 
 keys! {
-    /// Which tenant is called, and with what.
+    /// Which tenant is called, and with what: a credential is needed, unless `clientAuthMethod: none`
+    /// says that something else brings it.
     optional BLOCK "obo": Nested = Nested(&KEYS);
 }
 
@@ -79,21 +81,23 @@ static KEYS: Object = Object {
 };
 
 /// A requested type may stand in the parameters, for SAML.
-static ENDPOINT: EndpointKeys = endpoint(NAMES, URL_IS, ID_IS, "requested_token_type");
+static ENDPOINT: EndpointKeys =
+    endpoint(NAMES, URL_IS, ID_IS, Method::Post, "requested_token_type");
 
 keys! {
-    /// The scopes of the token that is asked for.
+    /// The scopes that are asked for; this or `audience` is needed.
     optional SCOPES "scopes": ListOf<ScopeToken> = ListOf {
         item: ScopeToken,
         not_empty: None,
     };
-    /// Instead of scopes: the application that the token is for, asked for as its .default scope.
+    /// Instead of `scopes`: the application whose `.default` scope is asked for.
     optional AUDIENCE "audience": Text;
-    /// The provider whose upstream token is the assertion, from authServer.runConfig.upstreams;
-    /// absent or empty, the request's own token is.
-    optional SUBJECT_TOKEN_PROVIDER_NAME "subjectTokenProviderName": MetadataKeyOrNone;
-    /// Instead of tokenCache.expirySkew for this backend.
-    optional CACHE_SKEW_SECONDS "cacheSkewSeconds": Count = Count { most: 600 };
+    /// Whose upstream token is the assertion. Absent or empty: the TH-JWT (V-03 warns).
+    optional SUBJECT_TOKEN_PROVIDER_NAME "subjectTokenProviderName": MetadataKeyOrNone,
+        is Role::Provider;
+    /// A token is never used in these last seconds of its life, for this backend.
+    optional CACHE_SKEW_SECONDS "cacheSkewSeconds": Count = Count { most: 600 },
+        absent "`tokenCache.expirySkew`";
 }
 
 fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>, Reported> {
@@ -112,7 +116,6 @@ fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>
     let called = Called {
         block,
         keys: &ENDPOINT,
-        usual: Method::Post,
         name: "",
         common: Common::of(block, &STS_ERRORS),
     };

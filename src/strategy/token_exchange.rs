@@ -3,10 +3,11 @@
 
 use super::subject::{Subject, provider, subject};
 use crate::config::StrategyType;
+use crate::config::described::Role;
 use crate::config::draft::Draft;
 use crate::config::endpoint::{
-    ASSUMED_LIFETIME, Called, Common, ENDPOINT, Method, OF_ASSERTION, REFRESH_AHEAD, STS_ERRORS,
-    TIMEOUT, owned, terms,
+    ASSUMED_LIFETIME, Called, Common, ENDPOINT, OF_ASSERTION, REFRESH_AHEAD, STS_ERRORS, TIMEOUT,
+    owned, terms,
 };
 use crate::config::format::{
     AbsoluteUri, GrantKind, GrantType, HeaderName, ListOf, MetadataKeyOrNone, OneOrMany,
@@ -99,36 +100,38 @@ static KEYS: Object = Object {
 };
 
 keys! {
-    /// token_exchange (the default, RFC 8693), jwt_bearer (RFC 7523, the subject as assertion), or
-    /// a URI: the form of RFC 8693 under that grant type.
-    optional GRANT_TYPE "grantType": GrantType;
-    /// The audience of the token that is asked for, one or several.
+    /// `token_exchange` (RFC 8693), `jwt_bearer` (RFC 7523: the subject is the assertion), or a URI: the
+    /// form of RFC 8693 under that grant type.
+    optional GRANT_TYPE "grantType": GrantType, or GrantKind::TokenExchange;
+    /// Whom the token is for (RFC 8693): a string or a list.
     optional AUDIENCE "audience": OneOrMany<Text> = OneOrMany(Text);
-    /// The resource that the token is asked for (RFC 8707), one or several URIs.
+    /// What the token is for (RFC 8707): a URI or a list of them.
     optional RESOURCE "resource": OneOrMany<AbsoluteUri> = OneOrMany(AbsoluteUri);
-    /// The scopes of the token that is asked for.
+    /// The scopes that are asked for.
     optional SCOPES "scopes": ListOf<ScopeToken> = ListOf {
         item: ScopeToken,
         not_empty: None,
     };
-    /// What the subject token is: access_token (the default), id_token, jwt, or a URI.
-    optional SUBJECT_TOKEN_TYPE "subjectTokenType": TokenType;
-    /// The type of token that is asked for, access_token by default; empty does not say.
-    optional REQUESTED_TOKEN_TYPE "requestedTokenType": RequestedTokenType;
-    /// The provider whose upstream token is exchanged, from authServer.runConfig.upstreams; absent
-    /// or empty, the request's own token is.
-    optional SUBJECT_PROVIDER_NAME "subjectProviderName": MetadataKeyOrNone;
-    /// The header that carries the token to the backend, Authorization by default.
-    optional EXTERNAL_TOKEN_HEADER_NAME "externalTokenHeaderName": HeaderName;
-    /// The provider whose upstream token goes along as actor_token.
-    optional ACTOR_PROVIDER_NAME "actorProviderName": MetadataKeyOrNone;
-    /// What the actor token is: access_token (the default), id_token, jwt, or a URI.
-    optional ACTOR_TOKEN_TYPE "actorTokenType": TokenType;
+    /// What the subject token is: `access_token`, `id_token`, `jwt`, or an absolute URI.
+    optional SUBJECT_TOKEN_TYPE "subjectTokenType": TokenType, or TokenType::ACCESS_TOKEN;
+    /// What is asked for: the same values; `""` leaves the parameter out.
+    optional REQUESTED_TOKEN_TYPE "requestedTokenType": RequestedTokenType,
+        absent "`access_token`";
+    /// Whose upstream token is exchanged. Absent or empty: the TH-JWT, which the STS must then trust
+    /// (V-03 warns).
+    optional SUBJECT_PROVIDER_NAME "subjectProviderName": MetadataKeyOrNone, is Role::Provider;
+    /// The header that carries `Bearer <exchanged token>`.
+    optional EXTERNAL_TOKEN_HEADER_NAME "externalTokenHeaderName": HeaderName,
+        or "authorization", is Role::Header;
+    /// Whose upstream token goes along as `actor_token`.
+    optional ACTOR_PROVIDER_NAME "actorProviderName": MetadataKeyOrNone, is Role::Provider;
+    /// What the actor token is: the same values as for the subject token.
+    optional ACTOR_TOKEN_TYPE "actorTokenType": TokenType, or TokenType::ACCESS_TOKEN;
 }
 
 fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>, Reported> {
-    let kind = |uri: Result<Option<&str>, Reported>| match uri {
-        Ok(Some(TokenType::ID_TOKEN)) => TokenKind::Id,
+    let kind = |uri: Result<&str, Reported>| match uri {
+        Ok(TokenType::ID_TOKEN) => TokenKind::Id,
         _ => TokenKind::Access,
     };
     let subject_type = block.get(&SUBJECT_TOKEN_TYPE);
@@ -144,7 +147,6 @@ fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>
     let called = Called {
         block,
         keys: &ENDPOINT,
-        usual: Method::Basic,
         name: "",
         common: Common::of(block, &STS_ERRORS),
     };
@@ -155,9 +157,7 @@ fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>
     grant?;
     Ok(Box::new(TokenExchange {
         subject: subject?,
-        header: block
-            .get(&EXTERNAL_TOKEN_HEADER_NAME)?
-            .unwrap_or_else(|| "authorization".to_owned()),
+        header: block.get(&EXTERNAL_TOKEN_HEADER_NAME)?,
         exchange: draft.exchange(Exchange {
             purpose: Purpose::Backend,
             first: call,
@@ -171,11 +171,11 @@ fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>
 
 fn grant(
     block: &Section<'_>,
-    subject_type: Result<Option<&str>, Reported>,
+    subject_type: Result<&str, Reported>,
     actor: Result<Option<&str>, Reported>,
-    actor_type: Result<Option<&str>, Reported>,
+    actor_type: Result<&str, Reported>,
 ) -> Result<Grant, Reported> {
-    let kind = block.get(&GRANT_TYPE)?.unwrap_or(GrantKind::TokenExchange);
+    let kind = block.get(&GRANT_TYPE)?;
     let audience = owned(block.get(&AUDIENCE)?);
     let resource = owned(block.get(&RESOURCE)?);
     let scope = block.get(&SCOPES).map(Option::unwrap_or_default);
@@ -198,13 +198,13 @@ fn grant(
         };
     }
     let actor = actor?;
-    let actor_type = actor_type?.unwrap_or(TokenType::ACCESS_TOKEN);
+    let actor_type = actor_type?;
     Ok(grant::token_exchange(&grant::TokenExchange {
         grant_type: match kind {
             GrantKind::Other(uri) => Some(uri),
             GrantKind::TokenExchange | GrantKind::JwtBearer => None,
         },
-        subject_token_type: subject_type?.unwrap_or(TokenType::ACCESS_TOKEN),
+        subject_token_type: subject_type?,
         requested_token_type: block
             .get(&REQUESTED_TOKEN_TYPE)?
             .map(Option::unwrap_or_default),

@@ -1,6 +1,7 @@
 //! `upstream_inject`: the named provider's upstream token becomes the bearer token.
 
 use crate::config::StrategyType;
+use crate::config::described::Role;
 use crate::config::draft::Draft;
 use crate::config::format::MetadataKey;
 use crate::config::problem::{Reported, Rule, quoted};
@@ -54,10 +55,10 @@ keys! {
 
 keys! {
     map KEYS:
-    /// The provider: a name from authServer.runConfig.upstreams.
+    /// Whose token: a name from `authServer.runConfig.upstreams` (V-02; V-06: not empty).
     required PROVIDER_NAME "providerName" by Rule::V06: MetadataKey = MetadataKey {
         not_empty: Some(Rule::V06),
-    };
+    }, is Role::Provider;
 }
 
 fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>, Reported> {

@@ -4,10 +4,11 @@
 
 use super::subject::provider;
 use crate::config::StrategyType;
+use crate::config::described::Role;
 use crate::config::draft::Draft;
 use crate::config::endpoint::{
-    ASSUMED_LIFETIME, Called, Common, EndpointKeys, ID_IS, Method, REFRESH_AHEAD, STS_ERRORS,
-    TIMEOUT, endpoint, terms,
+    ASSUMED_LIFETIME, Called, Common, EndpointKeys, Method, REFRESH_AHEAD, STS_ERRORS, TIMEOUT,
+    endpoint, terms,
 };
 use crate::config::format::{AbsoluteUri, IdTokenType, ListOf, MetadataKey, ScopeToken, Text};
 use crate::config::problem::{Reported, Rule, Wrong};
@@ -56,7 +57,7 @@ impl Strategy for CrossAppAccess {
 pub(super) const TYPE: StrategyType = StrategyType::new("xaa", Some(BLOCK), build);
 
 keys! {
-    /// Which identity provider and which authorization server are called, and with what.
+    /// Which identity provider and which partner's authorization server are called, and with what.
     optional BLOCK "xaa": Nested = Nested(&KEYS);
 }
 
@@ -96,8 +97,9 @@ static IDP: EndpointKeys = endpoint(
         "idpClientKeyId",
         "idpParameters",
     ],
-    "The identity provider's token endpoint.",
-    "The client's id there: the one that the user's ID token was issued to.",
+    "The identity provider's token endpoint, `https` (see `insecureIdpTokenUrl`).",
+    "The client's id at the identity provider: the one that the user's ID token was issued to.",
+    Method::Basic,
     "",
 );
 
@@ -114,8 +116,9 @@ static TARGET: EndpointKeys = endpoint(
         "targetClientKeyId",
         "targetParameters",
     ],
-    "The token endpoint of the partner's authorization server.",
-    ID_IS,
+    "The partner's token endpoint, `https` (see `insecureTargetTokenUrl`).",
+    "The client's id at the partner's authorization server.",
+    Method::Basic,
     "",
 );
 
@@ -124,16 +127,17 @@ keys! {
     required TARGET_AUDIENCE "targetAudience": Text;
     /// The resource that the token is for (RFC 8707).
     optional TARGET_RESOURCE "targetResource": AbsoluteUri;
-    /// The scopes of the token that is asked for.
+    /// The scopes that are asked for.
     optional SCOPES "scopes": ListOf<ScopeToken> = ListOf {
         item: ScopeToken,
         not_empty: None,
     };
-    /// The provider whose ID token it begins with, from authServer.runConfig.upstreams.
+    /// Whose ID token it begins with: a name from `authServer.runConfig.upstreams` (V-06: not
+    /// empty).
     required SUBJECT_PROVIDER_NAME "subjectProviderName" by Rule::V06: MetadataKey = MetadataKey {
         not_empty: Some(Rule::V06),
-    };
-    /// urn:ietf:params:oauth:token-type:id_token, the only value.
+    }, is Role::Provider;
+    /// `urn:ietf:params:oauth:token-type:id_token`, the only value.
     optional SUBJECT_TOKEN_TYPE "subjectTokenType": IdTokenType;
 }
 
@@ -185,7 +189,6 @@ fn call(
     let called = Called {
         block,
         keys,
-        usual: Method::Basic,
         name,
         common: common.clone(),
     };

@@ -1,39 +1,132 @@
-//! The README's reference names every key that there is.
+//! The README's reference of keys, which is made of the filter's own table.
 
-use serde_json::Value;
-use std::collections::BTreeSet;
-use upstream_inject::config;
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use upstream_inject::config::{self, Described};
 use upstream_inject::strategy::REGISTRY;
 
+/// `UPDATE_GOLDEN=1` writes the tables anew.
 #[test]
-fn the_readmes_tables_name_every_key() {
-    let readme = include_str!("../../README.md");
-    let (_, rest) = readme.split_once("\n## Configuration\n").unwrap();
-    let (reference, _) = rest.split_once("\n## ").unwrap();
-    let words: BTreeSet<&str> = reference
-        .lines()
-        .filter(|line| line.starts_with("| `") || line.starts_with("| … `"))
-        .flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric()))
-        .collect();
-    let mut keys = BTreeSet::new();
-    find_keys(&config::json_schema(REGISTRY), &mut keys);
-    assert!(keys.contains("targetClientKeyEnv"), "{keys:?}");
-    let missing: Vec<_> = keys
-        .iter()
-        .filter(|key| !words.contains(key.as_str()))
-        .collect();
-    assert!(missing.is_empty(), "{missing:?}");
+fn the_readmes_tables_say_what_the_table_of_keys_says() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let written = std::fs::read_to_string(&file).unwrap();
+    let (keys, blocks) = (config::keys(), config::blocks(REGISTRY));
+    let of_exchange = blocks.iter().find(|key| key.name == "tokenExchange");
+    let mut known = Known::default();
+    known.learn("tokenExchange", &of_exchange.unwrap().keys);
+    let made = with_table(&written, "keys", &table(&keys, &mut known));
+    let made = with_table(&made, "blocks", &table(&blocks, &mut known));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&file, &made).unwrap();
+        return;
+    }
+    let differs = written.lines().zip(made.lines()).find(|(is, be)| is != be);
+    assert!(
+        written == made,
+        "the README is not what the table of keys says; UPDATE_GOLDEN=1 writes it anew: {differs:?}"
+    );
 }
 
-fn find_keys(schema: &Value, keys: &mut BTreeSet<String>) {
-    match schema {
-        Value::Object(fields) => {
-            if let Some(properties) = fields.get("properties").and_then(Value::as_object) {
-                keys.extend(properties.keys().cloned());
-            }
-            fields.values().for_each(|field| find_keys(field, keys));
+#[test]
+fn a_row_says_what_is_written_by_default() {
+    let rows = table(&config::keys(), &mut Known::default());
+    for row in [
+        "| `tokenCache.maxTtl` | `1h` | The longest a token is kept. From 0 to 24h. |",
+        "| `outgoingAuth` | required | How requests to each backend are authenticated. |",
+        "| `challenge.backends.NAME.realm`, `resourceMetadata`, `scope`, `authorizationUri` | | As in \
+         `challenge`. |",
+    ] {
+        assert!(rows.contains(row), "{row}\n{rows}");
+    }
+    assert!(rows.contains("| `authServer.runConfig.upstreams[].name` | `default` |"));
+}
+
+/// The text with another table between the marks `name`.
+fn with_table(text: &str, name: &str, table: &str) -> String {
+    let begin =
+        format!("<!-- {name}: made by `UPDATE_GOLDEN=1 cargo test --test native reference` -->\n");
+    let end = format!("<!-- end of {name} -->\n");
+    let (before, rest) = text.split_once(&begin).unwrap();
+    let (_, after) = rest.split_once(&end).unwrap();
+    format!("{before}{begin}\n{table}\n{end}{after}")
+}
+
+fn table(keys: &[Described], known: &mut Known) -> String {
+    let mut table = "| key | default | meaning |\n| --- | --- | --- |\n".to_owned();
+    rows("", keys, known, &mut table);
+    table
+}
+
+/// A row for each key of one map, and the rows of the maps below it. Keys of which the same is to be
+/// said share a row, and so do those that another map has, too.
+fn rows(map: &str, keys: &[Described], known: &mut Known, table: &mut String) {
+    let mut groups: Vec<(Vec<&Described>, String)> = Vec::new();
+    for key in keys {
+        let said = match known.maps.get(&Known::of(key)) {
+            Some(other) if other != map => format!(" | | As in `{other}`. |"),
+            _ => cells(key),
+        };
+        match groups.iter_mut().find(|(_, group)| *group == said) {
+            Some((keys, _)) => keys.push(key),
+            None => groups.push((vec![key], said)),
         }
-        Value::Array(items) => items.iter().for_each(|item| find_keys(item, keys)),
-        _ => {}
+    }
+    known.learn(map, keys);
+    for (keys, said) in groups {
+        let names = keys.iter().enumerate().map(|(index, key)| match index {
+            0 => format!("`{}`", within(map, key.name)),
+            _ => format!("`{}`", key.name),
+        });
+        let names: Vec<_> = names.collect();
+        writeln!(table, "| {}{said}", names.join(", ")).unwrap();
+        for key in keys {
+            let step = match key.schema["additionalProperties"].is_object() {
+                true => ".NAME",
+                false if key.schema["type"][0] == "array" || key.schema["type"] == "array" => "[]",
+                false => "",
+            };
+            rows(
+                &format!("{}{step}", within(map, key.name)),
+                &key.keys,
+                known,
+                table,
+            );
+        }
+    }
+}
+
+fn within(map: &str, name: &str) -> String {
+    match map {
+        "" => name.to_owned(),
+        map => format!("{map}.{name}"),
+    }
+}
+
+fn cells(key: &Described) -> String {
+    let default = match (&key.default, key.required) {
+        (Some(default), _) => format!(" {default} "),
+        (None, true) => " required ".to_owned(),
+        (None, false) => " ".to_owned(),
+    };
+    format!(" |{default}| {} |", key.text)
+}
+
+/// Which map a key was first shown in.
+#[derive(Default)]
+struct Known {
+    maps: HashMap<(&'static str, String), String>,
+}
+
+impl Known {
+    fn of(key: &Described) -> (&'static str, String) {
+        (key.name, cells(key))
+    }
+
+    fn learn(&mut self, map: &str, keys: &[Described]) {
+        for key in keys {
+            let maps = self.maps.entry(Self::of(key));
+            maps.or_insert_with(|| map.to_owned());
+        }
     }
 }

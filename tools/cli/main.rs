@@ -18,6 +18,7 @@ mod convert;
 mod emit;
 mod explain;
 mod input;
+mod keys;
 mod output;
 mod render;
 mod report;

@@ -2,12 +2,14 @@
 
 use super::{TextFormat, must_be};
 use crate::config::problem::Wrong;
+use crate::config::section::{Format, WithDefault};
 
 /// A number and `KiB`, `MiB` or `GiB`, up to 1 GiB.
 #[derive(Clone, Copy, Debug)]
 pub struct Bytes;
 
 const MOST: usize = 1 << 30;
+const UNITS: [(&str, usize); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
 impl TextFormat for Bytes {
     type Value<'n> = usize;
@@ -15,7 +17,6 @@ impl TextFormat for Bytes {
     const PATTERN: &'static str = "^[0-9]+(KiB|MiB|GiB)$";
 
     fn parse(&self, text: &str) -> Result<usize, Wrong> {
-        const UNITS: [(&str, usize); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
         UNITS
             .iter()
             .find_map(|(unit, bytes)| {
@@ -26,6 +27,23 @@ impl TextFormat for Bytes {
                 number.checked_mul(*bytes).filter(|bytes| *bytes <= MOST)
             })
             .ok_or_else(|| must_be(self))
+    }
+}
+
+impl WithDefault for Bytes {
+    type Default = usize;
+
+    fn default<'n>(default: Self::Default) -> <Self as Format>::Value<'n> {
+        default
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn written(&self, default: Self::Default) -> serde_json::Value {
+        let mut units = UNITS.iter().rev();
+        let unit = units.find(|(_, bytes)| default.is_multiple_of(*bytes));
+        let text =
+            unit.and_then(|(unit, bytes)| Some(format!("{}{unit}", default.checked_div(*bytes)?)));
+        text.into()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Scalar;
 use crate::config::problem::Wrong;
+use crate::config::section::{Format, WithDefault};
 use crate::config::tree::Node;
 use std::borrow::Cow;
 use std::time::Duration;
@@ -49,14 +50,35 @@ impl Scalar for DurationIn {
     }
 }
 
+impl WithDefault for DurationIn {
+    type Default = Duration;
+
+    fn default<'n>(default: Self::Default) -> <Self as Format>::Value<'n> {
+        default
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn written(&self, default: Self::Default) -> serde_json::Value {
+        let mut units = UNITS.iter().rev();
+        let unit = units.find(|(_, nanos)| default.as_nanos().is_multiple_of((*nanos).into()));
+        let text = unit.and_then(|(unit, nanos)| {
+            let number = default.as_nanos().checked_div((*nanos).into())?;
+            Some(format!("{number}{unit}"))
+        });
+        text.into()
+    }
+}
+
+/// What a unit is in nanoseconds.
+const UNITS: [(&str, u64); 4] = [
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+];
+
 /// Digits, perhaps a fraction, and a unit; anything too long for a [`Duration`] is `None`, too.
 fn parse(text: &str) -> Option<Duration> {
-    const UNITS: [(&str, u64); 4] = [
-        ("ms", 1_000_000),
-        ("s", 1_000_000_000),
-        ("m", 60_000_000_000),
-        ("h", 3_600_000_000_000),
-    ];
     let (number, unit) = UNITS
         .iter()
         .find_map(|(unit, nanos)| Some((text.strip_suffix(unit)?, *nanos)))?;

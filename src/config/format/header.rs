@@ -2,6 +2,7 @@
 
 use super::{TextFormat, must_be};
 use crate::config::problem::Wrong;
+use crate::config::section::{Format, WithDefault};
 
 /// The name of a request header that the filter may set; becomes lower case.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +55,19 @@ impl TextFormat for HeaderName {
             )));
         }
         Ok(name)
+    }
+}
+
+impl WithDefault for HeaderName {
+    type Default = &'static str;
+
+    fn default<'n>(default: Self::Default) -> <Self as Format>::Value<'n> {
+        default.to_owned()
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn written(&self, default: Self::Default) -> serde_json::Value {
+        default.into()
     }
 }
 

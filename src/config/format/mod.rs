@@ -15,16 +15,16 @@ pub use oauth::{
 };
 pub use uri::{AbsoluteUri, Endpoint, HttpUrl, HttpsUrl, TokenUrl};
 
-use super::described::JsonSchema;
+use super::described::Shape;
 use super::problem::{Reported, Rule, Wrong, quoted};
-use super::section::{At, Format};
+use super::section::{At, Format, WithDefault};
 use super::tree::Node;
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
 use std::borrow::Cow;
 
 /// A [`Format`] of values that hold no others.
-pub trait Scalar: Sync + JsonSchema {
+pub trait Scalar: Sync + Shape {
     /// What a valid value becomes.
     type Value<'n>;
 
@@ -140,6 +140,19 @@ impl TextFormat for MetadataKey {
     }
 }
 
+impl WithDefault for MetadataKey {
+    type Default = &'static str;
+
+    fn default<'n>(default: Self::Default) -> <Self as Format>::Value<'n> {
+        default
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn written(&self, default: Self::Default) -> serde_json::Value {
+        default.into()
+    }
+}
+
 /// A [`MetadataKey`], or the empty text, which names none.
 #[derive(Clone, Copy, Debug)]
 pub struct MetadataKeyOrNone;
@@ -154,6 +167,19 @@ impl TextFormat for MetadataKeyOrNone {
             return Err(Wrong::new("must not hold a NUL character"));
         }
         Ok(Some(text).filter(|text| !text.is_empty()))
+    }
+}
+
+impl WithDefault for MetadataKeyOrNone {
+    type Default = &'static str;
+
+    fn default<'n>(default: Self::Default) -> <Self as Format>::Value<'n> {
+        Some(default)
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn written(&self, default: Self::Default) -> serde_json::Value {
+        default.into()
     }
 }
 
@@ -193,6 +219,19 @@ impl Scalar for Boolean {
     }
 }
 
+impl WithDefault for Boolean {
+    type Default = bool;
+
+    fn default<'n>(default: Self::Default) -> <Self as Format>::Value<'n> {
+        default
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn written(&self, default: Self::Default) -> serde_json::Value {
+        default.into()
+    }
+}
+
 /// A whole number from 0 to [`Count::most`]. In a `Struct` every number is a double.
 #[derive(Clone, Copy, Debug)]
 pub struct Count {
@@ -225,6 +264,19 @@ impl Scalar for Count {
     }
 }
 
+impl WithDefault for Count {
+    type Default = usize;
+
+    fn default<'n>(default: Self::Default) -> <Self as Format>::Value<'n> {
+        default
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn written(&self, default: Self::Default) -> serde_json::Value {
+        default.into()
+    }
+}
+
 /// One of a few words.
 #[derive(Debug)]
 pub struct Choice<T: 'static>(pub &'static [(&'static str, T)]);
@@ -248,6 +300,21 @@ impl<T: Copy + Sync> Scalar for Choice<T> {
                 quoted(text)
             ))),
         }
+    }
+}
+
+impl<T: Copy + Sync + PartialEq> WithDefault for Choice<T> {
+    type Default = T;
+
+    fn default<'n>(default: Self::Default) -> <Self as Format>::Value<'n> {
+        default
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn written(&self, default: Self::Default) -> serde_json::Value {
+        let mut choices = self.0.iter();
+        let word = choices.find(|(_, value)| *value == default);
+        word.map(|(word, _)| *word).into()
     }
 }
 

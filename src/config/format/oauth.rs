@@ -2,6 +2,7 @@
 
 use super::{AbsoluteUri, TextFormat, must_be};
 use crate::config::problem::Wrong;
+use crate::config::section::{Format, WithDefault};
 
 /// One `scope-token` (RFC 6749 §3.3).
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +83,21 @@ impl TextFormat for TokenType {
     }
 }
 
+impl WithDefault for TokenType {
+    type Default = &'static str;
+
+    fn default<'n>(default: Self::Default) -> <Self as Format>::Value<'n> {
+        default
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn written(&self, default: Self::Default) -> serde_json::Value {
+        let mut names = SHORT_NAMES.iter();
+        let name = names.find(|(_, uri)| *uri == default);
+        name.map_or(default, |(name, _)| *name).into()
+    }
+}
+
 /// The type of an ID token, and nothing else.
 #[derive(Clone, Copy, Debug)]
 pub struct IdTokenType;
@@ -130,6 +146,24 @@ impl TextFormat for GrantType {
                 Err(_) => Err(must_be(self)),
             },
         }
+    }
+}
+
+impl WithDefault for GrantType {
+    type Default = GrantKind<'static>;
+
+    fn default<'n>(default: Self::Default) -> <Self as Format>::Value<'n> {
+        default
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn written(&self, default: Self::Default) -> serde_json::Value {
+        match default {
+            GrantKind::TokenExchange => "token_exchange",
+            GrantKind::JwtBearer => "jwt_bearer",
+            GrantKind::Other(uri) => uri,
+        }
+        .into()
     }
 }
 

@@ -1,13 +1,18 @@
 //! Keys that may be absent, keys that must be there, and how a table declares them.
 
 use super::{At, Entry, Format, Key, Reading, Section};
+#[cfg(not(target_family = "wasm"))]
+use crate::config::described::Described;
 use crate::config::described::Doc;
 use crate::config::problem::{Reported, Rule, Wrong};
 use crate::config::tree::Node;
 
-/// Declares keys of the configuration: `optional` ones and `required` ones, perhaps by a numbered rule.
-/// What a key is for, in one sentence, is its comment. A format that needs no words stands alone.
-/// After `map NAME:` the keys are those of the map `NAME`; of an `open map`, not all.
+/// Declares keys of the configuration: `optional` ones, which may be something of their own when they
+/// are absent (`or`), and `required` ones, perhaps by a numbered rule. What a key is for is its
+/// comment, which people and editors are shown as Markdown; what takes its place where that is no
+/// value (`absent`) and what the tools must know of it (`is`) may follow. A format that needs no
+/// words stands alone. After `map NAME:` the keys are those of the map `NAME`; of an `open map`, not
+/// all.
 macro_rules! keys {
     () => {};
     (map $map:ident: $($rest:tt)+) => {
@@ -24,143 +29,203 @@ macro_rules! keys {
     };
     (
         $(@$map:tt [$($names:ident)*])? $(#[doc = $doc:literal])+
-        $kind:ident $name:ident $key:literal $(by $rule:path)?: $format:ident; $($rest:tt)*
+        $kind:ident $name:ident $key:literal $(by $rule:path)?: $format:ident
+        $(, $more:ident $what:expr)*; $($rest:tt)*
     ) => {
         $crate::config::section::keys! {
             $(@$map [$($names)*])? $(#[doc = $doc])+
-            $kind $name $key $(by $rule)?: $format = $format; $($rest)*
+            $kind $name $key $(by $rule)?: $format = $format $(, $more $what)*; $($rest)*
         }
     };
     (
         @$map:tt [$($names:ident)*] $(#[doc = $doc:literal])+
-        $kind:ident $name:ident $key:literal $(by $rule:path)?: $format:ty = $value:expr;
-        $($rest:tt)*
+        $kind:ident $name:ident $key:literal $(by $rule:path)?: $format:ty = $value:expr
+        $(, $more:ident $what:expr)*; $($rest:tt)*
     ) => {
         $crate::config::section::keys! {
-            $(#[doc = $doc])+ $kind $name $key $(by $rule)?: $format = $value;
+            $(#[doc = $doc])+
+            $kind $name $key $(by $rule)?: $format = $value $(, $more $what)*;
         }
         $crate::config::section::keys! { @$map [$($names)* $name] $($rest)* }
     };
     (
         $(#[doc = $doc:literal])+
-        optional $name:ident $key:literal: $format:ty = $value:expr; $($rest:tt)*
+        optional $name:ident $key:literal: $format:ty = $value:expr, or $default:expr
+        $(, $more:ident $what:expr)*; $($rest:tt)*
     ) => {
-        pub(crate) const $name: $crate::config::section::Optional<$format> =
-            $crate::config::section::optional($key, $value, concat!($($doc),+));
+        pub(crate) const $name: $crate::config::section::Usually<$format> =
+            $crate::config::section::Declared::new(
+                $key,
+                $value,
+                $crate::config::section::Or($default),
+                $crate::config::described::Doc::new(concat!($($doc),+)) $(.$more($what))*,
+            );
         $crate::config::section::keys! { $($rest)* }
     };
     (
         $(#[doc = $doc:literal])+
-        required $name:ident $key:literal $(by $rule:path)?: $format:ty = $value:expr;
-        $($rest:tt)*
+        optional $name:ident $key:literal: $format:ty = $value:expr
+        $(, $more:ident $what:expr)*; $($rest:tt)*
     ) => {
-        pub(crate) const $name: $crate::config::section::Required<$format> =
-            $crate::config::section::required(
+        pub(crate) const $name: $crate::config::section::Optional<$format> =
+            $crate::config::section::Declared::new(
                 $key,
                 $value,
-                &[$($rule)?],
-                concat!($($doc),+),
+                $crate::config::section::OrNothing,
+                $crate::config::described::Doc::new(concat!($($doc),+)) $(.$more($what))*,
+            );
+        $crate::config::section::keys! { $($rest)* }
+    };
+    (
+        $(#[doc = $doc:literal])+
+        required $name:ident $key:literal $(by $rule:path)?: $format:ty = $value:expr
+        $(, $more:ident $what:expr)*; $($rest:tt)*
+    ) => {
+        pub(crate) const $name: $crate::config::section::Required<$format> =
+            $crate::config::section::Declared::new(
+                $key,
+                $value,
+                $crate::config::section::OrWrong(&[$($rule)?]),
+                $crate::config::described::Doc::new(concat!($($doc),+)) $(.$more($what))*,
             );
         $crate::config::section::keys! { $($rest)* }
     };
 }
 pub(crate) use keys;
 
+/// A declared key.
+pub struct Declared<F, A> {
+    /// The key.
+    pub name: &'static str,
+    /// What its value may be.
+    pub format: F,
+    /// What it is when it is absent.
+    absence: A,
+    #[cfg_attr(
+        target_family = "wasm",
+        allow(dead_code, reason = "for people and editors")
+    )]
+    doc: Doc,
+}
+
 /// A key that may be absent.
-pub struct Optional<F> {
-    /// The key.
-    pub name: &'static str,
-    /// What its value may be.
-    pub format: F,
-    #[cfg_attr(
-        target_family = "wasm",
-        allow(dead_code, reason = "for the JSON Schema")
-    )]
-    doc: Doc,
-}
-
+pub type Optional<F> = Declared<F, OrNothing>;
+/// A key that may be absent, and is something then.
+pub type Usually<F> = Declared<F, Or<<F as WithDefault>::Default>>;
 /// A key that must be present.
-pub struct Required<F> {
-    /// The key.
-    pub name: &'static str,
-    /// What its value may be.
-    pub format: F,
-    /// The numbered rule that demands it, if one does.
-    rule: &'static [Rule],
-    #[cfg_attr(
-        target_family = "wasm",
-        allow(dead_code, reason = "for the JSON Schema")
-    )]
-    doc: Doc,
-}
+pub type Required<F> = Declared<F, OrWrong>;
 
-/// Declares a key that may be absent, and says what it is for.
-pub const fn optional<F>(name: &'static str, format: F, doc: &'static str) -> Optional<F> {
-    let doc = Doc::new(doc);
-    Optional { name, format, doc }
-}
+/// It is then nothing.
+pub struct OrNothing;
+/// It is then this.
+pub struct Or<D>(pub D);
+/// It is wrong that it is absent, by this numbered rule if by one.
+pub struct OrWrong(pub &'static [Rule]);
 
-/// Declares a key that must be present, by which numbered rule if by one, and says what it is for.
-pub const fn required<F>(
-    name: &'static str,
-    format: F,
-    rule: &'static [Rule],
-    doc: &'static str,
-) -> Required<F> {
-    let doc = Doc::new(doc);
-    Required {
-        name,
-        format,
-        rule,
-        doc,
-    }
-}
+/// What a key of this format is when it is absent.
+pub trait Absence<F: Format>: Sync {
+    /// What reading the key gives.
+    type Value<'n>;
 
-impl<F: Format> Entry for Optional<F> {
-    fn name(&self) -> &'static str {
-        self.name
-    }
+    /// What a value becomes.
+    fn present<'n>(value: F::Value<'n>) -> Self::Value<'n>;
 
+    /// What takes its place.
+    ///
+    /// # Errors
+    /// The numbered rule, if one demands that it be there.
+    fn absent<'n>(&self) -> Result<Self::Value<'n>, Option<Rule>>;
+
+    /// The value that takes its place, as it is written.
     #[cfg(not(target_family = "wasm"))]
-    fn doc(&self) -> Doc {
-        self.doc
-    }
-
-    fn missing(&self, _: &Reading<'_>) -> Option<Wrong> {
+    fn written(&self, format: &F) -> Option<serde_json::Value> {
+        let _ = format;
         None
     }
-
-    fn check<'n>(&self, node: &'n Node, at: &At<'n>) {
-        let _ = self.format.read(node, at);
-    }
 }
 
-impl<F: Format> Key for Optional<F> {
+/// A [`Format`] of keys that may be something when they are absent.
+pub trait WithDefault: Format {
+    /// What they are then.
+    type Default: Copy + Sync + 'static;
+
+    /// What becomes of it.
+    fn default<'n>(default: Self::Default) -> Self::Value<'n>;
+
+    /// As it is written.
+    #[cfg(not(target_family = "wasm"))]
+    fn written(&self, default: Self::Default) -> serde_json::Value;
+}
+
+impl<F: Format> Absence<F> for OrNothing {
     type Value<'n> = Option<F::Value<'n>>;
 
-    #[inline(never)]
-    fn take<'n>(&self, section: &Section<'n>) -> Result<Self::Value<'n>, Reported> {
-        let node = section.claim(self.name);
-        node.map(|node| self.format.read(node, &section.at(self)))
-            .transpose()
+    fn present<'n>(value: F::Value<'n>) -> Self::Value<'n> {
+        Some(value)
+    }
+
+    fn absent<'n>(&self) -> Result<Self::Value<'n>, Option<Rule>> {
+        Ok(None)
     }
 }
 
-impl<F: Format> Entry for Required<F> {
+impl<F: WithDefault> Absence<F> for Or<F::Default> {
+    type Value<'n> = F::Value<'n>;
+
+    fn present<'n>(value: F::Value<'n>) -> Self::Value<'n> {
+        value
+    }
+
+    fn absent<'n>(&self) -> Result<Self::Value<'n>, Option<Rule>> {
+        Ok(F::default(self.0))
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn written(&self, format: &F) -> Option<serde_json::Value> {
+        Some(format.written(self.0))
+    }
+}
+
+impl<F: Format> Absence<F> for OrWrong {
+    type Value<'n> = F::Value<'n>;
+
+    fn present<'n>(value: F::Value<'n>) -> Self::Value<'n> {
+        value
+    }
+
+    fn absent<'n>(&self) -> Result<Self::Value<'n>, Option<Rule>> {
+        Err(self.0.first().copied())
+    }
+}
+
+impl<F, A> Declared<F, A> {
+    /// A key of this name and format; what it is when it is absent, and what is said of it.
+    pub const fn new(name: &'static str, format: F, absence: A, doc: Doc) -> Self {
+        Self {
+            name,
+            format,
+            absence,
+            doc,
+        }
+    }
+}
+
+impl<F: Format, A: Absence<F>> Entry for Declared<F, A> {
     fn name(&self) -> &'static str {
         self.name
     }
 
     #[cfg(not(target_family = "wasm"))]
-    fn doc(&self) -> Doc {
-        self.doc
+    fn described(&self) -> Described {
+        let required = self.absence.absent().is_err();
+        let default = self.absence.written(&self.format);
+        Described::new(self.name, self.doc, &self.format, required, default)
     }
 
     fn missing(&self, _: &Reading<'_>) -> Option<Wrong> {
-        Some(Wrong {
-            rule: self.rule.first().copied(),
-            text: format!("missing; must be {}", self.format.allowed()),
-        })
+        let rule = self.absence.absent().err()?;
+        let text = format!("missing; must be {}", self.format.allowed());
+        Some(Wrong { rule, text })
     }
 
     fn check<'n>(&self, node: &'n Node, at: &At<'n>) {
@@ -168,12 +233,14 @@ impl<F: Format> Entry for Required<F> {
     }
 }
 
-impl<F: Format> Key for Required<F> {
-    type Value<'n> = F::Value<'n>;
+impl<F: Format, A: Absence<F>> Key for Declared<F, A> {
+    type Value<'n> = A::Value<'n>;
 
     #[inline(never)]
     fn take<'n>(&self, section: &Section<'n>) -> Result<Self::Value<'n>, Reported> {
-        let node = section.claim_or_miss(self)?;
-        self.format.read(node, &section.at(self))
+        match section.claim(self.name) {
+            Some(node) => self.format.read(node, &section.at(self)).map(A::present),
+            None => self.absence.absent().map_err(|_| section.miss(self)),
+        }
     }
 }

@@ -7,11 +7,11 @@
 mod key;
 
 pub(crate) use key::keys;
-pub use key::{Optional, Required, optional, required};
+pub use key::{Declared, Optional, Or, OrNothing, OrWrong, Required, Usually, WithDefault};
 
 #[cfg(not(target_family = "wasm"))]
-use super::described::Doc;
-use super::described::JsonSchema;
+use super::described::Described;
+use super::described::Shape;
 use super::path::Place;
 use super::problem::{Problems, Reported, Wrong, is_slip};
 use super::tree::Node;
@@ -84,7 +84,7 @@ pub struct Kind {
 }
 
 /// What a value may look like, and what it becomes.
-pub trait Format: Sync + JsonSchema {
+pub trait Format: Sync + Shape {
     /// What a valid value becomes.
     type Value<'n>;
 
@@ -96,13 +96,13 @@ pub trait Format: Sync + JsonSchema {
 }
 
 /// A declared key of any format.
-pub trait Entry: Sync + JsonSchema {
+pub trait Entry: Sync {
     /// The key.
     fn name(&self) -> &'static str;
 
-    /// What it is for.
+    /// What is said of it.
     #[cfg(not(target_family = "wasm"))]
-    fn doc(&self) -> Doc;
+    fn described(&self) -> Described;
 
     /// What to report if the key is absent, if it must not be.
     fn missing(&self, reading: &Reading<'_>) -> Option<Wrong>;
@@ -173,6 +173,16 @@ impl<'n> Section<'n> {
         key.take(self)
     }
 
+    /// The map that a key is, empty if the key is absent.
+    ///
+    /// # Errors
+    /// If it is wrong.
+    pub fn map(&self, key: &Optional<Nested>) -> Result<Section<'n>, Reported> {
+        let Object { keys, open } = *key.format.0;
+        let there = self.get(key)?;
+        Ok(there.unwrap_or_else(|| Section::new(&[], keys, open, self.at(key))))
+    }
+
     /// Whether a key is there at all, right or wrong.
     pub fn has(&self, key: &dyn Entry) -> bool {
         self.node(key.name()).is_some()
@@ -214,7 +224,7 @@ impl<'n> Section<'n> {
     }
 
     /// The value of a key, which somebody is going to judge.
-    fn claim(&self, key: &str) -> Option<&'n Node> {
+    pub(super) fn claim(&self, key: &str) -> Option<&'n Node> {
         let bit = self.bit(key);
         debug_assert_eq!(self.read.get() & bit, 0, "{key} is read twice");
         self.read.set(self.read.get() | bit);
@@ -224,12 +234,10 @@ impl<'n> Section<'n> {
         }
     }
 
-    /// The same, of a key that must be there.
-    pub(super) fn claim_or_miss(&self, key: &dyn Entry) -> Result<&'n Node, Reported> {
-        self.claim(key.name()).ok_or_else(|| {
-            let wrong = key.missing(self.at.reading);
-            self.error(key, wrong.unwrap_or_else(|| Wrong::new("missing")))
-        })
+    /// Reports that a key is absent.
+    pub(super) fn miss(&self, key: &dyn Entry) -> Reported {
+        let wrong = key.missing(self.at.reading);
+        self.error(key, wrong.unwrap_or_else(|| Wrong::new("missing")))
     }
 
     fn node(&self, name: &str) -> Option<&'n Node> {

@@ -3,7 +3,7 @@
 use super::placeholders;
 use super::said::Notes;
 use super::vendors;
-use crate::codes;
+use crate::{codes, keys};
 use document::{entries, get, get_text, items};
 use std::collections::{BTreeSet, HashMap};
 use upstream_inject::config::{Node, Path};
@@ -44,41 +44,8 @@ pub(super) fn strategies(root: &Node) -> impl Iterator<Item = (Path, &Node)> {
     )
 }
 
-/// Where a secret can stand in plain text, and the key that takes it from the environment.
-pub(crate) const SECRETS: [(&str, &str, &str); 5] = [
-    ("tokenExchange", "clientSecret", "clientSecretEnv"),
-    ("obo", "clientSecret", "clientSecretEnv"),
-    ("xaa", "idpClientSecret", "idpClientSecretEnv"),
-    ("xaa", "targetClientSecret", "targetClientSecretEnv"),
-    ("headerInjection", "headerValue", "headerValueEnv"),
-];
-
-/// The keys that name environment variables for other things than secrets.
-pub(crate) const KEY_VARIABLES: [(&str, &str); 6] = [
-    ("tokenExchange", "clientKeyEnv"),
-    ("tokenExchange", "clientCertificateEnv"),
-    ("obo", "clientKeyEnv"),
-    ("obo", "clientCertificateEnv"),
-    ("xaa", "idpClientKeyEnv"),
-    ("xaa", "targetClientKeyEnv"),
-];
-
-/// Where a token endpoint stands: the strategy's block, and its keys for the URL, the cluster, and
-/// whether plain http will do.
-pub(crate) const TOKEN_ENDPOINTS: [(&str, &str, &str, &str); 4] = [
-    ("tokenExchange", "tokenUrl", "cluster", "insecureTokenUrl"),
-    ("obo", "tokenUrl", "cluster", "insecureTokenUrl"),
-    ("xaa", "idpTokenUrl", "idpCluster", "insecureIdpTokenUrl"),
-    (
-        "xaa",
-        "targetTokenUrl",
-        "targetCluster",
-        "insecureTargetTokenUrl",
-    ),
-];
-
 fn on_secrets(path: &Path, strategy: &Node, notes: &mut Notes) {
-    for (block, key, variable) in SECRETS {
+    for (block, key, variable) in keys::secrets() {
         if get(strategy, block).is_some_and(|block| get(block, key).is_some()) {
             let text = format!("a secret in plain text; {variable} takes it from the environment");
             notes.warn(&codes::PLAIN_SECRET, path.key(block).key(key), text);
@@ -87,8 +54,7 @@ fn on_secrets(path: &Path, strategy: &Node, notes: &mut Notes) {
 }
 
 fn on_variables(path: &Path, strategy: &Node, notes: &mut Notes) {
-    let of_secrets = SECRETS.map(|(block, _, key)| (block, key));
-    for (block, key) in of_secrets.into_iter().chain(KEY_VARIABLES) {
+    for (block, key, _) in keys::variables() {
         let name = get(strategy, block).and_then(|block| get_text(block, key));
         if name.is_some_and(|name| !name.is_empty() && !is_variable_name(name)) {
             let text = "no shell and no Kubernetes container can set a variable of this name; use \
@@ -108,7 +74,7 @@ pub(crate) fn is_variable_name(name: &str) -> bool {
 }
 
 fn on_token_url(path: &Path, strategy: &Node, notes: &mut Notes) {
-    for (block, url, _, insecure) in TOKEN_ENDPOINTS {
+    for (block, url, (_, insecure)) in keys::token_endpoints() {
         let Some(exchange) = get(strategy, block) else {
             continue;
         };
@@ -133,10 +99,7 @@ fn on_token_url(path: &Path, strategy: &Node, notes: &mut Notes) {
 /// Envoy routes a request anew when the filter has changed a header. Whether a route matches on a
 /// header is not in this file; that one matches on a header made for credentials is unlikely.
 fn on_header(path: &Path, strategy: &Node, notes: &mut Notes) {
-    for (block, key) in [
-        ("headerInjection", "headerName"),
-        ("tokenExchange", "externalTokenHeaderName"),
-    ] {
+    for (block, key) in keys::headers() {
         let name = get(strategy, block).and_then(|block| get_text(block, key));
         if name.is_some_and(|name| !name.is_empty() && !is_made_for_credentials(name)) {
             // The name is not repeated: where it and the value are swapped, it is the secret.
@@ -199,16 +162,9 @@ pub(crate) fn upstream_name(upstream: &Node) -> &str {
 
 /// The providers whose tokens a strategy needs.
 pub(crate) fn providers(strategy: &Node) -> impl Iterator<Item = &str> {
-    [
-        ("upstreamInject", "providerName"),
-        ("tokenExchange", "subjectProviderName"),
-        ("tokenExchange", "actorProviderName"),
-        ("obo", "subjectTokenProviderName"),
-        ("xaa", "subjectProviderName"),
-    ]
-    .into_iter()
-    .filter_map(|(block, key)| get(strategy, block).and_then(|block| get_text(block, key)))
-    .filter(|name| !name.is_empty())
+    keys::providers()
+        .filter_map(|(block, key)| get_text(get(strategy, block)?, key))
+        .filter(|name| !name.is_empty())
 }
 
 fn on_shared_stat_names(root: &Node, notes: &mut Notes) {

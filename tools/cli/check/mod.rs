@@ -22,7 +22,7 @@ mod vendors;
 mod vmcp;
 
 use advice::strategies;
-pub(crate) use advice::{KEY_VARIABLES, SECRETS, TOKEN_ENDPOINTS, providers, upstream_name};
+pub(crate) use advice::{providers, upstream_name};
 pub(crate) use folder::expand;
 use kind::is_envoy;
 pub(crate) use kind::{Kind, is_kubernetes};

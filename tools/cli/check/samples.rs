@@ -1,8 +1,10 @@
 //! Values for variables whose values nobody knows here: a key must look like a key.
 
-use super::{AnyVariable, KEY_VARIABLES};
+use super::AnyVariable;
+use crate::keys;
 use document::{get, get_text};
 use std::collections::HashSet;
+use upstream_inject::config::described::Role;
 use upstream_inject::config::{Environment, Node};
 
 /// A key and its certificate, made for this file: they open nothing.
@@ -22,24 +24,24 @@ impl<'a> Samples<'a> {
             certificates: HashSet::new(),
         };
         let call = get(root, "identity").and_then(|identity| get(identity, "exchange"));
-        for key in ["clientKeyEnv", "clientCertificateEnv"] {
-            samples.add(key, call);
+        for (key, held) in keys::variables_of_identity() {
+            samples.add(key, held, call);
         }
         for (_, strategy) in super::strategies(root) {
-            for (block, key) in KEY_VARIABLES {
-                samples.add(key, get(strategy, block));
+            for (block, key, held) in keys::variables() {
+                samples.add(key, held, get(strategy, block));
             }
         }
         samples
     }
 
-    fn add(&mut self, key: &str, block: Option<&'a Node>) {
-        if let Some(name) = block.and_then(|block| get_text(block, key)) {
-            match key.ends_with("CertificateEnv") {
-                true => self.certificates.insert(name),
-                false => self.keys.insert(name),
-            };
-        }
+    fn add(&mut self, key: &str, held: Role, block: Option<&'a Node>) {
+        let of_kind = match held {
+            Role::KeyVariable => &mut self.keys,
+            Role::CertificateVariable => &mut self.certificates,
+            _ => return,
+        };
+        of_kind.extend(block.and_then(|block| get_text(block, key)));
     }
 
     /// A key or a certificate, if `name` is a variable for one.

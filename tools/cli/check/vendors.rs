@@ -2,7 +2,7 @@
 //! `vendors.json`, and the few words that its conditions are made of.
 
 use super::said::Notes;
-use crate::codes;
+use crate::{codes, keys};
 use document::{get, get_text};
 use serde_json::Value;
 use std::sync::OnceLock;
@@ -20,7 +20,7 @@ fn rows() -> &'static [Value] {
 
 /// Warns of what a vendor's endpoint is documented not to take.
 pub(super) fn on(path: &Path, strategy: &Node, notes: &mut Notes) {
-    for (block, url_key, ..) in super::TOKEN_ENDPOINTS {
+    for (block, url_key, _) in keys::token_endpoints() {
         let Some(settings) = get(strategy, block) else {
             continue;
         };

@@ -2,8 +2,9 @@
 
 use super::endpoint::Endpoint;
 use super::incoming;
-use crate::check::{KEY_VARIABLES, Kind, SECRETS, TOKEN_ENDPOINTS, providers, upstream_name};
+use crate::check::{Kind, providers, upstream_name};
 use crate::convert::{auth_server_node, variable_name};
+use crate::keys;
 use document::{entries, get, get_text, items};
 use std::collections::BTreeSet;
 use upstream_inject::config::Node;
@@ -119,12 +120,7 @@ impl Setup {
     /// strategy sets.
     pub(super) fn door(&self) -> Vec<String> {
         let set = self.strategies().flat_map(|(_, strategy)| {
-            [
-                ("headerInjection", "headerName"),
-                ("tokenExchange", "externalTokenHeaderName"),
-            ]
-            .into_iter()
-            .filter_map(|(block, key)| get_text(get(strategy, block)?, key))
+            keys::headers().filter_map(|(block, key)| get_text(get(strategy, block)?, key))
         });
         let set: BTreeSet<String> = set
             .map(str::to_ascii_lowercase)
@@ -283,13 +279,14 @@ impl Setup {
             .filter(|(_, value)| *value != Node::Null)
             .map(|(key, value)| self.without_secret(backend, block, key, value))
             .collect();
-        for (_, url_key, cluster_key, _) in TOKEN_ENDPOINTS.iter().filter(|one| one.0 == block) {
-            let keys = (*url_key, *cluster_key);
+        let endpoints = keys::token_endpoints().filter(|of| of.0 == block);
+        for (_, url_key, (cluster_key, _)) in endpoints {
+            let keys = (url_key, cluster_key);
             if let Some(cluster) = self.token_endpoint(backend, settings, keys)? {
                 written.retain(|(key, _)| key != cluster_key);
                 let at = written.iter().position(|(key, _)| key == url_key);
                 let at = at.map_or(0, |index| index.saturating_add(1));
-                written.insert(at, ((*cluster_key).to_owned(), Node::String(cluster)));
+                written.insert(at, (cluster_key.to_owned(), Node::String(cluster)));
             }
         }
         Ok(Node::Map(written))
@@ -303,9 +300,7 @@ impl Setup {
         key: &str,
         value: &Node,
     ) -> (String, Node) {
-        let secret = SECRETS
-            .iter()
-            .find(|(secret_block, secret, _)| *secret_block == block && *secret == key);
+        let secret = keys::secrets().find(|secret| (secret.0, secret.1) == (block, key));
         let Some((_, _, variable_key)) = secret else {
             return (key.to_owned(), value.clone());
         };
@@ -315,7 +310,7 @@ impl Setup {
             "the {key} of {backend} stands in the file in plain text; it is not repeated here: put \
              it into the environment variable {variable}"
         ));
-        ((*variable_key).to_owned(), Node::String(variable))
+        (variable_key.to_owned(), Node::String(variable))
     }
 
     /// The cluster of an exchange.
@@ -382,28 +377,17 @@ fn variables_in(filter_part: &Node) -> BTreeSet<String> {
     let default = get(outgoing, "default");
     let backends = get(outgoing, "backends").map(entries).unwrap_or_default();
     let exchange = get(filter_part, "identity").and_then(|identity| get(identity, "exchange"));
-    // The client of the identity service has the keys of a token exchange.
     let of_identity = exchange.into_iter().flat_map(|exchange| {
-        variable_keys().filter_map(move |(block, key)| {
-            get_text(exchange, key).filter(|_| block == "tokenExchange")
-        })
+        keys::variables_of_identity().filter_map(|(key, _)| get_text(exchange, key))
     });
     default
         .into_iter()
         .chain(backends.iter().map(|(_, strategy)| strategy))
         .flat_map(|strategy| {
-            variable_keys().filter_map(move |(block, key)| get_text(get(strategy, block)?, key))
+            keys::variables().filter_map(|(block, key, _)| get_text(get(strategy, block)?, key))
         })
         .chain(of_identity)
         .filter(|name| !name.is_empty())
         .map(str::to_owned)
         .collect()
-}
-
-/// The keys that name environment variables, each with its block.
-fn variable_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
-    SECRETS
-        .map(|(block, _, key)| (block, key))
-        .into_iter()
-        .chain(KEY_VARIABLES)
 }

@@ -2,8 +2,8 @@
 
 use super::view::Part;
 use crate::check::{self, AnyVariable, Kind};
-use crate::codes;
 use crate::report::{Finding, Severity};
+use crate::{codes, keys};
 use document::configuration::Configuration;
 use document::{Document, get, get_text, items};
 use std::collections::BTreeSet;
@@ -191,10 +191,7 @@ impl Known {
         self.from_filter_state |= by_exchange || token_from == Some("filter_state");
         self.in_metadata |= !by_exchange && get(root, "authServer").is_some();
         for (path, strategy) in check::strategies(root) {
-            for (block, key) in [
-                ("headerInjection", "headerName"),
-                ("tokenExchange", "externalTokenHeaderName"),
-            ] {
+            for (block, key) in keys::headers() {
                 let name = get(strategy, block).and_then(|block| get_text(block, key));
                 let name = name.map(str::to_ascii_lowercase);
                 self.headers
@@ -208,7 +205,7 @@ impl Known {
                 false => is_exchange,
             };
             let mut wait = 0.0;
-            for (block, url, cluster, _) in check::TOKEN_ENDPOINTS {
+            for (block, url, (cluster, _)) in keys::token_endpoints() {
                 if let Some(settings) = get(strategy, block)
                     && get(settings, url).is_some()
                 {

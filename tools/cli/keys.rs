@@ -1,0 +1,138 @@
+//! What the filter's table of keys says of the keys that the tool must know.
+
+use std::sync::LazyLock;
+use upstream_inject::config::described::Role;
+use upstream_inject::config::{self, Described};
+use upstream_inject::strategy::REGISTRY;
+
+/// A key of a strategy's block that is more to the tool than a name.
+struct Known {
+    block: &'static str,
+    key: &'static str,
+    role: Role,
+}
+
+static OF_STRATEGIES: LazyLock<Vec<Known>> = LazyLock::new(|| {
+    let blocks = config::blocks(REGISTRY);
+    let known = blocks
+        .iter()
+        .flat_map(|block| known(block.name, &block.keys));
+    known.collect()
+});
+
+/// Those of `identity.exchange`, which is no strategy, but calls a token endpoint as well.
+static OF_IDENTITY: LazyLock<Vec<Known>> = LazyLock::new(|| {
+    let keys = config::keys();
+    let identity = keys.iter().filter(|key| key.name == "identity");
+    let exchange = identity
+        .flat_map(|identity| &identity.keys)
+        .filter(|key| key.name == "exchange");
+    exchange
+        .flat_map(|exchange| known("exchange", &exchange.keys))
+        .collect()
+});
+
+fn known(block: &'static str, keys: &[Described]) -> impl Iterator<Item = Known> {
+    let keys = keys.iter().filter(|key| key.role != Role::Plain);
+    keys.map(move |key| Known {
+        block,
+        key: key.name,
+        role: key.role,
+    })
+}
+
+/// A block, a key of it, and what else goes with that.
+type Keys<T> = (&'static str, &'static str, T);
+
+fn having<T>(pick: impl Fn(Role) -> Option<T>) -> impl Iterator<Item = Keys<T>> {
+    OF_STRATEGIES
+        .iter()
+        .filter_map(move |known| Some((known.block, known.key, pick(known.role)?)))
+}
+
+/// Where a secret can stand in plain text, and the key that takes it from the environment.
+pub(crate) fn secrets() -> impl Iterator<Item = Keys<&'static str>> {
+    having(|role| match role {
+        Role::Secret(variable) => Some(variable),
+        _ => None,
+    })
+}
+
+/// The keys that name environment variables: each with what the variable holds.
+pub(crate) fn variables() -> impl Iterator<Item = Keys<Role>> {
+    having(variable)
+}
+
+/// The same of `identity.exchange`.
+pub(crate) fn variables_of_identity() -> impl Iterator<Item = (&'static str, Role)> {
+    OF_IDENTITY
+        .iter()
+        .filter_map(|known| Some((known.key, variable(known.role)?)))
+}
+
+fn variable(role: Role) -> Option<Role> {
+    matches!(
+        role,
+        Role::SecretVariable | Role::KeyVariable | Role::CertificateVariable
+    )
+    .then_some(role)
+}
+
+/// Where a token endpoint's URL stands, and the keys for its cluster and for plain http.
+pub(crate) fn token_endpoints() -> impl Iterator<Item = Keys<(&'static str, &'static str)>> {
+    having(|role| match role {
+        Role::TokenUrl(cluster, insecure) => Some((cluster, insecure)),
+        _ => None,
+    })
+}
+
+/// The keys that name a provider whose token is used.
+pub(crate) fn providers() -> impl Iterator<Item = (&'static str, &'static str)> {
+    having(|role| (role == Role::Provider).then_some(())).map(|(block, key, ())| (block, key))
+}
+
+/// The keys that name the header that the credential goes into.
+pub(crate) fn headers() -> impl Iterator<Item = (&'static str, &'static str)> {
+    having(|role| (role == Role::Header).then_some(())).map(|(block, key, ())| (block, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_that_names_a_variable_says_what_the_variable_holds() {
+        let known: Vec<_> = variables().map(|(block, key, _)| (block, key)).collect();
+        for block in config::blocks(REGISTRY) {
+            for key in block.keys.iter().filter(|key| key.name.ends_with("Env")) {
+                assert!(known.contains(&(block.name, key.name)), "{}", key.name);
+            }
+        }
+        for (block, key, variable) in secrets() {
+            assert!(known.contains(&(block, variable)), "{block}.{key}");
+        }
+        assert_eq!(variables_of_identity().count(), 3);
+    }
+
+    #[test]
+    fn every_url_of_a_token_endpoint_has_its_cluster() {
+        let endpoints: Vec<_> = token_endpoints().collect();
+        for known in [
+            ("tokenExchange", "tokenUrl", ("cluster", "insecureTokenUrl")),
+            ("xaa", "idpTokenUrl", ("idpCluster", "insecureIdpTokenUrl")),
+        ] {
+            assert!(endpoints.contains(&known), "{known:?}");
+        }
+        for block in config::blocks(REGISTRY) {
+            for key in block
+                .keys
+                .iter()
+                .filter(|key| key.name.ends_with("okenUrl"))
+            {
+                let is_known = |of: &Keys<_>| (of.0, of.1) == (block.name, key.name);
+                let is_switch = key.name.starts_with("insecure");
+                assert_eq!(endpoints.iter().any(is_known), !is_switch, "{}", key.name);
+            }
+        }
+    }
+}
