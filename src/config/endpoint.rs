@@ -5,7 +5,7 @@ use super::described::{Doc, Role};
 use super::draft::Draft;
 use super::format::{
     AnyText, Boolean, Choice, DurationIn, Endpoint, ErrorWord, FormParameter, MapOf, OneOrMany,
-    Text, TokenUrl, VariableName,
+    Text, TokenUrl, VariableName, leaves_in_clear,
 };
 use super::problem::{Reported, Wrong};
 use super::section::{
@@ -287,12 +287,31 @@ impl Called<'_, '_> {
         })
     }
 
+    /// Reports that no credential is configured, nor that none is meant: `why` it is needed. Whatever
+    /// else is wrong with the endpoint.
+    pub(crate) fn needs_credential(&self, why: impl FnOnce() -> String) -> Option<Reported> {
+        let keys = self.keys;
+        // Of the methods, none is the only one that fits no credential.
+        let credentials: [&dyn Entry; 4] = [
+            &keys.client_secret,
+            &keys.client_secret_env,
+            &keys.key_env,
+            &keys.auth_method,
+        ];
+        if credentials.into_iter().any(|key| self.block.has(key)) {
+            return None;
+        }
+        let key = &keys.client_secret_env;
+        Some(self.block.error(key, Wrong::new(why())))
+    }
+
     /// Tokens and client secrets go there: in clear only if the operator says so.
     fn endpoint(&self) -> Result<Endpoint, Reported> {
         let insecure = self.block.get(&self.keys.insecure);
-        let endpoint = self.block.get(&self.keys.token_url)?;
-        if endpoint.secure || endpoint.loopback || insecure? {
-            return Ok(endpoint);
+        let endpoint = self.block.get(&self.keys.token_url);
+        let url = self.block.text(&self.keys.token_url);
+        if !url.is_some_and(leaves_in_clear) || insecure? {
+            return endpoint;
         }
         let text = format!(
             "must be an https URL: http is allowed to the local host only, or with {}: true",
@@ -325,13 +344,13 @@ impl Called<'_, '_> {
         }
         let either = format!("{} or {}", inline.name, variable.name);
         let misfit = match method {
-            Ok(Some(Method::Basic | Method::Post)) if !has_secret => {
-                Some(format!("needs {either}"))
-            }
             Ok(Some(Method::Basic | Method::Post | Method::None)) if has_key => Some(format!(
                 "must be private_key_jwt with {}",
                 keys.key_env.name
             )),
+            Ok(Some(Method::Basic | Method::Post)) if !has_secret => {
+                Some(format!("needs {either}"))
+            }
             Ok(Some(Method::None)) if has_secret => Some(format!("must not be none with {either}")),
             Ok(Some(Method::PrivateKey)) if has_secret => {
                 Some(format!("must not be private_key_jwt with {either}"))
@@ -345,11 +364,13 @@ impl Called<'_, '_> {
             )),
             _ => None,
         };
-        if let Some(text) = misfit {
-            return Err(block.error(&keys.auth_method, Wrong::new(text)));
-        }
+        let misfit = misfit.map(|text| block.error(&keys.auth_method, Wrong::new(text)));
         if has_key {
-            return self.signed(id, endpoint, draft);
+            let signed = self.signed(id, endpoint, draft);
+            return misfit.map_or(signed, Err);
+        }
+        if let Some(reported) = misfit {
+            return Err(reported);
         }
         let client_id = id?.map(str::to_owned);
         Ok(match (client_id, secret?, method?.unwrap_or(keys.usual)) {

@@ -71,15 +71,41 @@ pub struct Wrong {
     pub rule: Option<Rule>,
     /// What is wrong, and what is allowed.
     pub text: String,
+    /// What is wrong with the same value besides, a finding of its own each.
+    also: Vec<Wrong>,
 }
 
 impl Wrong {
     /// A finding without a number.
     pub fn new(text: impl Into<String>) -> Self {
+        Self::of(None, text)
+    }
+
+    /// The finding of a numbered rule, if `rule` is one.
+    pub fn of(rule: Option<Rule>, text: impl Into<String>) -> Self {
         Self {
-            rule: None,
+            rule,
             text: text.into(),
+            also: Vec::new(),
         }
+    }
+
+    /// This finding, and a further one about the same value.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.also.push(other);
+        self
+    }
+
+    /// All findings about one value as one, if there are any.
+    pub fn all(found: impl IntoIterator<Item = Self>) -> Option<Self> {
+        found.into_iter().reduce(Self::and)
+    }
+
+    /// How many findings it is.
+    #[cfg(test)]
+    pub fn count(&self) -> usize {
+        self.also.iter().map(Self::count).sum::<usize>() + 1
     }
 
     /// The finding that a value is not even of the right kind.
@@ -89,10 +115,7 @@ impl Wrong {
 
     /// The finding of a numbered rule.
     pub fn rule(rule: Rule, text: impl Into<String>) -> Self {
-        Self {
-            rule: Some(rule),
-            text: text.into(),
-        }
+        Self::of(Some(rule), text)
     }
 }
 
@@ -119,8 +142,11 @@ impl Problems {
     /// How much text is kept, in bytes.
     const ROOM: usize = 16 << 20;
 
-    /// Adds a problem.
+    /// Adds a problem, or as many as `wrong` is made of.
     pub fn report(&self, place: &Place<'_>, wrong: Wrong) -> Reported {
+        for wrong in wrong.also {
+            self.report(place, wrong);
+        }
         let mut found = self.0.take();
         if found.bytes >= Self::ROOM {
             found.left_out = found.left_out.saturating_add(1);

@@ -194,9 +194,11 @@ fn identity_call(
             false => Ok(()),
         };
     }
+    // What is wrong here keeps nothing below from being judged.
+    let mut wrong = None;
     if !draft.has_auth_server() {
         let text = "source: exchange needs authServer, which is not configured";
-        return Err(section.error(&keys::IDENTITY_SOURCE, Wrong::rule(Rule::V01, text)));
+        wrong = Some(section.error(&keys::IDENTITY_SOURCE, Wrong::rule(Rule::V01, text)));
     }
     for key in [
         &keys::UPSTREAM_TOKENS_KEY,
@@ -207,15 +209,15 @@ fn identity_call(
             section.warn(key, Wrong::new("nobody reads it with source: exchange"));
         }
     }
-    if token_from? == Some(TokenFrom::Authorization) {
+    if token_from == Ok(Some(TokenFrom::Authorization)) {
         let text = "must be filter_state, the default, with source: exchange";
-        return Err(section.error(&keys::TOKEN_FROM, Wrong::new(text)));
+        wrong = Some(section.error(&keys::TOKEN_FROM, Wrong::new(text)));
     }
     let Some(block) = section.get(key)? else {
         let text = "missing; source: exchange needs it";
         return Err(section.error(key, Wrong::new(text)));
     };
-    let max_age = block.get(&keys::MAX_AGE)?;
+    let max_age = block.get(&keys::MAX_AGE);
     let called = Called {
         block: &block,
         keys: &ENDPOINT,
@@ -224,8 +226,8 @@ fn identity_call(
     };
     // Each provider's exchange has the grant that asks for its token.
     let call = called.with(grant::identity("", false), draft)?;
-    draft.identity_call = Some((call, max_age));
-    Ok(())
+    draft.identity_call = Some((call, max_age?));
+    wrong.map_or(Ok(()), Err)
 }
 
 fn challenges(root: &Section<'_>) -> Result<Challenges, Reported> {

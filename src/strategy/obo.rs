@@ -12,7 +12,7 @@ use crate::config::format::{Count, ListOf, MetadataKeyOrNone, ScopeToken, Text};
 use crate::config::problem::{Reported, Wrong};
 use crate::config::section::{Nested, Object, Section, keys};
 use crate::decision::{Decision, Obtain, Request, Strategy};
-use crate::exchange::{ClientAuth, Exchange, ExchangeId, Purpose, Terms, grant};
+use crate::exchange::{Exchange, ExchangeId, Purpose, Terms, grant};
 use crate::identity::TokenKind;
 use crate::observe::counters::Outcome;
 use std::time::Duration;
@@ -120,14 +120,13 @@ fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>
         common: Common::of(block, &STS_ERRORS),
     };
     let grant = grant::on_behalf_of(scope.as_deref().unwrap_or_default());
+    let without = called.needs_credential(|| {
+        "missing; the on-behalf-of grant needs the client's credential: a secret, a key, or \
+         clientAuthMethod: none if something else brings it"
+            .to_owned()
+    });
     let call = called.with(grant, draft)?;
-    // Of the methods, none is the only one that fits no credential.
-    let meant = block.has(&ENDPOINT.auth_method);
-    if matches!(call.client, ClientAuth::None { .. }) && !meant {
-        let text = "missing; the on-behalf-of grant needs the client's credential: a secret, a key, \
-                    or clientAuthMethod: none if something else brings it";
-        return Err(block.error(&ENDPOINT.client_secret_env, Wrong::new(text)));
-    }
+    without.map_or(Ok(()), Err)?;
     scope?;
     let skew = skew?.and_then(|seconds| u64::try_from(seconds).ok());
     Ok(Box::new(OnBehalfOf {

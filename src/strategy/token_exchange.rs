@@ -175,9 +175,9 @@ fn grant(
     actor: Result<Option<&str>, Reported>,
     actor_type: Result<&str, Reported>,
 ) -> Result<Grant, Reported> {
+    let audience = block.get(&AUDIENCE).map(owned);
+    let resource = block.get(&RESOURCE).map(owned);
     let kind = block.get(&GRANT_TYPE)?;
-    let audience = owned(block.get(&AUDIENCE)?);
-    let resource = owned(block.get(&RESOURCE)?);
     let scope = block.get(&SCOPES).map(Option::unwrap_or_default);
     let scope = scope.unwrap_or_default().join(" ");
     if kind == GrantKind::JwtBearer {
@@ -194,7 +194,7 @@ fn grant(
         }
         return match reported {
             Some(reported) => Err(reported),
-            None => Ok(grant::jwt_bearer(&audience, &resource, &scope)),
+            None => Ok(grant::jwt_bearer(&audience?, &resource?, &scope)),
         };
     }
     let actor = actor?;
@@ -208,8 +208,8 @@ fn grant(
         requested_token_type: block
             .get(&REQUESTED_TOKEN_TYPE)?
             .map(Option::unwrap_or_default),
-        audience: &audience,
-        resource: &resource,
+        audience: &audience?,
+        resource: &resource?,
         scope: &scope,
         actor_token_type: actor.map(|_| actor_type),
     }))

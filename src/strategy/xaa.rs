@@ -11,11 +11,11 @@ use crate::config::endpoint::{
     endpoint, terms,
 };
 use crate::config::format::{AbsoluteUri, IdTokenType, ListOf, MetadataKey, ScopeToken, Text};
-use crate::config::problem::{Reported, Rule, Wrong};
+use crate::config::problem::{Reported, Rule};
 use crate::config::section::{Nested, Object, Section, keys};
 use crate::decision::{Decision, Obtain, ProviderToken, Request, Strategy};
 use crate::exchange::grant::{self, Grant};
-use crate::exchange::{ClientAuth, Exchange, ExchangeId, Purpose, Terms, TokenCall};
+use crate::exchange::{Exchange, ExchangeId, Purpose, Terms, TokenCall};
 use crate::identity::TokenKind;
 use crate::observe::counters::Outcome;
 
@@ -192,16 +192,15 @@ fn call(
         name,
         common: common.clone(),
     };
+    let has_client = block.has(&keys.client_id);
+    let without = has_client.then(|| {
+        called.needs_credential(|| {
+            format!(
+                "missing; {} needs a credential, or {}: none",
+                keys.client_id.name, keys.auth_method.name
+            )
+        })
+    });
     let call = called.with(grant, draft)?;
-    // Of the methods, none is the only one that fits no credential.
-    let meant = block.has(&keys.auth_method);
-    let without = matches!(&call.client, ClientAuth::None { client_id: Some(_) });
-    if without && !meant {
-        let text = format!(
-            "missing; {} needs a credential, or {}: none",
-            keys.client_id.name, keys.auth_method.name
-        );
-        return Err(block.error(&keys.client_secret_env, Wrong::new(text)));
-    }
-    Ok(call)
+    without.flatten().map_or(Ok(call), Err)
 }

@@ -34,27 +34,25 @@ impl TextFormat for HeaderName {
     const PATTERN: &'static str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
 
     fn parse(&self, text: &str) -> Result<String, Wrong> {
-        if text.starts_with(':') {
-            return Err(Wrong::new(
-                "must not be a pseudo-header (one that starts with a colon)",
-            ));
-        }
-        if text.is_empty() || !text.bytes().all(is_tchar) {
-            return Err(must_be(self));
-        }
         let name = text.to_ascii_lowercase();
-        if NOT_TO_BE_SET.contains(&name.as_str()) {
-            return Err(Wrong::new(format!(
+        let bare = name.strip_prefix(':');
+        let pseudo =
+            bare.map(|_| Wrong::new("must not be a pseudo-header (one that starts with a colon)"));
+        let is_token = bare.unwrap_or(&name).bytes().all(is_tchar) && !text.is_empty();
+        let misspelt = (!is_token).then(|| must_be(self));
+        let fixed = NOT_TO_BE_SET.contains(&name.as_str()).then(|| {
+            Wrong::new(format!(
                 "must not be {name}: hop-by-hop headers, host and content-length cannot be set"
-            )));
-        }
-        if name.matches('-').count() > MOST_HYPHENS {
-            return Err(Wrong::new(format!(
+            ))
+        });
+        let ambiguous = (name.matches('-').count() > MOST_HYPHENS).then(|| {
+            Wrong::new(format!(
                 "must not have more than {MOST_HYPHENS} hyphens: a server may take each for _ or ., \
                  and every such spelling that a client sends is removed"
-            )));
-        }
-        Ok(name)
+            ))
+        });
+        let found = [pseudo, misspelt, fixed, ambiguous];
+        Wrong::all(found.into_iter().flatten()).map_or(Ok(name), Err)
     }
 }
 
@@ -151,6 +149,21 @@ mod tests {
             ("upgrade", None),
         ] {
             assert_eq!(HeaderName.parse(text).ok().as_deref(), name, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn everything_that_is_wrong_with_a_name_is_said() {
+        for (text, expected) in [
+            (":", 1),
+            (":a b", 2),
+            ("x y", 1),
+            ("x y-a-b-c-d", 2),
+            (":x-a-b-c-d", 2),
+            ("", 1),
+        ] {
+            let wrong = HeaderName.parse(text).unwrap_err();
+            assert_eq!(wrong.count(), expected, "{text:?}");
         }
     }
 

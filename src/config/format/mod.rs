@@ -13,7 +13,7 @@ pub use oauth::{
     ErrorWord, FormParameter, GrantKind, GrantType, IdTokenType, RequestedTokenType, ScopeToken,
     Scopes, TokenType,
 };
-pub use uri::{AbsoluteUri, Endpoint, HttpUrl, HttpsUrl, TokenUrl};
+pub use uri::{AbsoluteUri, Endpoint, HttpUrl, HttpsUrl, TokenUrl, leaves_in_clear};
 
 use super::described::Shape;
 use super::problem::{Reported, Rule, Wrong, quoted};
@@ -133,10 +133,7 @@ impl TextFormat for MetadataKey {
 
     fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
         let name = MetadataKeyOrNone.parse(text)?;
-        name.ok_or_else(|| Wrong {
-            rule: self.not_empty,
-            text: "must not be empty".to_owned(),
-        })
+        name.ok_or_else(|| Wrong::of(self.not_empty, "must not be empty"))
     }
 }
 

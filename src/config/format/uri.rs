@@ -27,10 +27,6 @@ impl TextFormat for AbsoluteUri {
 pub struct Endpoint {
     /// The URL as written.
     pub url: String,
-    /// Whether plain `http` is acceptable without further ado: it never leaves the machine.
-    pub loopback: bool,
-    /// Whether the scheme is `https`.
-    pub secure: bool,
     /// `host[:port]` as written.
     pub authority: String,
     /// The path, `/` if there is none, and the query.
@@ -75,44 +71,62 @@ impl TextFormat for HttpsUrl {
     const PATTERN: &'static str = "^[Hh][Tt][Tt][Pp][Ss]://[A-Za-z0-9._~:\\[\\]-]+([/?][^#]*)?$";
 
     fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
-        match endpoint(text)?.secure {
-            true => Ok(text),
-            false => Err(must_be(self)),
+        let is_plain = Uri::parse(text).is_ok_and(|uri| is_http(&uri));
+        match (endpoint(text), is_plain) {
+            (Ok(_), false) => Ok(text),
+            (Ok(_), true) => Err(must_be(self)),
+            (Err(wrong), false) => Err(wrong),
+            (Err(wrong), true) => Err(must_be(self).and(wrong)),
         }
     }
 }
 
-/// Takes a URL apart. What is wrong is said without quoting the URL: it may hold a password.
+/// Whether what is sent to this URL leaves the machine for everybody to read.
+pub fn leaves_in_clear(url: &str) -> bool {
+    Uri::parse(url).is_ok_and(|uri| {
+        is_http(&uri)
+            && uri
+                .authority()
+                .is_some_and(|authority| !is_loopback(&authority))
+    })
+}
+
+fn is_http(uri: &Uri<&str>) -> bool {
+    uri.scheme().as_str().eq_ignore_ascii_case("http")
+}
+
+/// Takes a URL apart. Everything that is wrong is said without quoting the URL: it may hold a password.
 fn endpoint(text: &str) -> Result<Endpoint, Wrong> {
-    let wrong = |text: &str| Err(Wrong::new(text));
     let Ok(uri) = Uri::parse(text) else {
-        return wrong("must be an absolute http or https URL");
+        return Err(Wrong::new("must be an absolute http or https URL"));
     };
-    let scheme = uri.scheme().as_str();
-    let secure = scheme.eq_ignore_ascii_case("https");
-    if !secure && !scheme.eq_ignore_ascii_case("http") {
-        return wrong("must be an http or https URL");
-    }
-    if uri.has_fragment() {
-        return wrong("must be a URL without a fragment (#…)");
-    }
-    let Some(authority) = uri.authority() else {
-        return wrong("must be a URL with a host");
-    };
-    if authority.has_userinfo() {
-        return wrong("must be a URL without a user name or a password");
-    }
-    let host = authority.host();
-    if host.is_empty() {
-        return wrong("must be a URL with a host");
-    }
-    if !host.starts_with('[') && !is_plain_name(host) {
-        return wrong("must be a URL whose host is a name or an IP address");
-    }
-    if let Some(port) = authority.port()
-        && !port.as_str().parse::<u16>().is_ok_and(|port| port > 0)
-    {
-        return wrong("must be a URL whose port is a number from 1 to 65535");
+    let authority = uri.authority();
+    let is_of_http = is_http(&uri) || uri.scheme().as_str().eq_ignore_ascii_case("https");
+    let host = authority.as_ref().map_or("", |authority| authority.host());
+    let port = authority.as_ref().and_then(|authority| authority.port());
+    let faults = [
+        (!is_of_http, "must be an http or https URL"),
+        (uri.has_fragment(), "must be a URL without a fragment (#…)"),
+        (
+            authority
+                .as_ref()
+                .is_some_and(|authority| authority.has_userinfo()),
+            "must be a URL without a user name or a password",
+        ),
+        // What has another scheme need not have one.
+        (host.is_empty() && is_of_http, "must be a URL with a host"),
+        (
+            !host.starts_with('[') && !is_plain_name(host),
+            "must be a URL whose host is a name or an IP address",
+        ),
+        (
+            port.is_some_and(|port| !port.as_str().parse::<u16>().is_ok_and(|port| port > 0)),
+            "must be a URL whose port is a number from 1 to 65535",
+        ),
+    ];
+    let found = faults.into_iter().filter(|(is_found, _)| *is_found);
+    if let Some(wrong) = Wrong::all(found.map(|(_, text)| Wrong::new(text))) {
+        return Err(wrong);
     }
     let path = match uri.path().as_str() {
         "" => "/",
@@ -120,9 +134,7 @@ fn endpoint(text: &str) -> Result<Endpoint, Wrong> {
     };
     Ok(Endpoint {
         url: text.to_owned(),
-        loopback: is_loopback(&authority),
-        secure,
-        authority: authority.as_str().to_owned(),
+        authority: authority.map_or_else(String::new, |authority| authority.as_str().to_owned()),
         path: match uri.query() {
             Some(query) => format!("{path}?{}", query.as_str()),
             None => path.to_owned(),
@@ -176,8 +188,7 @@ mod tests {
             let endpoint = TokenUrl.parse(url).unwrap();
             assert_eq!(endpoint.authority, authority, "{url}");
             assert_eq!(endpoint.path, path, "{url}");
-            assert!(endpoint.secure, "{url}");
-            assert!(!endpoint.loopback, "{url}");
+            assert!(!leaves_in_clear(url), "{url}");
         }
     }
 
@@ -240,6 +251,35 @@ mod tests {
     }
 
     #[test]
+    fn everything_that_is_wrong_with_a_url_is_said() {
+        let all = |texts: &[&str]| Wrong::all(texts.iter().map(|text| Wrong::new(*text)));
+        let (fragment, user) = (
+            "must be a URL without a fragment (#…)",
+            "must be a URL without a user name or a password",
+        );
+        for (url, expected) in [
+            ("https://a:b@sts/#f", &[fragment, user][..]),
+            (
+                "ftp://a@b,c:0/#f",
+                &[
+                    "must be an http or https URL",
+                    fragment,
+                    user,
+                    "must be a URL whose host is a name or an IP address",
+                    "must be a URL whose port is a number from 1 to 65535",
+                ],
+            ),
+            ("https://a@/", &[user, "must be a URL with a host"]),
+        ] {
+            assert_eq!(TokenUrl.parse(url).err(), all(expected), "{url}");
+        }
+        assert_eq!(
+            HttpsUrl.parse("http://a@b/").err(),
+            all(&["must be an absolute https URL", user])
+        );
+    }
+
+    #[test]
     fn loopback_is_what_never_leaves_the_machine() {
         for (url, loopback) in [
             ("http://localhost/", true),
@@ -264,7 +304,8 @@ mod tests {
             ("http://[::ffff:127.0.0.1]/", false),
             ("http://sts/", false),
         ] {
-            assert_eq!(TokenUrl.parse(url).unwrap().loopback, loopback, "{url}");
+            assert!(TokenUrl.parse(url).is_ok(), "{url}");
+            assert_eq!(leaves_in_clear(url), !loopback, "{url}");
         }
     }
 

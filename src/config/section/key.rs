@@ -225,7 +225,7 @@ impl<F: Format, A: Absence<F>> Entry for Declared<F, A> {
     fn missing(&self, _: &Reading<'_>) -> Option<Wrong> {
         let rule = self.absence.absent().err()?;
         let text = format!("missing; must be {}", self.format.allowed());
-        Some(Wrong { rule, text })
+        Some(Wrong::of(rule, text))
     }
 
     fn check<'n>(&self, node: &'n Node, at: &At<'n>) {

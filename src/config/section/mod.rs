@@ -188,6 +188,14 @@ impl<'n> Section<'n> {
         self.node(key.name()).is_some()
     }
 
+    /// The text of a key, right or wrong.
+    pub fn text(&self, key: &dyn Entry) -> Option<&'n str> {
+        match self.node(key.name()) {
+            Some(Node::String(text)) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Where the value of `key` is, or should be.
     pub(super) fn at(&self, key: &dyn Entry) -> At<'n> {
         self.at.key(key.name())

@@ -5,6 +5,7 @@ mod document;
 mod exchange;
 mod grants;
 mod providers;
+mod several;
 mod strategy;
 
 /// One configuration.
@@ -42,6 +43,7 @@ pub fn all() -> Vec<Case> {
         document::cases(),
         strategy::cases(),
         providers::cases(),
+        several::cases(),
         exchange::cases(),
         grants::cases(),
     ]
