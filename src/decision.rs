@@ -154,7 +154,7 @@ impl<'a> Request<'a> {
                 token_presented: self.token_was_presented(),
                 no_tokens_at_all: missing == Missing::NoTokensAtAll,
             }),
-            UpstreamToken::Malformed => Err(Refusal::UpstreamTokenMalformed),
+            UpstreamToken::Malformed(found) => Err(Refusal::UpstreamTokenMalformed { found }),
             UpstreamToken::Unreadable => Err(Refusal::IdentityUnreadable),
         }
     }

@@ -36,6 +36,19 @@ pub enum Value<'a> {
     Other,
 }
 
+/// Of which kind a value is that is no token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A text, but none that may be sent.
+    Text,
+    /// A map.
+    Map,
+    /// A list.
+    List,
+    /// A number or a boolean.
+    Other,
+}
+
 /// A map from text to values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Map<'a>(&'a [u8]);

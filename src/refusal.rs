@@ -1,6 +1,7 @@
 //! Refusals: the one table from what went wrong to what the client, the stats and the logs see.
 
 use crate::challenge::{BearerError, Challenge};
+use crate::metadata::Found;
 use crate::quote::json_string;
 use std::rc::Rc;
 
@@ -39,7 +40,10 @@ pub enum Refusal {
         retry_after: u32,
     },
     /// The user's token of the provider must not be put into a header.
-    UpstreamTokenMalformed,
+    UpstreamTokenMalformed {
+        /// What it is.
+        found: Found,
+    },
     /// The TH-JWT is to be exchanged, and there is none.
     SubjectTokenMissing,
     /// The identity service does not accept the TH-JWT.
@@ -173,7 +177,7 @@ impl Refusal {
                     upstream_token()
                 ),
             ),
-            Refusal::UpstreamTokenMalformed => row(
+            Refusal::UpstreamTokenMalformed { .. } => row(
                 502,
                 None,
                 Code::UpstreamTokenMalformed,
@@ -277,10 +281,24 @@ impl Refusal {
                 "this provider, or the store of the sessions, could not be asked just now; see the \
                  log of whoever leaves the upstream tokens"
             }
-            Refusal::UpstreamTokenMalformed => {
-                "the identity's token of this provider is no text that may stand in a header; \
-                 check what the auth server puts into the metadata"
-            }
+            Refusal::UpstreamTokenMalformed { found } => match found {
+                Found::Text => {
+                    "the identity's token of this provider is no text that may stand in a header; \
+                     check what the auth server puts into the metadata"
+                }
+                Found::Map => {
+                    "the identity's token of this provider must be a string, is a map; whoever \
+                     answers ext_authz must put the token itself there, not what it came in"
+                }
+                Found::List => {
+                    "the identity's token of this provider must be a string, is a list; check what \
+                     the auth server puts into the metadata"
+                }
+                Found::Other => {
+                    "the identity's token of this provider must be a string, is a number or a \
+                     boolean; check what the auth server puts into the metadata"
+                }
+            },
             Refusal::SubjectTokenMissing => {
                 "the request carries no single bearer token; if it should, check that jwt_authn \
                  has forward: true, and identity.tokenFrom"
@@ -336,6 +354,18 @@ impl Refusal {
                 "Envoy could not hand out the dynamic metadata that ext_authz left"
             }
         }
+    }
+
+    /// Whether nobody has left any upstream tokens for the request: a mistake of the set's, perhaps, where
+    /// a user who has not logged in is none.
+    pub fn is_of_absence(&self) -> bool {
+        matches!(
+            self,
+            Refusal::UpstreamTokenNotFound {
+                no_tokens_at_all: true,
+                ..
+            }
+        )
     }
 
     /// The code of this refusal.

@@ -46,7 +46,7 @@ fn every_refusal_has_its_status_challenge_and_code() {
         (IdentityMissing, 401, Some("Bearer"), "identity_missing"),
         (IdentityInHeader, 500, None, "identity_unreadable"),
         (
-            UpstreamTokenMalformed,
+            UpstreamTokenMalformed { found: Found::Map },
             502,
             None,
             "upstream_token_malformed",

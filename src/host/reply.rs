@@ -42,6 +42,9 @@ impl Plugin {
         let reply = refusal.reply(&about, self.challenges.of(&backend.name));
         let code = reply.code.as_str();
         self.count(backend.id, Counter::Backend(Outcome::Refused(reply.code)));
+        if refusal.is_of_absence() {
+            self.count(backend.id, Counter::IdentityAbsent);
+        }
         self.warn_of(backend, &about, &refusal, sts);
         let details = format!("upstream_inject:{code}");
         // Whether the access log can say why does not change the answer.

@@ -6,7 +6,7 @@
 //! whole metadata message, which is dearer and exact.
 
 use crate::attributes::{Attribute, AttributePath, Attributes};
-use crate::metadata::{self, Malformed, Map, Value};
+use crate::metadata::{self, Found, Malformed, Map, Value};
 use crate::token::BearerToken;
 
 /// The namespace in which `jwt_authn` leaves what it has checked.
@@ -142,7 +142,7 @@ pub enum UpstreamToken {
     /// None, or an empty one: the RFC makes no difference.
     Missing(Missing),
     /// Something that must not be sent.
-    Malformed,
+    Malformed(Found),
     /// The metadata cannot be read.
     Unreadable,
 }
@@ -223,7 +223,15 @@ impl Identity {
             None => Attribute::Unpackable,
         };
         match leaf {
-            Attribute::Bytes(bytes) if bytes.len() != size_of::<f64>() => token(bytes),
+            Attribute::Bytes(bytes) if bytes.len() != size_of::<f64>() => match token(bytes) {
+                // It is not sent, whatever it is: once more, to be able to say what.
+                UpstreamToken::Malformed(found) => self
+                    .in_message(attributes, |metadata| self.look_up(provider, metadata))
+                    .ok()
+                    .filter(|looked_up| matches!(looked_up, UpstreamToken::Malformed(_)))
+                    .unwrap_or(UpstreamToken::Malformed(found)),
+                told => told,
+            },
             // A number, a null, or a text that is as long as a number.
             Attribute::Bytes(_) | Attribute::Unpackable => self
                 .in_message(attributes, |metadata| self.look_up(provider, metadata))
@@ -256,7 +264,9 @@ impl Identity {
                 };
                 Ok(UpstreamToken::Missing(missing))
             }
-            Some(_) => Ok(UpstreamToken::Malformed),
+            Some(Value::Map(_)) => Ok(UpstreamToken::Malformed(Found::Map)),
+            Some(Value::List(_)) => Ok(UpstreamToken::Malformed(Found::List)),
+            Some(Value::True | Value::Other) => Ok(UpstreamToken::Malformed(Found::Other)),
         }
     }
 
@@ -364,7 +374,7 @@ fn in_metadata(way: &[&str]) -> Option<AttributePath> {
 fn token(bytes: Vec<u8>) -> UpstreamToken {
     match BearerToken::new(bytes) {
         Some(token) => UpstreamToken::Token(token),
-        None => UpstreamToken::Malformed,
+        None => UpstreamToken::Malformed(Found::Text),
     }
 }
 

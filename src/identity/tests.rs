@@ -85,9 +85,37 @@ fn a_leaf_that_can_only_be_a_text_is_taken_and_any_other_looked_up() {
         (
             bytes(b"two words"),
             Attribute::Failed,
-            UpstreamToken::Malformed,
+            UpstreamToken::Malformed(Found::Text),
         ),
-        (bytes(b"\x01"), Attribute::Failed, UpstreamToken::Malformed),
+        (
+            bytes(b"\x01"),
+            Attribute::Failed,
+            UpstreamToken::Malformed(Found::Text),
+        ),
+        // What it is costs a look more, and changes nothing else: not even another token beside it.
+        (
+            bytes(b"\x01"),
+            token_is(Kind::BoolValue(true)),
+            UpstreamToken::Malformed(Found::Other),
+        ),
+        (
+            bytes(b"\x01\x00\x00\x00 two words"),
+            token_is(Kind::StructValue(map([(
+                "access_token",
+                value(Kind::StringValue("gho_token".to_owned())),
+            )]))),
+            UpstreamToken::Malformed(Found::Map),
+        ),
+        (
+            bytes(b"\x01\x00\x00\x00 two words"),
+            token_is(Kind::ListValue(ListValue { values: vec![] })),
+            UpstreamToken::Malformed(Found::List),
+        ),
+        (
+            bytes(b"two words"),
+            text("gho_token"),
+            UpstreamToken::Malformed(Found::Text),
+        ),
         (Attribute::Absent, Attribute::Failed, MISSING),
         (
             Attribute::Failed,
@@ -98,7 +126,7 @@ fn a_leaf_that_can_only_be_a_text_is_taken_and_any_other_looked_up() {
         (
             bytes(b"ABCDEFGH"),
             token_is(Kind::NumberValue(f64::from_le_bytes(*b"ABCDEFGH"))),
-            UpstreamToken::Malformed,
+            UpstreamToken::Malformed(Found::Other),
         ),
         (bytes(b"ABCDEFGH"), Attribute::Absent, NO_TOKENS),
         (
@@ -115,7 +143,7 @@ fn a_leaf_that_can_only_be_a_text_is_taken_and_any_other_looked_up() {
         (
             Attribute::Unpackable,
             token_is(Kind::StructValue(map([("x", value(Kind::NullValue(0)))]))),
-            UpstreamToken::Malformed,
+            UpstreamToken::Malformed(Found::Map),
         ),
         (
             Attribute::Unpackable,

@@ -101,6 +101,9 @@ pub enum Counter {
     Sts(StsResult),
     /// `upstream_inject.identity.<result>`, whatever the backend.
     Identity(StsResult),
+    /// `upstream_inject.identity_absent`, whatever the backend: among the refusals those of requests for
+    /// which nobody has left any upstream tokens.
+    IdentityAbsent,
 }
 
 impl Counter {
@@ -112,6 +115,7 @@ impl Counter {
             }
             Counter::Sts(result) => format!("upstream_inject.sts.{backend}.{}", result.as_str()),
             Counter::Identity(result) => format!("upstream_inject.identity.{}", result.as_str()),
+            Counter::IdentityAbsent => "upstream_inject.identity_absent".to_owned(),
         }
     }
 }

@@ -155,6 +155,11 @@ pub fn trials() -> Vec<Trial> {
         "a_grpc_call_gets_the_description_alone",
         || Box::pin(a_grpc_call_gets_the_description_alone()),
     ));
+    trials.push(trial(
+        "refusals",
+        "an_absent_identity_and_a_nested_token_are_told_from_a_missing_login",
+        || Box::pin(an_absent_identity_and_a_nested_token_are_told_from_a_missing_login()),
+    ));
     trials.push(trial("refusals", "log_lines_are_rate_limited", || {
         Box::pin(log_lines_are_rate_limited())
     }));
@@ -290,6 +295,62 @@ fn warned(bed: &Bed, code: &str, backend: &str, provider: &str) -> Option<()> {
             && line.contains(provider)
     });
     found.then_some(())
+}
+
+async fn an_absent_identity_and_a_nested_token_are_told_from_a_missing_login() {
+    let names = ["logged-out", "no-map", "nobody", "nested"];
+    let mut config = plugin::config(&["github"], json!({}));
+    for name in names {
+        config["outgoingAuth"]["backends"][name] = plugin::inject("github");
+    }
+    let mut plan = Bed::with("absent", PluginConfig::Json(config));
+    for name in names {
+        plan = plan.backend(name);
+    }
+    let bed = plan.start().await;
+    let token = canary::token("gho_", "nested");
+    for (name, metadata, code, hint) in [
+        (
+            "logged-out",
+            json!({"upstream_tokens": {"other": "o"}}),
+            "upstream_token_not_found",
+            "the identity holds no token of this provider",
+        ),
+        (
+            "no-map",
+            json!({"tokens": {"github": token}}),
+            "upstream_token_not_found",
+            "nobody has left any upstream tokens for this request",
+        ),
+        (
+            "nobody",
+            json!({}),
+            "upstream_token_not_found",
+            "nobody has left any upstream tokens for this request",
+        ),
+        (
+            "nested",
+            json!({"upstream_tokens": {"github": {"access_token": token}}}),
+            "upstream_token_malformed",
+            "must be a string, is a map",
+        ),
+    ] {
+        let jwt = bed.embedded_as.login(name, metadata);
+        let request = Request::get(&format!("/{name}/a")).bearer(&jwt);
+        let reply = bed.http1().send(request).await;
+        assert_eq!(reply.json()["error"], code, "{name}: {}", reply.text());
+        bed.expect_outcome(name, code, 1).await;
+        eventually("a WARN line that says which of them it is", || async {
+            let log = bed.envoy.log();
+            let mut lines = log.lines();
+            let found =
+                lines.any(|line| line.contains(&format!("\"{name}\"")) && line.contains(hint));
+            found.then_some(())
+        })
+        .await;
+    }
+    let counter = "wasmcustom.upstream_inject.identity_absent";
+    bed.envoy.expect_stat(counter, 2).await;
 }
 
 async fn a_null_spoils_no_neighbour() {

@@ -30,6 +30,7 @@ fn counters_lag_by_less_than_a_second_and_add_up() {
             let expected = [
                 ("backend.github-tools.injected", 3),
                 ("backend.github-tools.upstream_token_not_found", 3),
+                ("identity_absent", 3),
                 ("backend.open.unauthenticated", 1),
                 ("backend.internal-api.header_injected", 1),
                 ("backend.internal-api.identity_missing", 1),
@@ -37,6 +38,86 @@ fn counters_lag_by_less_than_a_second_and_add_up() {
             ];
             let expected = expected.map(|(name, n)| (format!("upstream_inject.{name}"), n));
             assert_eq!(envoy.metrics(), BTreeMap::from(expected), "and each once");
+        }
+    });
+}
+
+/// A mistake of whoever set it up is told from a user who has not logged in, in the line and by a counter.
+#[test]
+fn an_identity_that_is_absent_is_told_from_a_user_who_has_not_logged_in() {
+    worker(|envoy| {
+        let mut configuration = configuration();
+        let plugin = envoy.plugin(&configuration);
+        envoy.log();
+        let absent = || envoy.metric("upstream_inject.identity_absent");
+        let warned = |expected: &str| {
+            let lines = envoy.warnings();
+            let [line] = lines.as_slice() else {
+                panic!("{lines:#?}")
+            };
+            let code = "upstream_token_not_found: backend \"github-tools\", provider \"github\": ";
+            assert!(line.starts_with(code) && line.contains(expected), "{line}");
+            envoy.advance(Duration::from_secs(1));
+        };
+        // Logged in elsewhere, or nowhere yet.
+        for tokens in [
+            json!({"atlassian": "CANARY-atl"}),
+            json!({"github": ""}),
+            json!({}),
+        ] {
+            plugin.request(&Request::to("github-tools").tokens(&tokens));
+            warned("the identity holds no token of this provider");
+        }
+        plugin.tick();
+        assert_eq!(absent(), 0);
+        // Nobody answered, or under another key.
+        for (expected, identity) in [
+            (1, json!({})),
+            (2, json!({"tokens": {"github": "CANARY-gho"}})),
+        ] {
+            plugin.request(&Request::to("github-tools").identity(identity));
+            warned("nobody has left any upstream tokens for this request");
+            plugin.tick();
+            assert_eq!(absent(), expected);
+        }
+        // A slip in the configuration.
+        configuration["identity"] = json!({"metadataNamespace": "envoy.filters.http.ext_auth"});
+        let plugin = envoy.plugin(&configuration);
+        envoy.log();
+        plugin.request(&Request::to("github-tools").tokens(&json!({"github": "CANARY-gho"})));
+        warned("identity.metadataNamespace and identity.upstreamTokensKey");
+        plugin.tick();
+        assert_eq!(absent(), 3);
+    });
+}
+
+#[test]
+fn what_is_no_string_is_said_to_be_what_it_is() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration());
+        envoy.log();
+        for (token, expected) in [
+            (
+                json!({"access_token": "CANARY-gho"}),
+                "must be a string, is a map;",
+            ),
+            (json!({"access_token": null}), "must be a string, is a map;"),
+            (json!(["CANARY-gho"]), "must be a string, is a list;"),
+            (json!(7), "must be a string, is a number or a boolean;"),
+            (json!(true), "must be a string, is a number or a boolean;"),
+            (json!("two words"), "is no text that may stand in a header;"),
+        ] {
+            let request = Request::to("github-tools").tokens(&json!({"github": token}));
+            assert_eq!(
+                plugin.request(&request).refusal(),
+                (502, "upstream_token_malformed".to_owned())
+            );
+            let lines = envoy.warnings();
+            assert!(
+                lines.len() == 1 && lines[0].contains(expected),
+                "{expected}\n{lines:#?}"
+            );
+            envoy.advance(Duration::from_secs(1));
         }
     });
 }
