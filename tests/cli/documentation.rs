@@ -64,7 +64,8 @@ fn every_configuration_shown_passes_check() {
     for name in PAGES {
         for block in page(name).split("```yaml\n").skip(1) {
             let block = block.split("```").next().unwrap_or_default();
-            if block.starts_with("authServer:") || block.starts_with("outgoingAuth:") {
+            let keys = ["authServer:", "incomingAuth:", "outgoingAuth:"];
+            if keys.iter().any(|key| block.starts_with(key)) {
                 let run = Workbench::with("c.yaml", block).run(&["check", "c.yaml"]);
                 assert_eq!(run.code, 0, "{name}: {run:#?}");
                 checked += 1;
@@ -92,4 +93,59 @@ fn links_lead_somewhere() {
 fn the_json_schema_in_envoy_is_current() {
     let run = Workbench::new().run(&["schema"]).expect(0);
     golden::compare("envoy/upstream-inject.schema.json", &run.stdout);
+}
+
+/// What a release is made of is what the page lists.
+#[test]
+fn the_page_on_shipping_lists_every_released_file() {
+    let script = page("build.sh");
+    let list = script.split("RELEASED=(").nth(1).expect("the list");
+    let names: Vec<&str> = list
+        .split(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    assert!(names.len() >= 8, "{names:?}");
+    let shipping = page("docs/SHIPPING.md");
+    let listed: Vec<&str> = shipping
+        .lines()
+        .skip_while(|line| !line.starts_with("| released file |"))
+        .take_while(|line| line.starts_with('|'))
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    assert_eq!(listed, [&names[..], &["SHA256SUMS"]].concat());
+}
+
+/// Why Envoy refused a request, why the filter did, and which request it was: in every access log that
+/// is shipped or rendered.
+#[test]
+fn every_access_log_tells_one_refusal_from_another() {
+    let mut logs = 0;
+    for folder in ["envoy", "envoy/updates", "docs/targets/rendered"] {
+        let folder = repository().join(folder);
+        for file in std::fs::read_dir(&folder).expect("a folder") {
+            let file = file.expect("readable").path();
+            if file.extension().is_none_or(|extension| extension != "yaml") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&file).expect("readable");
+            let name = file.display();
+            if text.contains("http_connection_manager") && text.contains("filter_chains:") {
+                assert!(text.contains("access_log:"), "{name} logs nothing");
+            }
+            if !text.contains("access_log:") && !text.contains("accessLog:") {
+                continue;
+            }
+            logs += 1;
+            for operator in [
+                "%RESPONSE_CODE_DETAILS%",
+                "%REQ(x-request-id)%",
+                "%FILTER_STATE(wasm.upstream_inject.outcome:PLAIN)%",
+            ] {
+                assert!(text.contains(operator), "{name} lacks {operator}");
+            }
+        }
+    }
+    assert!(logs >= 9, "{logs}");
 }

@@ -43,14 +43,20 @@ fn configuration(block: &str) -> String {
 }
 
 #[test]
-fn every_block_passes_check() {
+fn every_block_passes_check_and_is_rendered() {
     let page = std::fs::read_to_string(repository().join(PAGE)).expect("the page");
     let blocks = blocks(&page);
     assert!(blocks.len() >= 13, "{} blocks", blocks.len());
     for (vendor, block) in blocks {
-        let run = Workbench::with("c.yaml", configuration(block)).run(&["check", "c.yaml"]);
+        let bench = Workbench::with("c.yaml", configuration(block));
+        let run = bench.run(&["check", "c.yaml"]);
         assert_eq!(run.code, 0, "{vendor}: {run:#?}");
         assert!(!run.stdout.contains("warning"), "{vendor}: {run:#?}");
+        // Keys and certificates are not at hand here either.
+        for target in ["envoy", "envoy-gateway", "istio"] {
+            let run = bench.run(&["render", "--target", target, "c.yaml"]);
+            assert_eq!(run.code, 0, "{vendor}, {target}: {run:#?}");
+        }
     }
 }
 

@@ -49,6 +49,43 @@ fn an_address_that_cannot_be_meant_is_refused_with_what_to_write() {
 }
 
 #[test]
+fn a_file_may_stand_behind_any_number_of_origins() {
+    let bench = Workbench::with("c.yaml", CONFIG);
+    for arguments in [
+        &[
+            "--cors",
+            "http://a.example",
+            "https://b.example:8443",
+            "c.yaml",
+        ][..],
+        &[
+            "--cors",
+            "http://a.example",
+            "--cors",
+            "https://b.example:8443",
+            "c.yaml",
+        ],
+        &[
+            "c.yaml",
+            "--cors",
+            "http://a.example",
+            "https://b.example:8443",
+        ],
+    ] {
+        let all = ["render", "--target", "envoy"].iter().chain(arguments);
+        let run = bench.run(&all.copied().collect::<Vec<_>>()).expect(0);
+        for origin in ["http://a.example", "https://b.example:8443"] {
+            let expected = format!("- {{exact: \"{origin}\"}}");
+            assert!(
+                run.stdout.contains(&expected),
+                "{arguments:?}\n{}",
+                run.stdout
+            );
+        }
+    }
+}
+
+#[test]
 fn an_option_of_another_target_is_refused() {
     for (target, arguments, expected) in [
         (

@@ -1,9 +1,10 @@
 //! Runs the tool in a directory of its own.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// A directory with files for the tool to read; gone when dropped.
 pub struct Workbench {
@@ -87,6 +88,12 @@ impl Workbench {
     ) -> Run {
         run_in(&self.directory, arguments, stdin.as_ref(), environment)
     }
+
+    /// Runs the tool in here, and says how much processor time it took: whatever else runs beside it.
+    pub fn measure(&self, arguments: &[&str]) -> (Run, Duration) {
+        let (run, taken) = run_measured(&self.directory, arguments, &[], &[]);
+        (run, taken.expect("Linux tells"))
+    }
 }
 
 impl Drop for Workbench {
@@ -102,6 +109,15 @@ pub fn run_in(
     stdin: &[u8],
     environment: &[(&str, &str)],
 ) -> Run {
+    run_measured(directory, arguments, stdin, environment).0
+}
+
+fn run_measured(
+    directory: &Path,
+    arguments: &[&str],
+    stdin: &[u8],
+    environment: &[(&str, &str)],
+) -> (Run, Option<Duration>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_upstream-inject"))
         .args(arguments)
         .current_dir(directory)
@@ -117,18 +133,44 @@ pub fn run_in(
     let stdin = stdin.to_vec();
     // A tool that does not read its input closes it, and the write fails: that is its right.
     let writer = std::thread::spawn(move || drop(input.write_all(&stdin)));
-    let output = child.wait_with_output().expect("it ends");
+    let mut errors = child.stderr.take().expect("piped");
+    let errors = std::thread::spawn(move || {
+        let mut text = Vec::new();
+        errors.read_to_end(&mut text).map(|_| text)
+    });
+    let mut stdout = Vec::new();
+    let mut output = child.stdout.take().expect("piped");
+    output.read_to_end(&mut stdout).expect("readable");
+    let stderr = errors.join().expect("no panic").expect("readable");
+    let taken = time_taken(child.id());
+    let status = child.wait().expect("it ends");
     writer.join().expect("no panic");
     let run = Run {
-        code: output.status.code().expect("not killed by a signal"),
-        stdout: String::from_utf8(output.stdout).expect("UTF-8"),
-        stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+        code: status.code().expect("not killed by a signal"),
+        stdout: String::from_utf8(stdout).expect("UTF-8"),
+        stderr: String::from_utf8(stderr).expect("UTF-8"),
     };
     assert!(!run.stderr.contains("panicked"), "{arguments:?}: {run:?}");
     if run.code == 0 {
         crate::reread::product(directory, arguments, &run.stdout);
     }
-    run
+    (run, taken)
+}
+
+/// The processor time of a child that has closed its output and that nobody has waited for, as Linux
+/// keeps it until then: fields 14 and 15 of `stat`, in hundredths of a second.
+fn time_taken(pid: u32) -> Option<Duration> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name in front, in brackets, may hold anything.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        if fields.first() == Some(&"Z") || Instant::now() > deadline {
+            let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
+            return Some(Duration::from_millis((ticks(11)? + ticks(12)?) * 10));
+        }
+        std::thread::yield_now();
+    }
 }
 
 impl Run {

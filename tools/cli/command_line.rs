@@ -5,6 +5,7 @@ use crate::codes::{self, Code};
 use crate::output::Color;
 use crate::render;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Checks, converts and renders configurations of the upstream-inject filter.
@@ -63,6 +64,28 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  upstream-inject schema -o upstream-inject.schema.json\n  upstream-inject schema | jq .properties"
     )]
     Schema(SchemaArgs),
+}
+
+/// `--cors A B` as `--cors A --cors B`: an option with any number of values would take the file behind
+/// it for one of them. No file is an origin.
+pub(crate) fn spread(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    const CORS: &str = "--cors";
+    let is_origin =
+        |argument: &str| argument.starts_with("http://") || argument.starts_with("https://");
+    let mut spread: Vec<OsString> = Vec::new();
+    // Behind the option, and behind each of its values.
+    let (mut is_value, mut is_behind) = (false, false);
+    for argument in arguments {
+        let text = argument.to_str().unwrap_or_default();
+        if is_behind && is_origin(text) {
+            spread.push(CORS.into());
+        } else {
+            is_behind = is_value || text.starts_with("--cors=");
+        }
+        is_value = text == CORS;
+        spread.push(argument);
+    }
+    spread
 }
 
 /// With the commit, as the filter's first log line has it.
@@ -212,4 +235,35 @@ pub(crate) enum ConvertFormat {
     Yaml,
     Json,
     Env,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_origin_behind_cors_is_one_of_its_values() {
+        let (a, b, url) = ("http://a.example", "https://b.example", "https://i.example");
+        for (given, expected) in [
+            (
+                vec!["--cors", a, b, "f.yaml"],
+                vec!["--cors", a, "--cors", b, "f.yaml"],
+            ),
+            (
+                vec!["--cors=http://a", b, "f"],
+                vec!["--cors=http://a", "--cors", b, "f"],
+            ),
+            (vec!["--cors", a, "f", url], vec!["--cors", a, "f", url]),
+            (
+                vec!["--cors", a, "--issuer", url],
+                vec!["--cors", a, "--issuer", url],
+            ),
+            (
+                vec!["--issuer", url, b, "--cors"],
+                vec!["--issuer", url, b, "--cors"],
+            ),
+        ] {
+            assert_eq!(spread(given.into_iter().map(OsString::from)), expected);
+        }
+    }
 }

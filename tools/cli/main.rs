@@ -33,7 +33,8 @@ use std::process::ExitCode;
 use upstream_inject::config::Environment;
 
 fn main() -> ExitCode {
-    let verdict = match CommandLine::parse().verb {
+    let arguments = command_line::spread(std::env::args_os());
+    let verdict = match CommandLine::parse_from(arguments).verb {
         Verb::Check(args) => check(&args),
         Verb::Convert(args) => convert(&args),
         Verb::Render(options) => render(&options),

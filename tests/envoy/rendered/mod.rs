@@ -3,6 +3,7 @@
 
 mod kubernetes;
 mod login;
+mod operator;
 mod plain;
 mod plain_variants;
 mod tls;
@@ -30,6 +31,7 @@ pub fn all_trials() -> Vec<libtest_mimic::Trial> {
         tls::trials(),
         kubernetes::trials(),
         login::trials(),
+        operator::trials(),
         plain::trials(),
         plain_variants::trials(),
     ]

@@ -315,6 +315,8 @@ async fn without_a_good_token_a_client_is_told_where_to_log_in() {
     for path in ["/", "/nothing", "/mcp", "/.well-known/other"] {
         let reply = scene.client.send(Request::get(path)).await;
         assert_refused(&reply, 401, "token_missing", &gateway);
+        // Nothing of ours has no backend, not one that is null.
+        assert_eq!(reply.json().get("backend"), None, "{}", reply.text());
     }
     let reply = scene.get("/nothing", &scene.token_for(PUBLIC)).await;
     assert_eq!(reply.status, 404);

@@ -16,7 +16,6 @@ mod kind;
 mod placeholders;
 mod run_config;
 mod said;
-mod samples;
 mod unserved;
 mod vendors;
 mod vmcp;
@@ -26,7 +25,6 @@ pub(crate) use advice::{providers, upstream_name};
 pub(crate) use folder::expand;
 use kind::is_envoy;
 pub(crate) use kind::{Kind, is_kubernetes};
-pub(crate) use samples::{Sampled, Samples};
 
 use crate::codes;
 use crate::input::{self, Input};
@@ -71,7 +69,7 @@ impl AnyVariable {
 
 /// For a key and for its certificate, which are not at hand here: the key is the number one, and says
 /// nothing of whose certificate it is.
-const STAND_IN: &str = "\
+pub(crate) const STAND_IN: &str = "\
 -----BEGIN PRIVATE KEY-----
 MEECAQAwEwYHKoZIzj0CAQYIKoZIzj0DAQcEJzAlAgEBBCAAAAAAAAAAAAAAAAAA
 AAAAAAAAAAAAAAAAAAAAAAAAAQ==
@@ -279,11 +277,7 @@ fn notes_on(configuration: &Configuration, kind: Kind, environment: &dyn Environ
     let mut notes = Notes::default();
     let filter_part = kind.filter_part(root);
     if kind != Kind::AuthServer {
-        let environment = Sampled {
-            inner: environment,
-            samples: Samples::of(&filter_part),
-        };
-        let outcome = config::plan(&filter_part, REGISTRY, &environment);
+        let outcome = config::plan(&filter_part, REGISTRY, environment);
         for problem in outcome.errors {
             notes.problem(Severity::Error, problem);
         }

@@ -1,5 +1,6 @@
 //! Kubernetes resources in a file: which are there, and which of them count.
 
+use super::block::meant;
 use crate::report::{Finding, Severity};
 use document::{Document, Position, entries, get, get_text, items};
 use upstream_inject::config::path::Step;
@@ -163,7 +164,11 @@ fn identify<'a>(
     let known = KINDS.iter().find(|(known, _)| *known == word);
     let kind = match known {
         Some((_, kind)) if GROUPS.contains(&group) => *kind,
-        _ => return Ok(Identified::Other(unknown(api_version, word))),
+        // Left alone, it would be missed in silence.
+        _ => match slip(group, word, known.is_some()) {
+            Some((key, text)) => return Err((root.key(key), text)),
+            None => return Ok(Identified::Other(unknown(api_version, word))),
+        },
     };
     if !VERSIONS.contains(&version) {
         return Err((root.key("apiVersion"), unknown(api_version, word)));
@@ -200,6 +205,22 @@ fn identify<'a>(
         document,
         path: path.clone(),
     })))
+}
+
+/// What is misspelt: the kind of a resource in the operator's group, or the group of one of its kinds.
+fn slip(group: &str, kind: &str, is_known: bool) -> Option<(&'static str, String)> {
+    let (key, what, written, meant) = if is_known {
+        ("apiVersion", "group", group, meant(group, GROUPS)?)
+    } else if GROUPS.contains(&group) {
+        let kinds = KINDS.iter().map(|(known, _)| *known);
+        ("kind", "kind", kind, meant(kind, kinds)?)
+    } else {
+        return None;
+    };
+    let written = serde_json::Value::from(written);
+    let text =
+        format!("{key}: there is no {what} {written} of the operator's; did you mean {meant}?");
+    Some((key, text))
 }
 
 fn unknown(api_version: &str, kind: &str) -> String {

@@ -78,12 +78,15 @@ impl Default for Next {
 }
 
 /// Every variable is its own name: what would come from the environment is shown as `$NAME`.
-struct Named<'a>(check::Samples<'a>);
+struct Named;
 
-impl Environment for Named<'_> {
+impl Environment for Named {
     fn var(&self, name: &str) -> Option<String> {
-        let words = || shown::words(&format!("${name}"));
-        Some(self.0.of_key(name).unwrap_or_else(words))
+        Some(shown::words(&format!("${name}")))
+    }
+
+    fn pem(&self, _name: &str) -> Option<String> {
+        Some(check::STAND_IN.to_owned())
     }
 }
 
@@ -116,8 +119,7 @@ pub(crate) fn explain(options: &Options<'_>) -> (Vec<FileReport>, Option<Explana
     }
     let document = &read.configuration.document;
     let filter_part = read.kind.filter_part(&document.root);
-    let environment = Named(check::Samples::of(&filter_part));
-    let Some(plan) = config::plan(&filter_part, REGISTRY, &environment).plan else {
+    let Some(plan) = config::plan(&filter_part, REGISTRY, &Named).plan else {
         let text = "the configuration is valid, but not with every variable set to its own name; \
                     please report it as a bug";
         reports.push(complaint(&input.name, text));

@@ -88,7 +88,7 @@ pub(crate) struct Options {
     pub(crate) shared_audience: bool,
 
     /// An origin whose scripts may call the gateway, such as http://localhost:6274; one or more
-    #[arg(long, value_name = "ORIGIN", num_args = 1..)]
+    #[arg(long, value_name = "ORIGIN")]
     pub(crate) cors: Vec<String>,
 
     /// A path that probes call without a token, such as /NAME/healthz; one or more

@@ -196,7 +196,7 @@ pub(super) fn local_replies(from: &ChallengeFrom<'_>, also_missing: Option<&str>
     let (parameters, backend) = match from {
         ChallengeFrom::Route => (
             "%METADATA(ROUTE:upstream_inject:challenge)%".to_owned(),
-            ", backend: \"%METADATA(ROUTE:upstream_inject:backend)%\"",
+            "%METADATA(ROUTE:upstream_inject:backend_member)%",
         ),
         ChallengeFrom::Path(gateway) => (parameters_by_path(gateway), ""),
     };
@@ -240,6 +240,9 @@ pub(super) fn route_metadata(backend: Option<&str>, challenge: &Challenge) -> St
     let mut metadata = "metadata:\n  filter_metadata:\n    upstream_inject:\n".to_owned();
     if let Some(backend) = backend {
         let _ = writeln!(metadata, "      backend: {}", quoted(backend));
+        // As a whole, so that the body of the first challenge has none where there is none.
+        let member = format!(",\"backend\":{}", serde_json::Value::from(backend));
+        let _ = writeln!(metadata, "      backend_member: {}", emit::scalar(&member));
     }
     let _ = writeln!(
         metadata,

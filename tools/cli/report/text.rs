@@ -32,18 +32,23 @@ fn style_of(severity: Severity) -> Style {
 /// Per finding `FILE:LINE:COLUMN: SEVERITY: TEXT`, and below it the line and the finding's code.
 pub(crate) fn findings(file: &FileReport, paint: Paint) -> String {
     let mut text = String::new();
+    add_findings(&mut text, file, paint);
+    text
+}
+
+fn add_findings(text: &mut String, file: &FileReport, paint: Paint) {
+    let name = printable(&file.name);
     for (finding, excerpt) in file.with_excerpts() {
-        let mut place = printable(&file.name);
-        if let Some(at) = finding.at {
-            let _ = write!(place, ":{}:{}", at.line, at.column);
-        }
+        let place = match finding.at {
+            Some(at) => format!("{name}:{}:{}", at.line, at.column),
+            None => name.clone(),
+        };
         let style = style_of(finding.severity);
         let severity = paint.apply(style, finding.severity.word());
         let place = paint.apply(Style::new().bold(), &place);
         let _ = writeln!(text, "{place}: {severity}: {}", printable(&finding.line()));
-        below(&mut text, finding, excerpt.as_ref(), paint);
+        below(text, finding, excerpt.as_ref(), paint);
     }
-    text
 }
 
 /// The excerpt with a caret, and where the page explains the code.
@@ -65,7 +70,7 @@ fn below(text: &mut String, finding: &Finding, excerpt: Option<&Excerpt>, paint:
 pub(crate) fn text(files: &[FileReport], paint: Paint) -> String {
     let mut text = String::new();
     for file in files {
-        text.push_str(&findings(file, paint));
+        add_findings(&mut text, file, paint);
         let _ = writeln!(text, "{}", verdict_line(file, paint));
     }
     if files.len() > 1 {
@@ -116,6 +121,10 @@ fn count(number: usize, what: &str) -> String {
 /// What a file can name itself, or a key in it, cannot move the cursor or fake a line, on a screen
 /// or in a comment.
 pub(crate) fn printable(text: &str) -> String {
+    let is_plain = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+    if text.bytes().all(is_plain) {
+        return text.to_owned(); // nearly every line of a long report
+    }
     text.chars()
         .flat_map(|character| {
             let is_deceptive = crate::emit::is_deceptive(character);
