@@ -1,6 +1,6 @@
 //! The rendered set for Envoy Gateway, translated by Envoy Gateway and run.
 
-use bed::{Client, Envoy, Request, artifact, connection_managers};
+use bed::{Answer, Client, Envoy, Reply, Request, artifact, canary, connection_managers};
 use serde_json::{Value, json};
 
 use crate::trial::trials;
@@ -10,6 +10,9 @@ use crate::{egctl, resources};
 trials!("envoy_gateway":
     every_strategy_sets_its_credential_and_nothing_else_goes_on,
     who_has_no_token_learns_where_to_log_in,
+    without_the_issuers_keys_nobody_is_sent_to_log_in,
+    tokens_in_metadata_do_as_well,
+    the_rendered_proxy_logs_why_a_request_was_refused,
     a_token_serves_the_backend_that_it_was_issued_for,
     the_metadata_documents_are_open_and_say_where_to_log_in,
     scripts_of_the_named_origins_may_call,
@@ -122,6 +125,170 @@ async fn who_has_no_token_learns_where_to_log_in() {
             assert!(challenge.contains(&metadata), "{challenge}");
         }
         assert!(world.echoes[name].requests().is_empty());
+    }
+}
+
+/// The rendered set with one of [`ARGUMENTS`] replaced.
+fn rendered_with(option: &str, instead: &str) -> String {
+    let arguments: Vec<&str> = ARGUMENTS
+        .into_iter()
+        .filter(|argument| !argument.starts_with(option))
+        .chain([instead])
+        .collect();
+    assert_eq!(arguments.len(), ARGUMENTS.len(), "{option}");
+    let wasm = format!("--wasm={}", artifact().display());
+    render(
+        "envoy-gateway",
+        &[&arguments[..], &[wasm.as_str()]].concat(),
+    )
+}
+
+/// A login would not help: the answer is 503, and no challenge.
+fn assert_unavailable(reply: &Reply) {
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    assert_eq!(reply.json()["error"], "identity_unavailable");
+    assert_eq!(reply.header("retry-after"), "5");
+    assert_eq!(reply.header("cache-control"), "no-store");
+    assert_eq!(reply.header("content-type"), "application/json");
+    assert_eq!(reply.header("www-authenticate"), "");
+}
+
+async fn without_the_issuers_keys_nobody_is_sent_to_log_in() {
+    let world = World::start(&[]).await;
+    let set = rendered_with(
+        "--jwks-url=",
+        "--jwks-url=http://sts.mcp.svc.cluster.local:8080/jwks.json",
+    );
+    world.sts.set_script(|_| Answer::error(500, "server_error"));
+    let (_envoy, client) = run("no-keys", &world, &set, &[]).await;
+    let jwt = world.log_in("erin");
+    for name in world::BACKENDS {
+        let path = format!("/{name}/mcp");
+        assert_unavailable(&client.send(Request::get(&path).bearer(&jwt)).await);
+        // Who has none is told so: that needs no keys.
+        let reply = client.send(Request::get(&path)).await;
+        assert_eq!(reply.json()["error"], "token_missing", "{}", reply.text());
+        world.assert_saw_nothing(name);
+        assert!(world.echoes[name].requests().is_empty(), "{name}");
+    }
+}
+
+/// `--ext-authz` instead of `--identity`.
+async fn tokens_in_metadata_do_as_well() {
+    let world = World::start(&[]).await;
+    let set = rendered_with(
+        "--identity=",
+        "--ext-authz=vmcp-authz.mcp.svc.cluster.local:9191",
+    );
+    let (_envoy, client) = run("ext-authz", &world, &set, &[]).await;
+    let github = canary::token("gho_", "authz");
+    let corporate = canary::token("corp_", "authz");
+    let tokens = json!({"github": github, "corporate-idp": corporate});
+    let jwt = world
+        .embedded_as
+        .login("frank", json!({"upstream_tokens": tokens}));
+    let get = |name: &str| {
+        let path = format!("/{name}/mcp");
+        let (client, jwt) = (&client, &jwt);
+        async move { ask(client, &path, jwt).await }
+    };
+    let reply = get("github-tools").await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(reply.seen("authorization"), [format!("Bearer {github}")]);
+    for (name, subject) in [("corporate-api", &corporate), ("delegated-api", &jwt)] {
+        let reply = get(name).await;
+        assert_eq!(reply.status, 200, "{name}: {}", reply.text());
+        assert!(
+            reply
+                .seen("authorization")
+                .concat()
+                .starts_with("Bearer sts_"),
+            "{name}"
+        );
+        let requests = world.sts.requests();
+        let asked = requests
+            .iter()
+            .any(|request| request.parameter("subject_token") == *subject);
+        assert!(asked, "{name}");
+    }
+    let reply = get("internal-api").await;
+    assert_eq!(reply.seen("x-api-key"), [world::key()]);
+    assert_eq!(reply.seen("authorization"), [""; 0]);
+    assert_eq!(get("open-tools").await.status, 200);
+    assert!(world.identity.requests().is_empty(), "nobody asks there");
+    // Nobody asks about who has no token.
+    let checks = world.embedded_as.checks();
+    let reply = client.send(Request::get("/github-tools/mcp")).await;
+    assert_eq!(reply.json()["error"], "token_missing", "{}", reply.text());
+    assert_eq!(world.embedded_as.checks(), checks);
+    // A user without that login is told by the filter, with the backend's own challenge.
+    let other = world.embedded_as.login(
+        "grace",
+        json!({"upstream_tokens": {"corporate-idp": corporate}}),
+    );
+    let reply = ask(&client, "/github-tools/mcp", &other).await;
+    assert_eq!(reply.status, 401);
+    assert_eq!(reply.json()["error"], "upstream_token_not_found");
+    assert!(
+        reply
+            .header("www-authenticate")
+            .contains("/github-tools/mcp\"")
+    );
+    // Without an answer nobody is let through, and nobody is sent to log in.
+    world.embedded_as.break_down(true);
+    for name in world::BACKENDS {
+        world.echoes[name].forget();
+        let path = format!("/{name}/mcp");
+        assert_unavailable(&client.send(Request::get(&path).bearer(&jwt)).await);
+        assert!(world.echoes[name].requests().is_empty(), "{name}");
+    }
+}
+
+async fn the_rendered_proxy_logs_why_a_request_was_refused() {
+    let world = World::start(&[]).await;
+    let mut around = cluster(&world, json!([http("http", 8080)]));
+    resources::find(&mut around, "Gateway", "mcp-gateway")["spec"]["infrastructure"] = json!({
+        "parametersRef": {
+            "group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": "upstream-inject",
+        },
+    });
+    let envoy = run_with("access-log", &world, &rendered(&[]), &around).await;
+    let client = Client::http1(envoy.listener("mcp/mcp-gateway/http").await);
+    let jwt = world.log_in("heidi");
+    world
+        .identity
+        .set_script(|_| Answer::error(400, "upstream_token_not_found"));
+    let reply = ask(&client, "/github-tools/mcp?by=filter", &jwt).await;
+    assert_eq!(reply.json()["error"], "upstream_token_not_found");
+    let reply = client
+        .send(Request::get("/github-tools/other?by=envoy"))
+        .await;
+    assert_eq!(reply.json()["error"], "token_missing");
+    let line = |path: &'static str, status: u16| {
+        let file = envoy.directory().join("stdout");
+        async move {
+            bed::eventually("the access log", || async {
+                let text = std::fs::read_to_string(&file).ok()?;
+                let mut lines = text
+                    .lines()
+                    .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+                lines.find(|line| line["path"] == path && line["status"] == status)
+            })
+            .await
+        }
+    };
+    let by_filter = line("/github-tools/mcp", 401).await;
+    assert_eq!(by_filter["refusal"], "upstream_token_not_found");
+    assert_eq!(by_filter["backend"], "mcp/github-tools");
+    let by_envoy = line("/github-tools/other", 401).await;
+    let details = by_envoy["details"].as_str().unwrap_or_default();
+    assert!(
+        details.contains("Jwt_is_missing") && by_envoy["refusal"].is_null(),
+        "{by_envoy}"
+    );
+    for line in [by_filter, by_envoy] {
+        let id = line["request_id"].as_str().unwrap_or_default();
+        assert_eq!(id.len(), 36, "{line}");
     }
 }
 

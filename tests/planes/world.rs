@@ -96,6 +96,7 @@ impl World {
             ("vmcp", 8080, world.embedded_as.http_address()),
             ("upstream-inject-identity", 9193, world.identity.address()),
             ("sts", 8080, world.sts.address()),
+            ("vmcp-authz", 9191, world.embedded_as.grpc_address()),
         ];
         for (name, port, address) in here {
             world.add_service(name, port, address);
