@@ -9,6 +9,13 @@ readonly WASM_TARGET=wasm32-wasip1
 # The least that a wasm filter can do: what the benchmark measures against.
 readonly FLOOR=benches/floor/Cargo.toml
 
+# What a release is made of, all of it in dist/ after `./build.sh package`.
+readonly RELEASED=(
+    upstream_inject.wasm upstream_inject.cdx.json upstream_inject.oci.tar upstream_inject.oci.digest
+    upstream-inject.static upstream-inject-identity.static
+    upstream-inject-identity.oci.tar upstream-inject-identity.oci.digest
+)
+
 # The certificate authorities that go into the identity service's image.
 readonly AUTHORITIES="${AUTHORITIES:-/etc/ssl/certs/ca-certificates.crt}"
 
@@ -35,8 +42,9 @@ usage: ./build.sh [VERB]
   mutants [ARGS]      see which small changes of the filter's logic no test notices (hours)
   audit               look for advisories about what this depends on (needs their database)
   bench [ARGS]        measure what the filter costs
-  package             build, then add an SBOM, OCI image layouts of filter and identity service,
-                      and the service as a static program to dist/
+  package             build, then add all that a release has to dist/: an SBOM, OCI image layouts
+                      of filter and identity service, service and tool as static programs, and
+                      SHA256SUMS of them
   help                this text
 
 Needs Linux and Rust (rustup); demo, test and bench also Python 3 to install Envoy with. ENVOY_BIN,
@@ -213,24 +221,32 @@ package() {
     say "  dist/upstream_inject.cdx.json    software bill of materials (CycloneDX)" \
         "  dist/oci, upstream_inject.oci.tar  OCI image layout" \
         "  $digest    the image's digest, also in dist/upstream_inject.oci.digest"
-    step "the identity service's package"
-    package_identity
+    step "the native programs' package"
+    package_programs
+    step "the checksums"
+    # Of files that are released, by name: what else lies in dist/ is no business of theirs.
+    (cd dist && sha256sum "${RELEASED[@]}" >SHA256SUMS)
+    say "  dist/SHA256SUMS    sha256sum -c SHA256SUMS, where the files were downloaded to"
     say "docs/SHIPPING.md says how to push, verify and pin them."
 }
 
-# The identity service as one static program, and as an image that holds it and what it trusts.
-package_identity() {
+# The tool and the identity service as static programs, and the service as an image that holds it and
+# what it trusts.
+package_programs() {
     local target digest
     target="$(uname -m)-unknown-linux-musl"
     need_target "$target"
     # musl's own compiler is not needed: what is compiled from C here uses no C library.
     env "CC_${target//-/_}=${CC:-cc}" UPSTREAM_INJECT_COMMIT="$COMMIT" \
-        cargo build --quiet --locked --profile tools --target "$target" --package upstream-inject-identity
-    install -m 755 "$CARGO_TARGET_DIR/$target/tools/upstream-inject-identity" dist/upstream-inject-identity.static
+        cargo build --quiet --locked --profile tools --target "$target" \
+        --package upstream-inject-cli --package upstream-inject-identity
+    for program in upstream-inject upstream-inject-identity; do
+        install -m 755 "$CARGO_TARGET_DIR/$target/tools/$program" "dist/$program.static"
+    done
     [ -r "$AUTHORITIES" ] || die "$AUTHORITIES is missing: the image would trust no provider" \
         "Debian: apt-get install ca-certificates; AUTHORITIES names another file"
     digest="$("$TOOLS/artifact" service dist/upstream-inject-identity.static "$AUTHORITIES" dist "$COMMIT" "$EPOCH")"
-    say "  dist/upstream-inject-identity.static    for any Linux on this kind of machine" \
+    say "  dist/upstream-inject{,-identity}.static    for any Linux on this kind of machine" \
         "  dist/oci-identity, upstream-inject-identity.oci.tar  OCI image layout" \
         "  $digest    the image's digest, also in dist/upstream-inject-identity.oci.digest"
 }
