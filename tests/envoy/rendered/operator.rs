@@ -45,7 +45,12 @@ async fn is_accepted(name: String, resources: String) {
     let bootstrap = render("envoy", &configuration, &free);
 
     let variables = variables(&resources);
-    let variables: Vec<_> = variables.iter().map(|name| (name.as_str(), "x")).collect();
+    // Kubernetes makes one of another, where a header's value is more than the secret.
+    let variables: Vec<_> = variables
+        .iter()
+        .filter(|name| bootstrap.contains(name.as_str()))
+        .map(|name| (name.as_str(), "x"))
+        .collect();
     let verdict = Envoy::validate(&name, &bootstrap, &variables).expect("Envoy runs");
     assert!(verdict.accepted, "{}\n{bootstrap}", verdict.output);
     // Without one of them Envoy refuses it: what was validated is the filter's configuration too.
