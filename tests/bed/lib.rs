@@ -56,5 +56,5 @@ pub use process::mishaps;
 pub use redis::{KEY_PREFIX, Redis, free_port};
 pub use runtime::{run, run_within};
 pub use static_config::{Neighbours, connection_managers, static_bootstrap};
-pub use sts::{Answer, Sts, StsRequest};
+pub use sts::{Answer, Sts, StsRequest, identity_assertion};
 pub use waiting::{PATIENCE, Waiting, eventually, wait_for, within};

@@ -7,12 +7,15 @@ use std::net::SocketAddr;
 use crate::identity_token::AUDIENCE;
 use crate::{Client, Echo, EmbeddedAs, Envoy, EnvoyOptions, Sts, artifact, repository};
 
-/// The backends of the configurations in `envoy/`, each with its documented port.
-pub const BACKENDS: [(&str, u16); 4] = [
+/// The backends of the configurations in `envoy/`, each with its documented port; not every file has
+/// them all.
+pub const BACKENDS: [(&str, u16); 6] = [
     ("github-tools", 10301),
     ("atlassian-tools", 10302),
     ("corporate-api", 10303),
     ("internal-api", 10304),
+    ("graph-api", 10305),
+    ("partner-app", 10306),
 ];
 
 /// The documented ports of the others: listener, admin interface, the embedded AS's `ext_authz` and
@@ -27,7 +30,7 @@ const STS: u16 = 10200;
 pub struct Neighbours {
     /// The embedded AS.
     pub embedded_as: EmbeddedAs,
-    /// The corporate STS.
+    /// The corporate STS, and whatever else has a token endpoint.
     pub sts: Sts,
     /// The backends, in the order of [`BACKENDS`].
     pub backends: Vec<Echo>,

@@ -15,7 +15,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 
 use crate::{eventually, runtime, wait_for};
-pub use answer::Answer;
+pub use answer::{Answer, identity_assertion};
 pub use wire::StsRequest;
 
 type Script = dyn Fn(&StsRequest) -> Answer + Send + Sync;

@@ -1,4 +1,4 @@
-//! The main job, shown: a stock Envoy with `envoy/demo.yaml` gives four backends four different
+//! The main job, shown: a stock Envoy with `envoy/demo.yaml` gives six backends six different
 //! credentials for the same user.
 //!
 //! Progress goes to standard error, the result to standard output. The exit code is 0 only if
@@ -98,7 +98,7 @@ async fn raise_curtain(redis: bool) -> Result<(Scene, Cast, Sessions), String> {
     }
     eprintln!("looking for Envoy …");
     let binary = envoy::binary()?;
-    eprintln!("starting whoever signs users' tokens, a corporate STS and four backends …");
+    eprintln!("starting whoever signs users' tokens, four token endpoints and six backends …");
     let neighbours = Neighbours::start()
         .await
         .map_err(|error| error.to_string())?;
@@ -164,6 +164,8 @@ fn invitation(scene: &Scene, cast: &Cast) -> String {
         ("BOB", "atlassian-tools"),
         ("ALICE", "corporate-api"),
         ("ALICE", "internal-api"),
+        ("ALICE", "graph-api"),
+        ("ALICE", "partner-app"),
     ] {
         text.push_str(&format!(
             "  curl -si http://{address}/{backend}/mcp -H \"authorization: Bearer ${user}\"\n"

@@ -4,11 +4,24 @@ use bed::Reply;
 use bed::Request;
 use bed::scene::Scene;
 
-use crate::cast::{Cast, User};
+use crate::cast::{Cast, User, endpoint};
 use crate::table::{Style, Table};
 
-/// How often each user asks corporate-api, to show that one STS call serves them all.
-const CORPORATE_REQUESTS: usize = 10;
+/// How often each user asks a backend whose tokens are obtained, to show that one call serves them all.
+const REQUESTS: usize = 10;
+
+/// Those backends, and the token endpoints that each takes, by their names here.
+const OBTAINED: [(&str, &[(&str, &str)]); 3] = [
+    ("corporate-api", &[("its STS", endpoint::STS)]),
+    ("graph-api", &[("Entra", endpoint::ENTRA)]),
+    (
+        "partner-app",
+        &[
+            ("the IdP", endpoint::IDP),
+            ("the partner's server", endpoint::PARTNER),
+        ],
+    ),
+];
 
 /// One line of the table.
 struct Act {
@@ -30,18 +43,21 @@ enum Outcome {
 /// Everything that was seen.
 pub struct Performance {
     acts: Vec<Act>,
-    corporate: Corporate,
+    counted: Vec<Counted>,
     challenge: Option<String>,
 }
 
-struct Corporate {
+/// What the requests to a backend cost.
+struct Counted {
+    backend: &'static str,
     requests: usize,
     users: usize,
-    sts_calls: usize,
+    /// Where its tokens come from, and how often that was asked.
+    calls: Vec<(&'static str, usize)>,
     flaw: Option<String>,
 }
 
-/// Sends each user's request to each backend, then some more to corporate-api.
+/// Sends each user's request to each backend, then some more where tokens are obtained.
 pub async fn perform(scene: &Scene, cast: &Cast) -> Performance {
     let client = scene.client();
     let mut acts = Vec::new();
@@ -61,10 +77,13 @@ pub async fn perform(scene: &Scene, cast: &Cast) -> Performance {
             }
         }
     }
-    let corporate = corporate_api(scene, cast).await;
+    let mut counted = Vec::new();
+    for (backend, endpoints) in OBTAINED {
+        counted.push(count(scene, cast, backend, endpoints).await);
+    }
     Performance {
         acts,
-        corporate,
+        counted,
         challenge,
     }
 }
@@ -78,7 +97,7 @@ struct Part {
     expected: Option<String>,
 }
 
-fn parts(user: &User, cast: &Cast) -> [Part; 4] {
+fn parts(user: &User, cast: &Cast) -> [Part; 6] {
     let bearer = |provider| Some(format!("Bearer {}", user.upstream_tokens.get(provider)?));
     let part = |backend, strategy, header, expected| Part {
         backend,
@@ -110,6 +129,18 @@ fn parts(user: &User, cast: &Cast) -> [Part; 4] {
             "header_injection",
             "x-api-key",
             Some(cast.api_key().to_owned()),
+        ),
+        part(
+            "graph-api",
+            "obo",
+            "authorization",
+            Some(format!("Bearer graph_{}_", user.name)),
+        ),
+        part(
+            "partner-app",
+            "xaa",
+            "authorization",
+            Some(format!("Bearer partner_{}_", user.name)),
         ),
     ]
 }
@@ -177,30 +208,47 @@ impl Part {
     }
 }
 
-/// Each user asks corporate-api until it was [`CORPORATE_REQUESTS`] times in all.
-async fn corporate_api(scene: &Scene, cast: &Cast) -> Corporate {
+/// Each user asks the backend until it was [`REQUESTS`] times in all.
+async fn count(
+    scene: &Scene,
+    cast: &Cast,
+    backend: &'static str,
+    endpoints: &[(&'static str, &str)],
+) -> Counted {
     let client = scene.client();
     let mut not_served = 0;
     for user in cast.users() {
-        for _ in 1..CORPORATE_REQUESTS {
-            let request = Request::get("/corporate-api/mcp").bearer(&user.identity_token);
+        for _ in 1..REQUESTS {
+            let request = Request::get(&format!("/{backend}/mcp")).bearer(&user.identity_token);
             let reply = client.try_send(request).await;
             not_served += usize::from(!reply.is_ok_and(|reply| reply.status == 200));
         }
     }
     let users = cast.users().len();
-    let sts_calls = scene.neighbours.sts.calls();
+    let made = scene.neighbours.sts.requests();
+    let calls_at = |path: &str| {
+        let line = format!("POST {path} ");
+        made.iter()
+            .filter(|call| call.line().starts_with(&line))
+            .count()
+    };
+    let calls: Vec<_> = endpoints
+        .iter()
+        .map(|(name, path)| (*name, calls_at(path)))
+        .collect();
     let flaw = if not_served > 0 {
         Some(format!(
-            "{not_served} requests to corporate-api were not served"
+            "{not_served} requests to {backend} were not served"
         ))
     } else {
-        (sts_calls != users).then(|| format!("{users} users cost {sts_calls} STS calls"))
+        let too_many = calls.iter().find(|(_, calls)| *calls != users);
+        too_many.map(|(name, calls)| format!("{users} users cost {calls} calls to {name}"))
     };
-    Corporate {
-        requests: users * CORPORATE_REQUESTS,
+    Counted {
+        backend,
+        requests: users * REQUESTS,
         users,
-        sts_calls,
+        calls,
         flaw,
     }
 }
@@ -220,7 +268,7 @@ impl Performance {
                 ))
             })
             .collect();
-        flaws.extend(self.corporate.flaw.clone());
+        flaws.extend(self.counted.iter().filter_map(|it| it.flaw.clone()));
         if self.challenge.is_none() {
             flaws.push("nobody was asked to log in at Atlassian".to_owned());
         }
@@ -254,16 +302,23 @@ impl Performance {
             ]);
         }
         let mut text = table.render(style);
-        let Corporate {
-            requests,
-            users,
-            sts_calls,
-            ..
-        } = &self.corporate;
-        text.push_str(&format!(
-            "\n{requests} requests to corporate-api by {users} users took {} calls to its STS.\n",
-            style.bold(&sts_calls.to_string())
-        ));
+        text.push('\n');
+        for counted in &self.counted {
+            let calls = counted.calls.iter().map(|(name, calls)| {
+                let calls = style.bold(&calls.to_string());
+                format!("{calls} calls to {name}")
+            });
+            let calls = calls.collect::<Vec<_>>().join(" and ");
+            let Counted {
+                backend,
+                requests,
+                users,
+                ..
+            } = counted;
+            text.push_str(&format!(
+                "{requests} requests to {backend} by {users} users took {calls}.\n"
+            ));
+        }
         if let Some(challenge) = &self.challenge {
             text.push_str(&format!(
                 "bob has not logged in at Atlassian; his client was told so:\n\n  {} {challenge}\n",

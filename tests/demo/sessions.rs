@@ -9,7 +9,7 @@ use crate::cast::Cast;
 /// Who signs the users' TH-JWTs.
 const ISSUER: &str = "https://vmcp.example.com";
 /// The providers of `envoy/demo.yaml`.
-const PROVIDERS: [&str; 3] = ["github", "atlassian", "corporate-idp"];
+const PROVIDERS: [&str; 4] = ["github", "atlassian", "corporate-idp", "entra"];
 
 /// A running service, and the store that it reads, if there is one.
 pub struct Sessions {
@@ -22,7 +22,14 @@ impl Sessions {
     pub async fn in_a_file(cast: &Cast, neighbours: &Neighbours) -> Result<Self, String> {
         let mut sessions = Map::new();
         for user in cast.users() {
-            sessions.insert(user.session()?, json!(user.upstream_tokens));
+            let tokens = user.upstream_tokens.iter().map(|(provider, token)| {
+                let mut held = json!({"access_token": token});
+                if let Some(id_token) = user.id_tokens.get(provider) {
+                    held["id_token"] = json!(id_token);
+                }
+                ((*provider).to_owned(), held)
+            });
+            sessions.insert(user.session()?, Value::Object(tokens.collect()));
         }
         let sessions = json!({"issuer": ISSUER, "sessions": sessions});
         let jwks = jwks(neighbours);
@@ -41,7 +48,7 @@ impl Sessions {
             for (provider, token) in &user.upstream_tokens {
                 let row = json!({
                     "provider_id": provider, "access_token": token, "refresh_token": "",
-                    "id_token": "", "expires_at": 0, "session_expires_at": 0,
+                    "id_token": user.id_tokens.get(provider), "expires_at": 0, "session_expires_at": 0,
                     "user_id": user.name, "upstream_subject": user.name, "client_id": "demo",
                 });
                 redis.put(&session, &row);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bed::scene::{Neighbours, Scene};
-use bed::{Answer, Envoy, Request, canary, eventually, repository};
+use bed::{Answer, Envoy, Request, canary, eventually, identity_assertion, repository};
 use serde_json::json;
 
 use crate::trial::trials;
@@ -11,6 +11,7 @@ use crate::trial::trials;
 trials!("shipped":
     the_files_load_as_they_are,
     demo_yaml_serves,
+    demo_yaml_obtains_tokens_from_entra_and_from_a_partner,
     in_clusters_yaml_serves,
     downstream_yaml_serves,
     prometheus_sees_the_backend_as_a_label,
@@ -59,6 +60,71 @@ async fn start(file: &str) -> Scene {
 
 async fn demo_yaml_serves() {
     serves("envoy/demo.yaml").await;
+}
+
+/// The two strategies that demo.yaml alone has: what each token endpoint is asked, and how often.
+async fn demo_yaml_obtains_tokens_from_entra_and_from_a_partner() {
+    let scene = start("envoy/demo.yaml").await;
+    let assertion = identity_assertion(
+        "alice",
+        "https://as.partner.example",
+        "https://mcp.partner.example/mcp",
+        &canary::token("", "assertion"),
+    );
+    let issued = assertion.clone();
+    scene
+        .neighbours
+        .sts
+        .set_script(move |request| match request.line().split(' ').nth(1) {
+            Some("/entra/token") => Answer::token(&canary::token("graph_", "alice")),
+            Some("/idp/token") => Answer::assertion(&issued),
+            Some("/partner/token") => Answer::token(&canary::token("partner_", "alice")),
+            _ => Answer::error(404, "not_found"),
+        });
+    let entra = canary::token("entra_", "alice");
+    let id_token = canary::token("id_", "alice");
+    let session = json!({
+        "upstream_tokens": {"entra": entra},
+        "upstream_id_tokens": {"corporate-idp": id_token},
+    });
+    let jwt = scene.neighbours.embedded_as.login("alice", session);
+    let client = scene.client();
+    for (backend, prefix) in [("graph-api", "graph_"), ("partner-app", "partner_")] {
+        for _ in 0..5 {
+            let request = Request::get(&format!("/{backend}/mcp")).bearer(&jwt);
+            let reply = client.send(request).await;
+            assert_eq!(reply.status, 200, "{backend}: {}", reply.text());
+            let expected = format!("Bearer {}", canary::token(prefix, "alice"));
+            assert_eq!(reply.seen("authorization"), [expected], "{backend}");
+        }
+    }
+    let calls = scene.neighbours.sts.requests();
+    let asked: Vec<_> = calls
+        .iter()
+        .filter_map(|call| call.line().split(' ').nth(1))
+        .collect();
+    assert_eq!(asked, ["/entra/token", "/idp/token", "/partner/token"]);
+    for (call, parameters) in calls.iter().zip([
+        [
+            ("requested_token_use", "on_behalf_of"),
+            ("assertion", &*entra),
+            ("scope", "https://graph.microsoft.com/User.Read"),
+        ],
+        [
+            ("subject_token", &*id_token),
+            ("audience", "https://as.partner.example"),
+            ("resource", "https://mcp.partner.example/mcp"),
+        ],
+        [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+            ("assertion", &*assertion),
+            ("scope", "files.read"),
+        ],
+    ]) {
+        for (name, value) in parameters {
+            assert_eq!(call.parameter(name), value, "{}: {name}", call.line());
+        }
+    }
 }
 
 async fn in_clusters_yaml_serves() {

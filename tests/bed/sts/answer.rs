@@ -3,6 +3,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -18,6 +20,17 @@ pub struct Answer {
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     delivery: Delivery,
+}
+
+/// What an identity provider says of a user to a partner's authorization server: a JWT whose signature
+/// says nothing, since those who only pass it on do not look.
+#[must_use]
+pub fn identity_assertion(user: &str, audience: &str, resource: &str, signature: &str) -> String {
+    let header = json!({"alg": "ES256", "typ": "oauth-id-jag+jwt"}).to_string();
+    let claims = json!({"sub": user, "aud": audience, "resource": resource}).to_string();
+    [header.as_str(), &claims, signature]
+        .map(|part| URL_SAFE_NO_PAD.encode(part))
+        .join(".")
 }
 
 /// How the answer reaches the socket.
@@ -81,6 +94,18 @@ impl Answer {
             "token_type": "Bearer",
             "expires_in": expires_in,
         })
+    }
+
+    /// The answer to the first step of Cross-App Access, with an identity assertion.
+    #[must_use]
+    pub fn assertion(assertion: &str) -> Self {
+        let body = json!({
+            "access_token": assertion,
+            "issued_token_type": "urn:ietf:params:oauth:token-type:id-jag",
+            "token_type": "N_A",
+            "expires_in": 300,
+        });
+        Self::json(200, &body)
     }
 
     /// The default behaviour: a token that differs for everything that could make it differ, and is
