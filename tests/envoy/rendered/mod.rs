@@ -1,11 +1,13 @@
 //! What the command-line tool renders: from the RFC's own example to the right header at the
 //! backend, as a newcomer would go that way.
 
+mod grants;
 mod kubernetes;
 mod login;
 mod operator;
 mod plain;
 mod plain_variants;
+mod providers;
 mod tls;
 
 use std::io::Write as _;
@@ -29,11 +31,13 @@ pub fn all_trials() -> Vec<libtest_mimic::Trial> {
     [
         trials(),
         tls::trials(),
+        grants::trials(),
         kubernetes::trials(),
         login::trials(),
         operator::trials(),
         plain::trials(),
         plain_variants::trials(),
+        providers::trials(),
     ]
     .into_iter()
     .flatten()
