@@ -17,13 +17,20 @@ const STREAMS: usize = 25;
 /// Open connections to a listener.
 pub struct Load {
     connections: Vec<SendRequest<Bytes>>,
+    /// What is under way at once on each.
+    streams: usize,
 }
 
 impl Load {
     /// Connects.
     pub async fn connect(address: SocketAddr) -> Self {
+        Self::with(address, CONNECTIONS, STREAMS).await
+    }
+
+    /// Connects so often, for so many requests at once on each connection.
+    pub async fn with(address: SocketAddr, count: usize, streams: usize) -> Self {
         let mut connections = Vec::new();
-        for _ in 0..CONNECTIONS {
+        for _ in 0..count {
             let stream = TcpStream::connect(address)
                 .await
                 .expect("the listener's port");
@@ -32,7 +39,10 @@ impl Load {
             tokio::spawn(connection);
             connections.push(sender);
         }
-        Self { connections }
+        Self {
+            connections,
+            streams,
+        }
     }
 
     /// Sends `count` requests; `bearer` makes the token of each from its number. Each must be
@@ -46,7 +56,7 @@ impl Load {
         let bearer = Arc::new(bearer);
         let mut streams = Vec::new();
         for connection in &self.connections {
-            for _ in 0..STREAMS {
+            for _ in 0..self.streams {
                 let (connection, next, bearer) =
                     (connection.clone(), Arc::clone(&next), Arc::clone(&bearer));
                 streams.push(tokio::spawn(async move {

@@ -22,8 +22,11 @@ mod memory;
 mod plot;
 mod process;
 mod progress;
+mod record;
 mod report;
 mod requests;
+mod sharing;
+mod sharing_report;
 mod statistics;
 mod streams;
 
@@ -34,11 +37,12 @@ use progress::Progress;
 use report::Report;
 
 const USAGE: &str = "\
-usage: ./build.sh bench [--quick] [--no-record] [--requests] [--also WASM]...
+usage: ./build.sh bench [--quick] [--no-record] [--requests] [--sharing] [--also WASM]...
 
   --quick      a tenth of the rounds: a look, not a result; records nothing
   --no-record  leave docs/ as it is
   --requests   the CPU time of requests only; records nothing
+  --sharing    what sharing saves and costs only; records its part
   --also WASM  the CPU time of upstream_inject in this other build of the filter, too";
 
 /// How much of everything is measured.
@@ -56,6 +60,10 @@ pub struct Scale {
     exchanges: usize,
     /// Starts of each Envoy.
     starts: usize,
+    /// Rounds of users who share.
+    sharing: usize,
+    /// Users who come back to an Envoy that has just started.
+    users: usize,
 }
 
 const FULL: Scale = Scale {
@@ -66,6 +74,8 @@ const FULL: Scale = Scale {
     latency: 24,
     exchanges: 300,
     starts: 6,
+    sharing: 24,
+    users: 10_000,
 };
 
 const QUICK: Scale = Scale {
@@ -76,6 +86,8 @@ const QUICK: Scale = Scale {
     latency: 2,
     exchanges: 50,
     starts: 2,
+    sharing: 4,
+    users: 1000,
 };
 
 /// The WebAssembly modules.
@@ -93,7 +105,7 @@ pub struct Wasm {
 fn main() {
     let mut scale = &FULL;
     let mut record = true;
-    let mut requests_only = false;
+    let (mut requests_only, mut sharing_only) = (false, false);
     let mut also = Vec::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -101,6 +113,7 @@ fn main() {
             ("--quick", _) => (scale, record) = (&QUICK, false),
             ("--no-record", _) => record = false,
             ("--requests", _) => requests_only = true,
+            ("--sharing", _) => sharing_only = true,
             ("--also", rest) => also.extend(rest.next().map(PathBuf::from)),
             _ => {
                 eprintln!("{USAGE}");
@@ -121,6 +134,16 @@ fn main() {
         let added = bed::run(requests::measure(&wasm, scale, &progress));
         drop(progress);
         print!("{}", report::cost_table(&added));
+        return;
+    }
+    if sharing_only {
+        let progress = Progress::begin("sharing");
+        let sharing = bed::run(sharing::measure(&wasm, scale, &progress));
+        drop(progress);
+        print!("{}", sharing.text());
+        if record {
+            sharing.record();
+        }
         return;
     }
     let report = bed::run(measure(&wasm, scale));
@@ -146,6 +169,7 @@ async fn measure(wasm: &Wasm, scale: &Scale) -> Report {
         exchange: exchange::measure(wasm, scale, &Progress::begin("exchanges")).await,
         memory: memory::measure(wasm, &Progress::begin("memory")).await,
         loading: loading::measure(wasm, scale, &Progress::begin("loading")).await,
+        sharing: sharing::measure(wasm, scale, &Progress::begin("sharing")).await,
         artifact: requests::size(&wasm.filter),
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -11,7 +10,9 @@ use crate::latency::{Latency, RATE};
 use crate::loading::Loading;
 use crate::memory::Memory;
 use crate::plot;
+use crate::record;
 use crate::requests::{Added, BARE, CACHED, CONTRACT, INJECT, INJECT_10000, LUA, NOTHING};
+use crate::sharing::Sharing;
 use crate::streams::Stream;
 
 /// Everything that was measured.
@@ -30,6 +31,8 @@ pub struct Report {
     pub memory: Memory,
     /// The start of Envoy.
     pub loading: Loading,
+    /// Workers that share.
+    pub sharing: Sharing,
     /// The size of the artifact, in bytes.
     pub artifact: u64,
 }
@@ -155,6 +158,7 @@ impl Report {
         };
         println!("Machine: {}\n\n{}", self.machine, cost_table(&self.added));
         println!("{}", self.other_table());
+        println!("{}", self.sharing.text());
         for row in self.rows() {
             let (colour, word) = if row.met() {
                 (green, "met")
@@ -293,31 +297,23 @@ impl Report {
 
     /// Writes the results into `docs/`.
     pub fn record(&self) {
-        let repository = bed::repository();
-        let directory = repository.join("docs/bench");
-        std::fs::create_dir_all(&directory).expect("docs/bench");
-        let text = serde_json::to_string_pretty(&self.json()).expect("JSON") + "\n";
-        write(&directory.join("result.json"), &text);
-        write(&directory.join("cost.svg"), &plot::cost(&self.added));
-        write(
-            &directory.join("latency.svg"),
-            &plot::latency(&self.latency),
+        record::file(
+            "result.json",
+            &(serde_json::to_string_pretty(&self.json()).expect("JSON") + "\n"),
         );
+        record::file("cost.svg", &plot::cost(&self.added));
+        record::file("latency.svg", &plot::latency(&self.latency));
         let machine = format!("Machine: {}.\n", self.machine);
-        let page = repository.join("docs/PERFORMANCE.md");
-        let before = std::fs::read_to_string(&page).expect("docs/PERFORMANCE.md");
-        let mut after = before.clone();
-        for (name, text) in [
-            ("machine", machine.as_str()),
-            ("targets", &self.target_table()),
-            ("cost", &cost_table(&self.added)),
-            ("rest", &self.other_table()),
-        ] {
-            after = between_marks(&after, name, text);
-        }
-        if after != before {
-            write(&page, &after);
-        }
+        record::parts(
+            "docs/PERFORMANCE.md",
+            &[
+                ("machine", machine.as_str()),
+                ("targets", &self.target_table()),
+                ("cost", &cost_table(&self.added)),
+                ("rest", &self.other_table()),
+            ],
+        );
+        self.sharing.record();
     }
 }
 
@@ -346,27 +342,7 @@ fn micros(added: &[Added], key: &str) -> f64 {
         .map_or(f64::NAN, |one| one.micros)
 }
 
-fn round(value: f64) -> f64 {
+/// To three digits after the point.
+pub fn round(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
-}
-
-fn write(path: &Path, text: &str) {
-    std::fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    eprintln!("wrote {}", path.display());
-}
-
-/// Replaces what stands between the marks of `name`.
-fn between_marks(document: &str, name: &str, text: &str) -> String {
-    let (begin, end) = (
-        format!("<!-- bench:{name} begin -->\n"),
-        format!("<!-- bench:{name} end -->"),
-    );
-    let parts = document.split_once(&begin).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(&end)?;
-        Some((before, after))
-    });
-    let Some((before, after)) = parts else {
-        panic!("the marks of bench:{name} are missing");
-    };
-    format!("{before}{begin}{text}{end}{after}")
 }

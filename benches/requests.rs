@@ -197,7 +197,13 @@ fn summarize(compared: &[Compared], rounds: &[Vec<f64>]) -> Vec<Added> {
 
 /// Starts an Envoy at the log level that operators run it at.
 pub async fn start(name: &str, bootstrap: String) -> Envoy {
+    start_with(name, bootstrap, 1).await
+}
+
+/// The same with so many workers.
+pub async fn start_with(name: &str, bootstrap: String, workers: u32) -> Envoy {
     let mut options = EnvoyOptions::new(&format!("bench-{name}"), bootstrap);
+    options.concurrency = workers;
     options.component_log_level = "wasm:info,main:warning".to_owned();
     Envoy::start(options)
         .await
