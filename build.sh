@@ -38,6 +38,7 @@ usage: ./build.sh [VERB]
   test --control-planes  build, then only the tests of what is rendered for Envoy Gateway and Istio;
                       Envoy Gateway's own part needs Go, and is left out without it
   soak [MINUTES]      build, then half an hour of mixed traffic with faults and updates in Envoy
+  soak --sharing [RUNS]  build, then 100 times 1,000 requests of 40 users on 4 workers: 40 STS calls each
   fuzz [MINUTES]      try the readers of hostile input, for an hour each
   mutants [ARGS]      see which small changes of the filter's logic no test notices (hours)
   audit               look for advisories about what this depends on (needs their database)

@@ -1,9 +1,10 @@
 //! Mixed traffic for a long time: an Envoy with two workers, several thousand users, an STS that
 //! fails in every way, clients that leave, and a new configuration twice a minute. What must hold:
 //! nobody ever gets another user's credential, counters add up, memory does not grow, and when the
-//! faults are over everybody is served.
+//! faults are over everybody is served. `--sharing`: what workers share, again and again.
 
 mod ledger;
+mod sharing;
 mod traffic;
 
 use std::process::ExitCode;
@@ -18,8 +19,10 @@ use crate::traffic::{BACKENDS, Faults, Users};
 
 const USAGE: &str = "\
 usage: soak [MINUTES]
+       soak --sharing [RUNS]
 
   MINUTES   how long there is traffic (30)
+  RUNS      how often 40 new users send 1,000 requests to 4 workers, which must cost 40 calls (100)
 ";
 /// How many requests are under way at a time.
 const CLIENTS: u64 = 8;
@@ -29,15 +32,27 @@ const BETWEEN_CONFIGURATIONS: Duration = Duration::from_secs(30);
 const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
-    let minutes = match std::env::args().nth(1).map(|argument| argument.parse()) {
-        None => 30,
-        Some(Ok(minutes @ 1..=1440)) => minutes,
+    let mut arguments = std::env::args().skip(1).peekable();
+    let sharing = arguments.next_if_eq("--sharing").is_some();
+    let number = match arguments.next().map(|argument| argument.parse()) {
+        None => {
+            if sharing {
+                100
+            } else {
+                30
+            }
+        }
+        Some(Ok(number @ 1..=1440)) => number,
         Some(_) => {
             eprint!("{USAGE}");
             return ExitCode::from(2);
         }
     };
-    let flaws = run(soak(Duration::from_secs(minutes * 60)));
+    let flaws = if sharing {
+        run(sharing::again_and_again(number))
+    } else {
+        run(soak(Duration::from_secs(60 * number as u64)))
+    };
     for flaw in &flaws {
         eprintln!("not as it should be: {flaw}");
     }
