@@ -1,7 +1,8 @@
 //! What to do with a request: a plain value, decided without a host.
 
-use crate::attributes::Attributes;
+use crate::attributes::{Attribute, Attributes};
 use crate::exchange::ExchangeId;
+use crate::exchange::digest::sha256;
 use crate::identity::{Identity, Missing, Provider, TokenFrom, UpstreamToken};
 use crate::observe::counters::Outcome;
 use crate::refusal::Refusal;
@@ -20,6 +21,11 @@ pub trait Strategy: fmt::Debug {
     /// The provider that the strategy names, if it names one: refusals and log lines name it too.
     fn provider(&self) -> Option<&str> {
         None
+    }
+
+    /// Whether it hands the TH-JWT to anybody, to have it exchanged.
+    fn exchanges_identity_token(&self) -> bool {
+        false
     }
 }
 
@@ -171,6 +177,23 @@ impl<'a> Request<'a> {
         self.identity
             .bearer_token(self.attributes)
             .ok_or(Refusal::SubjectTokenMissing)
+    }
+
+    /// Names the TH-JWT of this request, without telling it.
+    pub fn name_of_identity_token(&self) -> [u8; 32] {
+        let token = self.identity.bearer_token(self.attributes);
+        sha256(token.as_ref().map_or(b"", BearerToken::as_bytes))
+    }
+
+    /// Refuses a request that Envoy has sent on (a redirect inside, an error page's) and whose TH-JWT
+    /// is not the one that it began with: where that was, there is now what this filter has set for
+    /// the backend before, and whoever checks leniently lets it pass.
+    pub fn require_first_token(&self) -> Result<(), Refusal> {
+        match self.identity.first_token(self.attributes) {
+            Attribute::Absent => Ok(()),
+            Attribute::Bytes(name) if name == self.name_of_identity_token() => Ok(()),
+            _ => Err(Refusal::SubjectTokenOurOwn),
+        }
     }
 
     /// Refuses a request that nobody has identified, where the configuration wants that.

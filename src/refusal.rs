@@ -46,6 +46,9 @@ pub enum Refusal {
     },
     /// The TH-JWT is to be exchanged, and there is none.
     SubjectTokenMissing,
+    /// The TH-JWT is to be exchanged, and in its place is what this filter has set for the backend
+    /// from which Envoy has sent the request on.
+    SubjectTokenOurOwn,
     /// The identity service does not accept the TH-JWT.
     IdentityRejected,
     /// The STS refused the subject token.
@@ -87,7 +90,7 @@ pub enum Code {
     UpstreamTokenUnavailable,
     /// See [`Refusal::UpstreamTokenMalformed`].
     UpstreamTokenMalformed,
-    /// See [`Refusal::SubjectTokenMissing`].
+    /// See [`Refusal::SubjectTokenMissing`] and [`Refusal::SubjectTokenOurOwn`].
     SubjectTokenMissing,
     /// See [`Refusal::IdentityRejected`].
     IdentityRejected,
@@ -183,7 +186,7 @@ impl Refusal {
                 Code::UpstreamTokenMalformed,
                 &format!("{} cannot be sent as a bearer token", upstream_token()),
             ),
-            Refusal::SubjectTokenMissing => row(
+            Refusal::SubjectTokenMissing | Refusal::SubjectTokenOurOwn => row(
                 401,
                 Some(BearerError::None),
                 Code::SubjectTokenMissing,
@@ -302,6 +305,11 @@ impl Refusal {
             Refusal::SubjectTokenMissing => {
                 "the request carries no single bearer token; if it should, check that jwt_authn \
                  has forward: true, and identity.tokenFrom"
+            }
+            Refusal::SubjectTokenOurOwn => {
+                "Envoy itself has sent this request on (internal_redirect_policy, custom_response), \
+                 and in the place of the TH-JWT is the credential of the backend before; have \
+                 neither on routes that lead to or from a backend with a strategy"
             }
             Refusal::IdentityRejected => {
                 "the identity service does not accept the TH-JWT; if it accepts no user's, check its \

@@ -40,6 +40,8 @@ impl Status {
 pub enum Map {
     /// The header fields of the request.
     Request = 0,
+    /// The fields behind the body of the request.
+    RequestTrailers = 1,
     /// The header fields of the response.
     Response = 2,
     /// The header fields of the answer to a call.

@@ -101,6 +101,18 @@ pub extern "C" fn upstream_inject_on_request_headers(context: u32, _fields: u32,
     }
 }
 
+/// Fields behind the body of a request are there, which few clients ever send.
+#[unsafe(no_mangle)]
+pub extern "C" fn upstream_inject_on_request_trailers(context: u32, _fields: u32) -> u32 {
+    if let Some(Whose::Clients(root)) = streams::whose(context)
+        && let Some(plugin) = plugins::find(root)
+    {
+        let stream = OnStream::in_callback(context);
+        plugin.headers.clear_trailers(&stream);
+    }
+    CONTINUE
+}
+
 /// The header fields of a response are there: the backend's, or of an answer of the filter's own.
 #[unsafe(no_mangle)]
 pub extern "C" fn upstream_inject_on_response_headers(
@@ -108,7 +120,7 @@ pub extern "C" fn upstream_inject_on_response_headers(
     _fields: u32,
     _end: u32,
 ) -> u32 {
-    if let Some((root, went_on)) = streams::went_on(context)
+    if let Some((root, went_on)) = streams::responded(context)
         && let Some(plugin) = plugins::find(root)
     {
         plugin.response(&OnStream::in_callback(context), went_on);

@@ -175,6 +175,9 @@ impl Plugin {
         if let Some(goes_on) = self.need_not_ask(stream, &backend, exchange, waiter.has_more) {
             return goes_on;
         }
+        if let Err(refusal) = self.require_first_token(stream, &backend) {
+            return self.refuse(stream, &backend, refusal, None, None);
+        }
         // Paused means bare: whatever the plugin's options let through meanwhile carries nothing.
         if !self.headers.clear(stream) {
             return self.refuse(stream, &backend, Refusal::IdentityUnreadable, None, None);

@@ -42,6 +42,16 @@ impl CredentialHeaders {
         self.clear_but(stream, None)
     }
 
+    /// Takes every credential off the request's trailers: the door takes it off the header alone, and a
+    /// server may make one of both.
+    pub fn clear_trailers(&self, stream: &OnStream<'_>) {
+        for header in &self.headers {
+            for name in std::iter::once(&header.name).chain(&header.aliases) {
+                stream.remove_header(Map::RequestTrailers, name);
+            }
+        }
+    }
+
     fn clear_but(&self, stream: &OnStream<'_>, own: Option<&str>) -> bool {
         self.headers
             .iter()

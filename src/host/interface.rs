@@ -47,6 +47,11 @@ pub const EXPORTS: &[Export] = &[
         "the filter's work",
     ),
     Export::own(
+        "proxy_on_request_trailers",
+        "upstream_inject_on_request_trailers",
+        "nothing that a strategy sets comes from a client behind the body",
+    ),
+    Export::own(
         "proxy_on_response_headers",
         "upstream_inject_on_response_headers",
         "a backend's own challenge does not reach the client; its 401 drops the exchanged token",

@@ -13,6 +13,7 @@ mod plugin;
 mod plugins;
 mod reply;
 mod root;
+mod second_pass;
 mod shared;
 pub mod sign;
 mod streams;

@@ -40,6 +40,8 @@ pub struct Plugin {
     pub(super) turns: Turns,
     pub(super) headers: CredentialHeaders,
     identity: Identity,
+    /// Whether a strategy hands the TH-JWT to anybody.
+    pub(super) exchanges_identity_token: bool,
     /// Whether the filter stands upstream; known from the first request on.
     upstream: Cell<Option<bool>>,
     counters: RefCell<Counters>,
@@ -55,6 +57,9 @@ impl Plugin {
         let seed = RandomState::new().hash_one(0);
         let strategies = plan.backends.values().chain(&plan.default);
         let policy = plan.token_cache;
+        let exchanges_identity_token = strategies
+            .clone()
+            .any(|strategy| strategy.exchanges_identity_token());
         let shared = shared(&policy, !plan.exchanges.is_empty(), seed);
         let mut engine = Engine::new(plan.exchanges, policy, seed);
         if let Some(shared) = shared {
@@ -72,6 +77,7 @@ impl Plugin {
             limiter: RefCell::default(),
             turns: Turns::default(),
             identity: Identity::new(plan.identity),
+            exchanges_identity_token,
             upstream: Cell::new(None),
             counters: RefCell::default(),
             reported: Cell::new(0),
@@ -157,6 +163,9 @@ impl Plugin {
     pub fn response(&self, stream: &OnStream<'_>, went_on: WentOn) {
         let replaces = self.challenges.from_backends == FromBackends::Replace;
         let status = stream.header(Map::Response, ":status");
+        if !matches!(status.as_deref(), Some([b'2', _, _])) {
+            self.may_be_sent_on(stream);
+        }
         let is_401 = status.is_some_and(|status| status == b"401");
         let challenges = || stream.header(Map::Response, WWW_AUTHENTICATE).is_some();
         let concerns_us = is_401 || (replaces && challenges());
@@ -217,8 +226,12 @@ impl Plugin {
             let mut engine = self.engine.borrow_mut();
             engine.leave(key, |waiter| waiter.context == on.context());
         }
-        if let (Some(chosen_for), Attribute::Bytes(taken)) =
-            (&stream.chosen_for, self.backends.cluster(on))
+        // Of a request that got no response, Envoy makes an error, or has made a redirect.
+        if stream.went_on.is_some() {
+            self.may_be_sent_on(on);
+        }
+        if let Some(chosen_for) = &stream.chosen_for
+            && let Attribute::Bytes(taken) = self.backends.cluster(on)
             && **chosen_for != *taken
         {
             self.misrouted(chosen_for, &taken);

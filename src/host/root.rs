@@ -4,6 +4,7 @@ use super::abi;
 use super::effective::OnPlugin;
 use super::plugin::Plugin;
 use super::plugins;
+use super::second_pass;
 use super::sign;
 use super::turns::TICK;
 use crate::config::{self, Environment};
@@ -49,7 +50,11 @@ pub fn configure(root: u32, size: usize) -> bool {
             ""
         },
     );
-    plugins::install(root, Plugin::new(plan));
+    let plugin = Plugin::new(plan);
+    if plugin.exchanges_identity_token {
+        second_pass::prepare();
+    }
+    plugins::install(root, plugin);
     abi::set_tick_period(TICK).is_ok()
 }
 

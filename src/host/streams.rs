@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, Hasher};
 pub struct Stream {
     /// The plugin that it belongs to.
     pub root: u32,
-    /// What the request went on as.
+    /// What the request went on as, until its response is there.
     pub went_on: Option<WentOn>,
     /// Its part in an exchange.
     pub part: Part,
@@ -23,7 +23,8 @@ pub struct Stream {
 impl Stream {
     /// Whether its end is nobody's business.
     pub fn is_done(&self) -> bool {
-        !matches!(self.part, Part::Waiting(_)) && self.chosen_for.is_none()
+        let waits = matches!(self.part, Part::Waiting(_));
+        !waits && self.chosen_for.is_none() && self.went_on.is_none()
     }
 }
 
@@ -137,11 +138,11 @@ pub fn whose(context: u32) -> Option<Whose> {
     })
 }
 
-/// The plugin of the stream, and what its request went on as, if it did.
-pub fn went_on(context: u32) -> Option<(u32, WentOn)> {
-    STREAMS.with_borrow(|streams| {
-        let stream = streams.get(&context)?;
-        Some((stream.root, stream.went_on?))
+/// The request of the stream has its response: the plugin, and what the request went on as, if it did.
+pub fn responded(context: u32) -> Option<(u32, WentOn)> {
+    STREAMS.with_borrow_mut(|streams| {
+        let stream = streams.get_mut(&context)?;
+        Some((stream.root, stream.went_on.take()?))
     })
 }
 

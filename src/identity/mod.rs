@@ -15,6 +15,8 @@ const JWT_AUTHN: &str = "envoy.filters.http.jwt_authn";
 const ISSUER: &str = "iss";
 /// The object of the filter state that holds the request's `authorization` as the client sent it.
 pub const IDENTITY_TOKEN: &str = "upstream_inject.identity_token";
+/// The property that names the TH-JWT that a request began with, once Envoy may send it on.
+pub const FIRST_TOKEN: &str = "upstream_inject.first_token";
 
 /// `identity`: where the identity of a request lies, and what counts as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,6 +169,7 @@ pub struct Identity {
     metadata: Option<AttributePath>,
     token: Option<AttributePath>,
     attempts: Option<AttributePath>,
+    first_token: Option<AttributePath>,
 }
 
 impl Identity {
@@ -184,6 +187,7 @@ impl Identity {
             metadata: AttributePath::new(&["metadata"]),
             token: AttributePath::new(token),
             attempts: AttributePath::new(&["upstream", "request_attempt_count"]),
+            first_token: AttributePath::new(&[FIRST_TOKEN]),
             settings,
         }
     }
@@ -298,6 +302,15 @@ impl Identity {
         match attributes.read(self.token.as_ref()?) {
             Attribute::Bytes(field) => BearerToken::from_authorization(&field),
             _ => None,
+        }
+    }
+
+    /// What names the TH-JWT that the request began with; absent as long as Envoy cannot have sent it
+    /// on.
+    pub fn first_token(&self, attributes: &dyn Attributes) -> Attribute {
+        match &self.first_token {
+            Some(path) => attributes.read(path),
+            None => Attribute::Failed,
         }
     }
 

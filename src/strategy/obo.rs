@@ -49,6 +49,10 @@ impl Strategy for OnBehalfOf {
     fn provider(&self) -> Option<&str> {
         self.subject.provider()
     }
+
+    fn exchanges_identity_token(&self) -> bool {
+        self.subject.exchanges_identity_token()
+    }
 }
 
 /// `obo` in a configuration.

@@ -26,6 +26,14 @@ impl Subject {
         }
     }
 
+    /// Whether the TH-JWT is handed to anybody for it.
+    pub(super) fn exchanges_identity_token(&self) -> bool {
+        match self {
+            Subject::Identity => true,
+            Subject::Provider(wanted) => wanted.exchange.is_some(),
+        }
+    }
+
     /// The provider, if it is one's.
     pub(super) fn provider(&self) -> Option<&str> {
         match self {

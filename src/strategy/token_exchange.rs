@@ -63,6 +63,11 @@ impl Strategy for TokenExchange {
     fn provider(&self) -> Option<&str> {
         self.subject.provider()
     }
+
+    fn exchanges_identity_token(&self) -> bool {
+        let of_actor = self.actor.as_ref().and_then(|actor| actor.exchange);
+        self.subject.exchanges_identity_token() || of_actor.is_some()
+    }
 }
 
 /// `token_exchange` in a configuration.

@@ -41,6 +41,10 @@ impl Strategy for UpstreamInject {
     fn provider(&self) -> Option<&str> {
         Some(self.provider.name())
     }
+
+    fn exchanges_identity_token(&self) -> bool {
+        self.provider.exchange.is_some()
+    }
 }
 
 const AUTHORIZATION: &str = "authorization";

@@ -51,6 +51,10 @@ impl Strategy for CrossAppAccess {
     fn provider(&self) -> Option<&str> {
         Some(self.subject.name())
     }
+
+    fn exchanges_identity_token(&self) -> bool {
+        self.subject.exchange.is_some()
+    }
 }
 
 /// `xaa` in a configuration.

@@ -48,6 +48,8 @@ pub struct Recorded {
     pub body_length: usize,
     /// SHA-256 of the body, in hexadecimal.
     pub body_sha256: String,
+    /// The names of the fields behind the body.
+    pub trailers: Vec<String>,
 }
 
 impl Recorded {
@@ -249,6 +251,7 @@ async fn respond(state: &State, request: http::Request<Incoming>) -> Response<Bo
             .collect(),
         body_length: 0,
         body_sha256: String::new(),
+        trailers: Vec::new(),
     };
     let leaked = recorded
         .headers
@@ -267,10 +270,8 @@ async fn respond(state: &State, request: http::Request<Incoming>) -> Response<Bo
         state.record(recorded.clone());
         grpc_response(state, http::Request::from_parts(head, body)).await
     } else {
-        match digest(body).await {
-            Ok((length, sha256)) => {
-                recorded.body_length = length;
-                recorded.body_sha256 = sha256;
+        match read(body, &mut recorded).await {
+            Ok(()) => {
                 state.record(recorded.clone());
                 requested(state, &recorded)
             }
@@ -298,21 +299,25 @@ async fn grpc_response(state: &State, request: http::Request<Incoming>) -> Respo
     response.map(|body| body.map_err(Into::into).boxed_unsync())
 }
 
-async fn digest(mut body: Incoming) -> Result<(usize, String), hyper::Error> {
+async fn read(mut body: Incoming, recorded: &mut Recorded) -> Result<(), hyper::Error> {
     let mut hash = Sha256::new();
-    let mut length = 0;
     while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame?.into_data() {
-            length += data.len();
-            hash.update(&data);
+        match frame?.into_data() {
+            Ok(data) => {
+                recorded.body_length += data.len();
+                hash.update(&data);
+            }
+            Err(frame) => {
+                let trailers = frame.into_trailers().unwrap_or_default();
+                recorded
+                    .trailers
+                    .extend(trailers.keys().map(ToString::to_string));
+            }
         }
     }
-    let hex = hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    Ok((length, hex))
+    let hex = hash.finalize();
+    recorded.body_sha256 = hex.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(())
 }
 
 /// Answers as the path asks.

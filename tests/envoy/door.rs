@@ -21,6 +21,7 @@ trials!("door":
     in_clusters_a_forgotten_one_sees_no_token,
     in_clusters_a_member_of_an_aggregate_sees_no_token,
     downstream_a_route_to_the_auth_server_switches_filter_and_door_off,
+    a_token_from_elsewhere_arrives_unless_the_door_knows_where_it_is,
 );
 
 /// What a client brings along besides its TH-JWT.
@@ -427,4 +428,45 @@ async fn downstream_a_route_to_the_auth_server_switches_filter_and_door_off() {
     let reply = bed.http1().send(request).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(auth_server.requests()[0].values("authorization"), [basic]);
+}
+
+/// `jwt_authn` may take the TH-JWT from another header or a cookie, and with `forward: true` it stays
+/// there. The door takes headers off that it is told of. (Of a query nobody takes anything off, and it
+/// stands in access logs, so that it is not tried here.)
+async fn a_token_from_elsewhere_arrives_unless_the_door_knows_where_it_is() {
+    let everywhere = json!({
+        "from_headers": [{"name": "X-Authorization", "value_prefix": "Bearer "}],
+        "from_cookies": ["th"],
+    });
+    for told in [false, true] {
+        let mut plan = Bed::with("door-elsewhere", PluginConfig::Json(config()))
+            .backend("inject")
+            .provider(&everywhere);
+        if told {
+            plan = plan.manager(&json!({"route_config": {"request_headers_to_remove": [
+                "authorization", KEY, "x-authorization", "cookie",
+            ]}}));
+        }
+        let bed = plan.start().await;
+        let jwt = bed.login("alice", json!({"github": canary::token("gho_", "alice")}));
+        let get = Request::get;
+        for (request, name) in [
+            (
+                get("/inject/header").header("x-authorization", format!("Bearer {jwt}")),
+                "x-authorization",
+            ),
+            (
+                get("/inject/cookie").header("cookie", format!("a=b; th={jwt}")),
+                "cookie",
+            ),
+        ] {
+            // The backend answers 500 to whoever brings it a TH-JWT.
+            let _ = bed.http1().send(request).await;
+            let seen = bed.backend("inject").requests().pop().expect("a request");
+            let own = format!("Bearer {}", canary::token("gho_", "alice"));
+            assert_eq!(seen.values("authorization"), [own], "{}", seen.path);
+            let arrives = seen.values(name).iter().any(|value| value.contains(&jwt));
+            assert_eq!(arrives, !told, "{name}");
+        }
+    }
 }

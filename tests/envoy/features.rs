@@ -1,7 +1,9 @@
 //! Features of Envoy that decide where a request goes, or send it twice: the credential is that of
 //! the cluster that gets it. `docs/PLACEMENT.md` has the whole table.
 
-use bed::{Bed, Echo, PluginConfig, Request, bootstrap, canary, eventually, raw_exchange};
+use bed::{Bed, Client, Echo, PluginConfig, Request, bootstrap, canary, eventually, raw_exchange};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 
 use crate::plugin;
@@ -19,6 +21,10 @@ trials!("features":
     a_health_check_of_envoys_own_carries_no_credential,
     an_upgrade_carries_the_credential,
     a_destination_that_the_client_chooses_is_refused,
+    what_a_backend_reports_of_its_load_changes_nothing,
+    a_backend_for_which_it_is_too_early_gets_the_credential_once_more,
+    where_a_matcher_leaves_the_filter_out_nothing_is_sent,
+    request_trailers_carry_no_credential,
 );
 
 struct Lab {
@@ -346,4 +352,184 @@ async fn a_destination_that_the_client_chooses_is_refused() {
     assert_eq!(reply.status, 500, "{}", reply.text());
     assert_eq!(reply.json()["error"], "backend_not_configured");
     assert!(checked.requests_with("/anywhere/").is_empty());
+}
+
+/// Load reports (ORCA) of two endpoints that send them with each response: they decide which of the two
+/// is next, and nothing else.
+async fn what_a_backend_reports_of_its_load_changes_nothing() {
+    let members = echoes(&["reporting-0", "reporting-1"]).await;
+    let config = plugin::config(&["github"], json!({"reporting": key("reporting")}));
+    let mut cluster = bootstrap::cluster("reporting", members[0].address(), false, &[]);
+    cluster["load_assignment"]["endpoints"] =
+        json!([endpoint(&members[0], "a", 0), endpoint(&members[1], "b", 0)]);
+    cluster["load_balancing_policy"] = json!({"policies": [{"typed_extension_config": {
+        "name": "envoy.load_balancing_policies.client_side_weighted_round_robin",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.load_balancing_policies.client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin",
+            "blackout_period": "0s", "weight_update_period": "0.1s",
+        },
+    }}]});
+    let bed = Bed::with("load", PluginConfig::Json(config))
+        .cluster(cluster)
+        .route(to("reporting", json!({"cluster": "reporting"})))
+        .start()
+        .await;
+    let jwt = login(&bed);
+    let report = r#"JSON {"rps_fractional": 100.0, "cpu_utilization": 0.9, "named_metrics": {"authorization": 1}}"#;
+    for member in &members {
+        for _ in 0..20 {
+            member.answer_with(200, &[("endpoint-load-metrics", report)]);
+        }
+    }
+    for round in 0..20 {
+        let path = format!("/reporting/{round}");
+        let reply = bed.http1().send(Request::get(&path).bearer(&jwt)).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    for member in &members {
+        let requests = member.requests();
+        assert!(!requests.is_empty(), "one endpoint was never asked");
+        for request in requests {
+            let expected = [canary::token("key-", "reporting")];
+            assert_eq!(request.values("x-key"), expected);
+            assert_eq!(request.values("authorization"), [""; 0]);
+        }
+    }
+}
+
+/// A route that lets requests go as early data. Over HTTP/1 and HTTP/2 there is none, but the answer
+/// that may come of it, and what Envoy makes of that.
+async fn a_backend_for_which_it_is_too_early_gets_the_credential_once_more() {
+    let config = plugin::config(&["github"], json!({"early": plugin::inject("github")}));
+    let mut route = to(
+        "early",
+        json!({
+            "cluster": "early",
+            "early_data_policy": {
+                "name": "envoy.route.early_data_policy.default",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.early_data.v3.DefaultEarlyDataPolicy",
+                },
+            },
+            "retry_policy": {
+                "retry_on": "retriable-status-codes", "retriable_status_codes": [425], "num_retries": 1,
+            },
+        }),
+    );
+    route["route"]["timeout"] = json!("0s");
+    let bed = Bed::with("early", PluginConfig::Json(config))
+        .backend("early")
+        .route(route)
+        .start()
+        .await;
+    let jwt = login(&bed);
+    bed.backend("early").answer_next([425]);
+    let request = Request::get("/early/a").bearer(&jwt);
+    let reply = bed.http1().send(request).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let attempts = bed.backend("early").requests();
+    assert_eq!(attempts.len(), 2, "{attempts:?}");
+    for attempt in attempts {
+        let expected = [format!("Bearer {}", github("alice"))];
+        assert_eq!(attempt.values("authorization"), expected);
+    }
+}
+
+/// A matcher around the filter decides when it runs; where it does not, the door has been there.
+async fn where_a_matcher_leaves_the_filter_out_nothing_is_sent() {
+    let config = plugin::config(
+        &["github"],
+        json!({"inject": plugin::inject("github"), "called": key("called")}),
+    );
+    let config = PluginConfig::Json(config);
+    let mut filter = bootstrap::wasm_filter(&config, &[]);
+    let inner = filter["typed_config"].take();
+    filter["typed_config"] = json!({
+        "@type": "type.googleapis.com/envoy.extensions.common.matching.v3.ExtensionWithMatcher",
+        "extension_config": {"name": "upstream_inject", "typed_config": inner},
+        "xds_matcher": {"matcher_tree": {
+            "input": {
+                "name": "header",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput",
+                    "header_name": "x-leave-out",
+                },
+            },
+            "exact_match_map": {"map": {"yes": {"action": {
+                "name": "skip",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.common.matcher.action.v3.SkipFilter",
+                },
+            }}}},
+        }},
+    });
+    let bed = Bed::with("matcher", config)
+        .backend("inject")
+        .backend("called")
+        .filter(bootstrap::router_with(&[filter]))
+        .ending_with_its_filters()
+        .start()
+        .await;
+    let jwt = login(&bed);
+    for backend in ["inject", "called"] {
+        for left_out in [false, true] {
+            let mut request = Request::get(&format!("/{backend}/a"))
+                .bearer(&jwt)
+                .header("x-key", "the client's own");
+            if left_out {
+                request = request.header("x-leave-out", "yes");
+            }
+            let reply = bed.http1().send(request).await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            let expected = match (backend, left_out) {
+                (_, true) => (vec![], vec![]),
+                ("inject", false) => (vec![format!("Bearer {}", github("alice"))], vec![]),
+                (_, false) => (vec![], vec![canary::token("key-", "called")]),
+            };
+            let seen = (reply.seen("authorization"), reply.seen("x-key"));
+            assert_eq!(seen, expected, "{backend}, left out: {left_out}");
+        }
+    }
+}
+
+/// Fields behind the body are the client's, and the door takes nothing off there.
+async fn request_trailers_carry_no_credential() {
+    for placement in bed::Placement::ALL {
+        let config = plugin::config(
+            &["github"],
+            json!({"inject": plugin::inject("github"), "called": key("called")}),
+        );
+        let bed = Bed::with("trailers", PluginConfig::Json(config))
+            .placed(placement)
+            .http2_backend("inject")
+            .http2_backend("called")
+            .start()
+            .await;
+        let jwt = login(&bed);
+        for backend in ["inject", "called"] {
+            let mut trailers = http::HeaderMap::new();
+            for (name, value) in [
+                ("authorization", &*format!("Bearer {jwt}")),
+                ("x-key", "the client's own"),
+                ("x_key", "the client's own"),
+                ("x-checksum", "stays"),
+            ] {
+                trailers.append(name, value.parse().expect("a value"));
+            }
+            let body = Full::new(Bytes::from("body"));
+            let body = body.with_trailers(std::future::ready(Some(Ok(trailers))));
+            let request = http::Request::post(format!("http://{}/{backend}/a", bed.address()))
+                .header("authorization", format!("Bearer {jwt}"))
+                .body(tonic::body::Body::new(body))
+                .expect("a request");
+            let client = Client::http2(bed.address()).grpc_transport();
+            let response = client.request(request).await.expect("an answer");
+            assert_eq!(response.status(), 200, "{placement:?}");
+            let seen = eventually("the backend to get it", || async {
+                bed.backend(backend).requests().pop()
+            })
+            .await;
+            assert_eq!(seen.trailers, ["x-checksum"], "{backend}, {placement:?}");
+        }
+    }
 }

@@ -128,7 +128,8 @@ fn main() {
     conclusion.exit();
 }
 
-/// What `docs/PLACEMENT.md` calls safe is shown by tests, which it names as `topic::name`.
+/// Every feature in the table of `docs/PLACEMENT.md` is shown by tests, which it names as
+/// `topic::name`.
 fn named_tests_exist(names: &[String]) -> Result<(), Failed> {
     let page = bed::repository().join("docs/PLACEMENT.md");
     let text = std::fs::read_to_string(&page).map_err(|error| error.to_string())?;
@@ -145,6 +146,17 @@ fn named_tests_exist(names: &[String]) -> Result<(), Failed> {
         .into_iter()
         .filter(|name| !names.iter().any(|known| known == name))
         .collect();
+    let rows = text
+        .lines()
+        .skip_while(|line| !line.starts_with("| feature"));
+    let rows: Vec<&str> = rows
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    let unshown: Vec<&&str> = rows.iter().filter(|row| !row.contains("::")).collect();
+    if rows.len() < 30 || !unshown.is_empty() {
+        return Err(format!("rows of features that name no test: {unshown:#?}").into());
+    }
     if unknown.is_empty() {
         return Ok(());
     }

@@ -15,6 +15,10 @@ trials!("mcp_login":
     typescript_logs_in_and_uses_each_backend,
     python_stays_with_its_auth_server_when_a_backend_is_hostile,
     typescript_stays_with_its_auth_server_when_a_backend_is_hostile,
+    python_takes_no_token_to_where_a_backend_sends_it,
+    typescript_takes_no_token_to_where_a_backend_sends_it,
+    python_makes_nothing_of_what_else_a_backend_says,
+    typescript_makes_nothing_of_what_else_a_backend_says,
     python_is_not_sent_to_log_in_for_a_scope_that_is_refused,
     typescript_is_not_sent_to_log_in_for_a_scope_that_is_refused,
 );
@@ -219,4 +223,100 @@ async fn python_is_not_sent_to_log_in_for_a_scope_that_is_refused() {
 
 async fn typescript_is_not_sent_to_log_in_for_a_scope_that_is_refused() {
     refused_scope(Sdk::TypeScript).await;
+}
+
+/// A backend sends the client to a server of its choice, which would then want a login there.
+async fn sent_elsewhere(sdk: Sdk) {
+    let world = world().await;
+    let evil = world.evil.address();
+    let backend = &world.neighbours.backends[1];
+    let challenge = format!(
+        "Bearer error=\"invalid_token\", \
+         resource_metadata=\"http://{evil}/.well-known/oauth-protected-resource\""
+    );
+    for status in [307, 308, 302] {
+        for _ in 0..40 {
+            backend.answer_with(status, &[("location", &format!("http://{evil}/mcp"))]);
+            world
+                .evil
+                .answer_with(401, &[("www-authenticate", &challenge)]);
+        }
+        let result = world.visit(sdk, &["github-tools", "atlassian-tools", "github-tools"]);
+        backend.answer_as_before();
+        world.assert_stayed(&result);
+        let went = result["servers"].as_array().expect("servers");
+        let went: Vec<_> = went.iter().map(|visit| visit["ok"] == true).collect();
+        assert_eq!(went, [true, false, true], "{status}: {result}");
+    }
+}
+
+async fn python_takes_no_token_to_where_a_backend_sends_it() {
+    sent_elsewhere(Sdk::Python).await;
+}
+
+async fn typescript_takes_no_token_to_where_a_backend_sends_it() {
+    sent_elsewhere(Sdk::TypeScript).await;
+}
+
+/// Header fields that make browsers and other clients do something, at answers of every kind.
+async fn told_more(sdk: Sdk) {
+    let world = world().await;
+    let evil = world.evil.address();
+    let backend = &world.neighbours.backends[1];
+    let metadata = format!("http://{evil}/.well-known/oauth-protected-resource");
+    let said = [
+        (
+            "link",
+            format!(
+                "<{metadata}>; rel=\"oauth-protected-resource\", <http://{evil}/>; rel=\"service\""
+            ),
+        ),
+        ("content-location", format!("http://{evil}/mcp")),
+        ("refresh", format!("0; url=http://{evil}/")),
+        ("alt-svc", format!("h2=\"{evil}\"; ma=3600")),
+        ("set-cookie", "mcp=stolen; path=/".to_owned()),
+        ("clear-site-data", "\"*\"".to_owned()),
+        ("mcp-session-id", "of-another-session".to_owned()),
+        (
+            "authentication-info",
+            format!("Bearer resource_metadata=\"{metadata}\""),
+        ),
+        (
+            "proxy-authenticate",
+            format!("Bearer resource_metadata=\"{metadata}\""),
+        ),
+        (
+            "x-original-www-authenticate",
+            format!("Bearer resource_metadata=\"{metadata}\""),
+        ),
+    ];
+    let said: Vec<(&'static str, &str)> =
+        said.iter().map(|(name, value)| (*name, &**value)).collect();
+    for status in [200, 401, 403, 407, 503] {
+        for _ in 0..40 {
+            backend.answer_with(status, &said);
+        }
+        let result = world.visit(sdk, &["github-tools", "atlassian-tools", "github-tools"]);
+        backend.answer_as_before();
+        world.assert_stayed(&result);
+        assert_eq!(result["servers"][0]["ok"], true, "{status}: {result}");
+        assert_eq!(result["servers"][2]["ok"], true, "{status}: {result}");
+        // What one backend has called its session is none of another's.
+        for request in result["requests"].as_array().expect("requests") {
+            let request = request.to_string();
+            let elsewhere = !request.contains("atlassian-tools");
+            assert!(
+                !(elsewhere && request.contains("of-another-session")),
+                "{request}"
+            );
+        }
+    }
+}
+
+async fn python_makes_nothing_of_what_else_a_backend_says() {
+    told_more(Sdk::Python).await;
+}
+
+async fn typescript_makes_nothing_of_what_else_a_backend_says() {
+    told_more(Sdk::TypeScript).await;
 }

@@ -195,3 +195,38 @@ fn nobody_can_have_the_credential_taken_off_on_the_way() {
         }
     });
 }
+
+/// What comes behind the body is of the client, and the door does not see it.
+#[test]
+fn no_spelling_of_any_header_that_a_strategy_sets_arrives_behind_the_body() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration());
+        let names = [
+            "authorization",
+            "x-api-key",
+            "x-my-own-key",
+            "apikey",
+            "x-upstream-token",
+        ];
+        let sent: Vec<String> = names.into_iter().flat_map(spellings).collect();
+        let mut fields: Vec<(&str, &str)> = sent
+            .iter()
+            .map(|name| (&**name, "the client's own"))
+            .collect();
+        fields.extend([("authorization", "again"), ("x-checksum", "stays")]);
+        let stays = [("x-checksum".to_owned(), "stays".to_owned())];
+        for backend in ["key", "long", "plain", "open", "inject"] {
+            let stream = plugin.request(&to(backend).with_more());
+            assert_eq!(stream.outcome(), Outcome::WentOn);
+            assert_eq!(stream.trailers(&fields), stays, "{backend}");
+            assert_eq!(stream.trailers(&[]), []);
+            stream.end_with(200, "via_upstream");
+        }
+        // Where Envoy lets them go before the request does.
+        let stream = plugin.request(&to("exchange").with_more());
+        assert_eq!(stream.outcome(), Outcome::Waits);
+        assert_eq!(stream.trailers(&fields), stays);
+        envoy.call().answer(&Answer::token("CANARY-exchanged", 300));
+        assert_eq!(stream.outcome(), Outcome::WentOn);
+    });
+}

@@ -1,7 +1,7 @@
 //! The door: the TH-JWT leaves the request at the router, and lies in the filter state for strategies
 //! that need it. What is in `authorization` where the filter stands may be a credential of its own.
 
-use crate::host::{Answer, Level, Outcome, Request, Stream, TH_JWT, worker};
+use crate::host::{Answer, Level, Outcome, Request, Stream, TH_JWT, status, worker};
 use serde_json::{Value, json};
 
 /// Two backends: `api`, for which the TH-JWT is exchanged, and `tools`, which wants a user's token.
@@ -178,6 +178,160 @@ fn an_attempt_at_another_backend_finds_no_credential_of_the_first() {
         // Nor where the backend is nobody's.
         let third = plugin.request(&to("not-listed").field("x-api-key", "CANARY-key"));
         assert_eq!(third.refusal().1, "backend_not_configured");
+    });
+}
+
+/// One backend of each kind that has its credential in `authorization`, and those that want the TH-JWT
+/// exchanged.
+fn with_others(token_from: &str) -> Value {
+    let mut configuration = configuration(token_from);
+    let backends = &mut configuration["outgoingAuth"]["backends"];
+    backends["bearer"] = json!({
+        "type": "header_injection",
+        "headerInjection": {"headerName": "Authorization", "headerValue": "Bearer CANARY-static"},
+    });
+    backends["open"] = json!({"type": "unauthenticated"});
+    backends["next"] = backends["api"].clone();
+    backends["next"]["tokenExchange"]["audience"] = json!("next");
+    backends["behalf"] = json!({"type": "obo", "obo": {
+        "tokenUrl": "https://entra.example.com/token", "cluster": "entra", "scopes": ["next"],
+        "clientAuthMethod": "none",
+    }});
+    configuration
+}
+
+/// How the first pass may end before Envoy sends the request on.
+const ENDS: [Option<u16>; 5] = [Some(302), Some(401), Some(503), Some(199), None];
+
+fn ends(stream: Stream, code: Option<u16>) {
+    match code {
+        Some(code) => stream.end_with(code, "via_upstream"),
+        None => stream.end(),
+    }
+}
+
+/// An internal redirect, an error page: whoever checks leniently has kept what the filter has set.
+#[test]
+fn no_credential_of_ours_is_exchanged_for_a_request_that_envoy_sends_on() {
+    let mut request = 100;
+    worker(|envoy| {
+        let plugin = envoy.plugin(&with_others(FILTER_STATE));
+        let tokens = json!({"github": "CANARY-gho"});
+        for first in ["tools", "bearer", "api"] {
+            for end in ENDS {
+                for next in ["next", "behalf"] {
+                    request += 1;
+                    let to = |backend| Request::to(backend).tokens(&tokens).of_request(request);
+                    let stream = plugin.request(&to(first).through_the_door());
+                    for call in envoy.calls() {
+                        call.answer(&Answer::token("CANARY-exchanged", 300));
+                    }
+                    let lent = stream.received(AUTHORIZATION).remove(0);
+                    ends(stream, end);
+                    envoy.log();
+                    let sent_on = plugin.request(&to(next).kept(&lent));
+                    let about = format!("{first}, {end:?}, {next}");
+                    assert_eq!(sent_on.refusal().1, "subject_token_missing", "{about}");
+                    assert!(envoy.calls().is_empty(), "{about}");
+                }
+            }
+        }
+        let told = &envoy.log_from(Level::Trace);
+        assert!(told.iter().all(|line| !line.contains("CANARY")), "{told:?}");
+    });
+}
+
+/// Whatever becomes of the second pass: an attempt of it at another backend is no first pass.
+#[test]
+fn what_a_request_began_with_stays_what_it_was() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&with_others(FILTER_STATE));
+        let tokens = json!({"github": "CANARY-gho"});
+        let to = |backend| Request::to(backend).tokens(&tokens).attempt_of(1);
+        plugin
+            .request(&to("tools").through_the_door())
+            .end_with(302, "via_upstream");
+        let second_pass = |backend| to(backend).kept("Bearer CANARY-gho");
+        plugin
+            .request(&second_pass("open"))
+            .end_with(503, "via_upstream");
+        let refused = plugin.request(&second_pass("next"));
+        assert_eq!(refused.refusal(), (401, "subject_token_missing".to_owned()));
+        // Where the TH-JWT is the same, it is the client's.
+        let third = plugin.request(&to("next").through_the_door());
+        assert_eq!(third.outcome(), Outcome::Waits);
+        assert_eq!(envoy.call().parameter("subject_token"), Some(TH_JWT));
+    });
+}
+
+/// In the chain before the router the header is the subject; by the time of the response Envoy does not
+/// hand it out any more.
+#[test]
+fn downstream_no_credential_of_ours_is_exchanged_for_a_request_that_envoy_sends_on() {
+    worker(|envoy| {
+        envoy.downstream();
+        let plugin = envoy.plugin(&with_others(AUTHORIZATION));
+        let tokens = json!({"github": "CANARY-gho"});
+        for (request, end) in (1..).zip(ENDS) {
+            let to = |backend| Request::to(backend).tokens(&tokens).of_request(request);
+            let stream = plugin.request(&to("tools").authenticated());
+            let lent = stream.received(AUTHORIZATION).remove(0);
+            ends(stream, end);
+            let sent_on = plugin.request(&to("next").field(AUTHORIZATION, &lent));
+            assert_eq!(sent_on.refusal().1, "subject_token_missing", "{end:?}");
+            assert!(envoy.calls().is_empty(), "{end:?}");
+        }
+    });
+}
+
+/// What is refused there says what to do about it, and in the place of a token nothing.
+#[test]
+fn a_request_that_envoy_sends_on_is_explained_in_the_log() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&with_others(FILTER_STATE));
+        let tokens = json!({"github": "CANARY-gho"});
+        let to = |backend| Request::to(backend).tokens(&tokens).attempt_of(1);
+        plugin
+            .request(&to("tools").through_the_door())
+            .end_with(302, "via_upstream");
+        envoy.log();
+        plugin
+            .request(&to("next").kept("Bearer CANARY-gho"))
+            .refusal();
+        let lines = envoy.warnings();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        for part in ["\"next\"", "internal_redirect_policy", "custom_response"] {
+            assert!(lines[0].contains(part), "{part} in {}", lines[0]);
+        }
+    });
+}
+
+#[test]
+fn an_envoy_that_does_not_let_the_filter_tell_is_named_once_where_it_matters() {
+    for (status, told) in [
+        (status::NOT_FOUND, true),
+        (status::INTERNAL_FAILURE, true),
+        // Declared before.
+        (status::BAD_ARGUMENT, false),
+    ] {
+        worker(|envoy| {
+            envoy.fails("call_foreign_function", Some(status));
+            envoy.plugin(&with_others(FILTER_STATE));
+            let lines = envoy.warnings();
+            let lines = lines
+                .iter()
+                .filter(|line| line.contains("internal_redirect_policy"));
+            let expected = usize::from(told);
+            assert_eq!(lines.count(), expected, "{status}");
+        });
+    }
+    worker(|envoy| {
+        envoy.fails("call_foreign_function", Some(status::NOT_FOUND));
+        let mut configuration = configuration(FILTER_STATE);
+        let backends = configuration["outgoingAuth"]["backends"].as_object_mut();
+        backends.unwrap().remove("api");
+        envoy.plugin(&configuration);
+        assert_eq!(envoy.warnings(), [""; 0]);
     });
 }
 

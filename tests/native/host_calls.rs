@@ -15,6 +15,9 @@ const GITHUB: &str =
 const CORPORATE: &str = "get_property metadata.filter_metadata.envoy.filters.http.ext_authz.upstream_tokens.corporate-idp";
 const METADATA: &str = "get_property metadata";
 const BEARER: &str = "get_property request.headers.authorization";
+const TOKEN: &str = "get_property filter_state.upstream_inject.identity_token";
+const FIRST_TOKEN: &str = "get_property upstream_inject.first_token";
+const SET_FIRST_TOKEN: &str = "set_property upstream_inject.first_token";
 const STRIP: &str = "remove_header authorization";
 const STRIP_KEY: &str = "remove_header x-api-key";
 const KEYS_ALIASES: [&str; 8] = [
@@ -350,5 +353,51 @@ fn a_tick_costs_one_call_for_each_counter_that_moved() {
             expected.push(format!("increment_metric {counter}"));
             assert_eq!(envoy.host_calls(), expected);
         }
+    });
+}
+
+/// What tells a request that Envoy sends on: nothing where all is well.
+#[test]
+fn what_an_exchange_of_the_identity_token_costs_beyond_that() {
+    let mut configuration = alone();
+    configuration["identity"] = json!({"tokenFrom": "filter_state"});
+    configuration["outgoingAuth"]["backends"]["own-api"] = json!({
+        "type": "token_exchange",
+        "tokenExchange": {"tokenUrl": "https://sts.example.com/token", "cluster": "corp-sts"},
+    });
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration);
+        warm(plugin);
+        let request = Request::to("own-api").through_the_door();
+        envoy.host_calls();
+        plugin.request(&request).end();
+        let read = [CLUSTER, TOKEN, HEALTH];
+        let obtains = [
+            &read[..],
+            &["get_property connection.id", "get_property request.time"],
+            &[FIRST_TOKEN],
+            &[STRIP, STRIP_KEY],
+            &[STEADY, WALL, "http_call corp-sts"],
+        ];
+        assert_eq!(envoy.host_calls(), obtains.concat());
+        envoy.call().answer(&Answer::token("CANARY-exchanged", 300));
+        for (code, more) in [
+            (200, &[CHALLENGED][..]),
+            (204, &[CHALLENGED]),
+            (302, &[TOKEN, SET_FIRST_TOKEN, CHALLENGED]),
+            (503, &[TOKEN, SET_FIRST_TOKEN, CHALLENGED]),
+        ] {
+            envoy.host_calls();
+            let stream = plugin.request(&request);
+            let in_hand = [CLUSTER, TOKEN, HEALTH, WALL, STRIP_KEY, REPLACE];
+            assert_eq!(envoy.host_calls(), in_hand, "{code}");
+            stream.end_with(code, "via_upstream");
+            assert_eq!(envoy.host_calls(), [&[STATUS], more].concat(), "{code}");
+        }
+        // One that got no response.
+        let stream = plugin.request(&request);
+        envoy.host_calls();
+        stream.end();
+        assert_eq!(envoy.host_calls(), [TOKEN, SET_FIRST_TOKEN]);
     });
 }

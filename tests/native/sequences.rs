@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 const USERS: [&str; 3] = ["alice", "bob", "carol"];
-const BACKENDS: [&str; 6] = ["api", "twin", "other", "inject", "key", "open"];
+const BACKENDS: [&str; 7] = ["api", "twin", "other", "own", "inject", "key", "open"];
 
 /// Something that Envoy tells the filter, or that happens around it.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ enum Event {
     Leave(Index),
     /// A backend answers.
     Respond(Index, u16),
+    /// Envoy sends the request on to this backend, after that response, if there is one.
+    SendOn(Index, usize, Option<u16>),
     Tick,
     Pass(u64),
     /// The wall clock is set forward or back, in seconds.
@@ -79,11 +81,14 @@ fn event() -> impl Strategy<Value = Event> {
         },
     );
     let code = prop::sample::select(vec![200, 401, 403, 503]);
+    let sent_on = prop::sample::select(vec![Some(302), Some(401), Some(503), None]);
     prop_oneof![
         12 => request,
         8 => (any::<Index>(), how()).prop_map(|(call, how)| Event::Answer(call, how)),
         3 => any::<Index>().prop_map(Event::Leave),
         5 => (any::<Index>(), code).prop_map(|(stream, code)| Event::Respond(stream, code)),
+        2 => (any::<Index>(), 0..BACKENDS.len(), sent_on)
+            .prop_map(|(stream, backend, code)| Event::SendOn(stream, backend, code)),
         4 => Just(Event::Tick),
         4 => prop::sample::select(vec![1, 500, 2_000, 8_000, 60_000, 400_000]).prop_map(Event::Pass),
         1 => prop::sample::select(vec![-7200, -30, 30, 7200]).prop_map(Event::Step),
@@ -131,13 +136,17 @@ fn configuration(which: usize) -> Value {
             "api": exchange("one"),
             "twin": exchange("one"),
             "other": exchange("two"),
+            "own": exchange("own"),
             "inject": {"type": "upstream_inject", "upstreamInject": {"providerName": "github"}},
             "key": {"type": "header_injection", "headerInjection": {
                 "headerName": "x-api-key", "headerValue": "CANARY-key",
             }},
             "open": {"type": "unauthenticated"},
         }},
+        "identity": {"tokenFrom": "filter_state"},
     });
+    let own = &mut configuration["outgoingAuth"]["backends"]["own"]["tokenExchange"];
+    own["subjectProviderName"] = Value::Null;
     match which {
         0 => {}
         1 => configuration["tokenCache"] = json!({"maxEntries": 2, "negativeTtl": "1s"}),
@@ -158,6 +167,7 @@ struct Open {
     backend: &'static str,
     began: u64,
     health_check: bool,
+    request: Request,
     decided: bool,
 }
 
@@ -230,6 +240,7 @@ impl<'e> Life<'e> {
                 open.stream.end();
             }
             Event::Respond(which, code) => self.respond(which, *code),
+            Event::SendOn(which, backend, code) => self.send_on(which, BACKENDS[*backend], *code),
             Event::Tick => self.tick(),
             Event::Pass(millis) => self.envoy.advance(Duration::from_millis(*millis)),
             Event::Step(seconds) => {
@@ -275,27 +286,66 @@ impl<'e> Life<'e> {
         }
         // Attempts of one request are for one user and backend.
         let began = 1 + began * 100 + backend.len() as u64 * 10 + user.len() as u64;
+        let place = USERS.iter().position(|known| *known == user);
         let request = Request::to(backend)
-            .authenticated()
+            .kept(&format!("Bearer CANARY-th-{user}"))
             .identity(identity)
-            .attempt_of(began);
+            .attempt_of(began)
+            .of_request(began * 10 + place.expect("a user") as u64);
         let stream = plugin.request(&request);
-        self.open.push(Open {
+        self.opened(Open {
             stream,
             plugin,
             user,
             backend,
             began,
             health_check,
+            request,
             // What is decided in its own callback is nobody else's turn.
             decided: stream.outcome() != Outcome::Waits,
         });
-        self.judge(self.open.last().expect("just pushed"));
+    }
+
+    fn opened(&mut self, open: Open) {
+        self.judge(&open);
+        self.open.push(open);
+    }
+
+    /// A request that went on comes back, with what is on it in the TH-JWT's place.
+    fn send_on(&mut self, which: &Index, backend: &'static str, code: Option<u16>) {
+        let Some(first) = self.take_one_that_went_on(which) else {
+            return;
+        };
+        let lent = first.stream.received("authorization").pop();
+        match code {
+            Some(code) => first.stream.end_with(code, "via_upstream"),
+            None => first.stream.end(),
+        }
+        let plugin = self.plugins.last().expect("there is one").0;
+        let mut request = Request::to(backend)
+            .attempt_of(first.began)
+            .kept(&lent.unwrap_or_default());
+        request.attributes.request = first.request.attributes.request;
+        let stream = plugin.request(&request);
+        if backend == "own" {
+            // Nobody asks the STS with anything that the filter has set.
+            assert_ne!(stream.outcome(), Outcome::WentOn);
+        }
+        self.opened(Open {
+            stream,
+            backend,
+            plugin,
+            request,
+            decided: stream.outcome() != Outcome::Waits,
+            ..first
+        });
     }
 
     fn answer(&mut self, call: &Call, how: &How) {
         let user = call.parameter("subject_token").expect("a subject");
-        let user = user.strip_prefix("CANARY-corp-").expect("a user's token");
+        let own = user.strip_prefix("CANARY-th-");
+        let user = own.or_else(|| user.strip_prefix("CANARY-corp-"));
+        let user = user.expect("a user's own token, and none that was obtained");
         let audience = call.parameter("audience").expect("an audience");
         self.issued += 1;
         let answer = match how {
@@ -313,15 +363,18 @@ impl<'e> Life<'e> {
     }
 
     fn respond(&mut self, which: &Index, code: u16) {
+        if let Some(open) = self.take_one_that_went_on(which) {
+            open.stream.end_with(code, "via_upstream");
+        }
+    }
+
+    fn take_one_that_went_on(&mut self, which: &Index) -> Option<Open> {
         let went_on = |open: &Open| open.stream.outcome() == Outcome::WentOn;
         let places: Vec<usize> = (0..self.open.len())
             .filter(|place| went_on(&self.open[*place]))
             .collect();
-        if places.is_empty() {
-            return;
-        }
-        let open = self.open.remove(places[which.index(places.len())]);
-        open.stream.end_with(code, "via_upstream");
+        let places = (!places.is_empty()).then_some(places)?;
+        Some(self.open.remove(places[which.index(places.len())]))
     }
 
     fn tick(&self) {
@@ -378,6 +431,7 @@ impl<'e> Life<'e> {
             .find(|(plugin, _)| plugin.root == open.plugin.root);
         let audience = match (backend, configured.map_or(0, |(_, which)| *which)) {
             ("api" | "twin", _) => "one",
+            ("own", _) => "own",
             (_, 3) => "three",
             _ => "two",
         };

@@ -4,9 +4,11 @@ use super::drive;
 use super::packed::unpack;
 use super::state::{Call, Host, Level, LocalReply, Sent, host, status};
 use super::{properties, signing};
+use std::collections::btree_map::Entry;
 use std::ffi::c_void;
 
 const MAP_REQUEST: u32 = 0;
+const MAP_REQUEST_TRAILERS: u32 = 1;
 const MAP_RESPONSE: u32 = 2;
 const MAP_CALL_RESPONSE: u32 = 6;
 const BUFFER_CALL_RESPONSE_BODY: u32 = 4;
@@ -119,7 +121,7 @@ extern "C" fn random_get(bytes: *mut u8, size: usize) -> u32 {
     }))
 }
 
-/// What this host offers beyond the ABI: `sign`.
+/// What this host offers beyond the ABI: `sign` and `declare_property`.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn proxy_call_foreign_function(
@@ -138,9 +140,23 @@ extern "C" fn proxy_call_foreign_function(
     let result = scripted.and_then(|scripted| match (scripted, &*name) {
         (Some(answer), _) => Ok(answer),
         (None, "sign") => signing::sign(arguments),
+        (None, "declare_property") => host(|host| declare(host, arguments)),
         (None, _) => Err(status::NOT_FOUND),
     });
     answer(result.map(|result| unsafe { give(&result, results, results_size) }))
+}
+
+/// A name, then that it is written once and lives as long as the client's request: nothing else is
+/// asked of this host.
+fn declare(host: &mut Host, arguments: &[u8]) -> Result<Vec<u8>, u32> {
+    let read = || {
+        let (length, rest) = arguments.strip_prefix(&[0x0a])?.split_first()?;
+        let (name, terms) = rest.split_at_checked(usize::from(*length))?;
+        (terms == [0x10, 1, 0x28, 1]).then(|| String::from_utf8_lossy(name).into_owned())
+    };
+    let root = host.root().ok_or(status::BAD_ARGUMENT)?;
+    let declared = read().is_some_and(|name| host.declared.insert((root, name)));
+    declared.then(Vec::new).ok_or(status::BAD_ARGUMENT)
 }
 
 #[inline(never)]
@@ -209,6 +225,11 @@ extern "C" fn proxy_get_property(
             let root_id = root_id.map_or("upstream_inject", |root_id| root_id);
             return Ok(root_id.as_bytes().to_vec());
         }
+        if let Some(request) = host.request()
+            && let Some(value) = host.of_requests.get(&(request, path.clone()))
+        {
+            return Ok(value.clone());
+        }
         let attempts = u64::from(!host.downstream);
         let stream = host.stream().ok_or(status::NOT_FOUND)?;
         properties::read(stream, &path, attempts)
@@ -228,6 +249,18 @@ extern "C" fn proxy_set_property(
     answer(host(|host| {
         host.enter("set_property", &path)?;
         host.act();
+        let root = host.root().ok_or(status::NOT_FOUND)?;
+        let request = host.request().ok_or(status::NOT_FOUND)?;
+        if host.declared.contains(&(root, path.clone())) {
+            let there = host.of_requests.entry((request, path));
+            return match there {
+                Entry::Vacant(place) => {
+                    place.insert(value);
+                    Ok(())
+                }
+                Entry::Occupied(_) => Err(status::BAD_ARGUMENT),
+            };
+        }
         let stream = host.stream().ok_or(status::NOT_FOUND)?;
         stream.left.insert(path, value);
         Ok(())
@@ -279,6 +312,10 @@ fn to_change(host: &mut Host, map: u32) -> Result<&mut super::state::Fields, u32
     host.act();
     match map {
         MAP_REQUEST => request(host),
+        MAP_REQUEST_TRAILERS => {
+            let trailers = host.stream().and_then(|stream| stream.trailers.as_mut());
+            trailers.ok_or(status::BAD_ARGUMENT)
+        }
         MAP_RESPONSE => response(host),
         _ => {
             host.violation("changed other header fields than a request's or a response's");

@@ -40,6 +40,11 @@ pub mod call {
         black_box(callback)(context, fields, end)
     }
 
+    pub fn on_request_trailers(context: u32, fields: u32) -> u32 {
+        let callback = filter::upstream_inject_on_request_trailers as extern "C" fn(_, _) -> _;
+        black_box(callback)(context, fields)
+    }
+
     pub fn on_response_headers(context: u32, fields: u32, end: u32) -> u32 {
         let callback = filter::upstream_inject_on_response_headers as extern "C" fn(_, _, _) -> _;
         black_box(callback)(context, fields, end)

@@ -17,6 +17,9 @@ pub struct Attributes {
     pub response_code: Option<i64>,
     /// Which of the client's requests the stream is an attempt of: when it began.
     pub began: u64,
+    /// Which of the client's requests it is a pass and an attempt of, where that is not told by when it
+    /// began.
+    pub request: Option<u64>,
     /// Whether it came over no connection: the copy of a request that goes to a mirror, say.
     pub without_connection: bool,
     pub response_details: Option<String>,
@@ -47,6 +50,8 @@ pub fn read(stream: &Stream, path: &str, attempts: u64) -> Result<Vec<u8>, u32> 
         }
         ["metadata"] => Ok(metadata::encode(&attributes.metadata)),
         ["metadata", "filter_metadata", way @ ..] => walk(&attributes.metadata, way),
+        // Envoy lends the header fields until the request has gone on.
+        ["request", "headers", _] if stream.went_on => Err(status::NOT_FOUND),
         ["request", "headers", name] => joined(stream, name),
         ["request", "time"] => Ok(attributes.began.to_le_bytes().to_vec()),
         ["connection", "id"] if attributes.without_connection => Err(status::NOT_FOUND),

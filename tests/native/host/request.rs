@@ -71,6 +71,12 @@ impl Request {
         self
     }
 
+    /// A pass or an attempt of this request of the client's, whenever it began.
+    pub fn of_request(mut self, request: u64) -> Self {
+        self.attributes.request = Some(request);
+        self
+    }
+
     /// The copy of a request that goes to a mirror: it came over no connection.
     pub fn mirrored(mut self) -> Self {
         self.attributes.without_connection = true;

@@ -52,9 +52,11 @@ pub struct Stream {
     pub reply: Option<LocalReply>,
     /// The response's header fields, which the filter may change while it is told of them.
     pub response: Option<Fields>,
+    /// The fields behind the request's body, while the filter is told of them.
+    pub trailers: Option<Fields>,
     /// `xds`, `metadata`, `response`: what is read as an attribute.
     pub attributes: super::properties::Attributes,
-    /// What other filters have left in the filter state.
+    /// What other filters have left in the filter state, for this pass of the request.
     pub filter_state: BTreeMap<String, Vec<u8>>,
     /// What the filter has left there.
     pub left: BTreeMap<String, Vec<u8>>,
@@ -71,6 +73,7 @@ impl Stream {
             paused: false,
             reply: None,
             response: None,
+            trailers: None,
             attributes: super::properties::Attributes::default(),
             filter_state: BTreeMap::new(),
             left: BTreeMap::new(),
@@ -191,6 +194,10 @@ pub struct Host {
     pub log: Vec<(Level, String)>,
     pub roots: BTreeSet<u32>,
     pub streams: BTreeMap<u32, Stream>,
+    /// The properties that live as long as a client's request and are written once: by plugin and name.
+    pub declared: BTreeSet<(u32, String)>,
+    /// Those that are there, by request and name.
+    pub of_requests: BTreeMap<(u64, String), Vec<u8>>,
     /// Streams that have ended, and whose contexts Envoy has not deleted yet: it would take host
     /// calls on them, and crash.
     pub ended: BTreeSet<u32>,
@@ -245,6 +252,12 @@ impl Host {
     pub fn stream(&mut self) -> Option<&mut Stream> {
         let context = self.effective.unwrap_or(self.current);
         self.streams.get_mut(&context)
+    }
+
+    /// The request that host calls act on.
+    pub fn request(&mut self) -> Option<u64> {
+        let attributes = &self.stream()?.attributes;
+        Some(attributes.request.unwrap_or(attributes.began))
     }
 
     /// The plugin that host calls act on.

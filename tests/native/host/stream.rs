@@ -170,6 +170,25 @@ impl Stream {
             .collect()
     }
 
+    /// These fields come behind the body; those that the backend gets.
+    pub fn trailers(self, fields: &[(&str, &str)]) -> Vec<(String, String)> {
+        let fields = fields
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
+        let fields: Vec<_> = fields.collect();
+        let count = u32::try_from(fields.len()).unwrap();
+        self.with(|stream| stream.trailers = Some(fields));
+        let action = enter(self.context, || {
+            call::on_request_trailers(self.context, count)
+        });
+        assert_eq!(action, CONTINUE, "trailers are never held back");
+        let left = self.with(|stream| stream.trailers.take().unwrap());
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        left.into_iter()
+            .map(|(name, value)| (name, text(value)))
+            .collect()
+    }
+
     /// The stream ends, answered with `code` and Envoy's `details`.
     pub fn end_with(self, code: u16, details: &str) {
         self.respond(code, details, &[]);
