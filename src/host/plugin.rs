@@ -156,11 +156,11 @@ impl Plugin {
         true
     }
 
-    /// The header fields of the response to a request that went on are there.
+    /// The header fields of a response are there: to a request that went on, or that still waits.
     ///
     /// A backend's own challenge sends a client to log in wherever the backend says, so it does not
     /// reach the client; where the backend means the user's login, ours takes its place.
-    pub fn response(&self, stream: &OnStream<'_>, went_on: WentOn) {
+    pub fn response(&self, stream: &OnStream<'_>, went_on: Option<WentOn>) {
         let replaces = self.challenges.from_backends == FromBackends::Replace;
         let status = stream.header(Map::Response, ":status");
         if !matches!(status.as_deref(), Some([b'2', _, _])) {
@@ -175,11 +175,15 @@ impl Plugin {
         if is_401 {
             self.backend_said_401(stream.context());
         }
-        if replaces && is_401 && went_on.users_credential {
-            let ours = self.challenge_after_401(went_on.backend);
-            stream.replace_header(Map::Response, WWW_AUTHENTICATE, ours.as_bytes());
-        } else if replaces {
-            stream.remove_header(Map::Response, WWW_AUTHENTICATE);
+        match went_on {
+            _ if !replaces => {}
+            Some(went_on) if is_401 && went_on.users_credential => {
+                let ours = self.challenge_after_401(went_on.backend);
+                stream.replace_header(Map::Response, WWW_AUTHENTICATE, ours.as_bytes());
+            }
+            _ => {
+                stream.remove_header(Map::Response, WWW_AUTHENTICATE);
+            }
         }
     }
 

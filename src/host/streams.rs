@@ -138,11 +138,15 @@ pub fn whose(context: u32) -> Option<Whose> {
     })
 }
 
-/// The request of the stream has its response: the plugin, and what the request went on as, if it did.
-pub fn responded(context: u32) -> Option<(u32, WentOn)> {
+/// The request of the stream has its response, which is not the filter's own: the plugin, and what the
+/// request went on as. `None` for that if it still waits: a backend may answer a connection on which
+/// nothing has been sent yet.
+pub fn responded(context: u32) -> Option<(u32, Option<WentOn>)> {
     STREAMS.with_borrow_mut(|streams| {
         let stream = streams.get_mut(&context)?;
-        Some((stream.root, stream.went_on.take()?))
+        let went_on = stream.went_on.take();
+        let waits = matches!(stream.part, Part::Waiting(_));
+        (went_on.is_some() || waits).then_some((stream.root, went_on))
     })
 }
 

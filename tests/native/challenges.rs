@@ -120,6 +120,27 @@ fn a_backends_own_challenge_never_reaches_the_client() {
     });
 }
 
+/// A connection to a backend is there while its request waits, and nothing keeps the backend from
+/// answering before it has seen one.
+#[test]
+fn the_challenge_of_a_backend_that_answers_early_reaches_nobody() {
+    let hostile = [("www-authenticate", HOSTILE), ("x-other", "stays")];
+    for (from_backends, expected) in [(None, vec![]), (Some("keep"), vec![HOSTILE])] {
+        worker(|envoy| {
+            let plugin = envoy.plugin(&configuration(from_backends));
+            for code in [200, 401, 403, 503] {
+                let request = Request::to("exchange").tokens(&json!({"corp": "CANARY-corp"}));
+                let stream = plugin.request(&request);
+                let call = envoy.call();
+                let reached = challenges(stream, code, VIA_UPSTREAM, &hostile);
+                assert_eq!(reached, expected, "{code}");
+                stream.end();
+                call.answer(&Answer::new(503, ""));
+            }
+        });
+    }
+}
+
 #[test]
 fn a_health_check_that_is_refused_gets_no_challenge() {
     worker(|envoy| {
