@@ -48,6 +48,22 @@ impl BearerToken {
         BearerValue([SCHEME, self.as_bytes()].concat().into())
     }
 
+    /// Whether nobody can spell the same JWT another way.
+    ///
+    /// `jwt_authn` finds a JWT behind and before other characters, and skips empty parts: with one good
+    /// token a client could write any number of subjects, each another call to the STS. So what has
+    /// the dots of a JWT must be exactly one (RFC 7515 §7.1); a token without is none, and stays.
+    pub fn has_one_spelling(&self) -> bool {
+        let base64url = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let mut parts = 0_usize;
+        let mut all = true;
+        for part in self.0.split(|byte| *byte == b'.') {
+            parts = parts.saturating_add(1);
+            all &= !part.is_empty() && part.iter().all(base64url);
+        }
+        parts < 3 || (parts == 3 && all)
+    }
+
     /// The token of a whole `authorization` field: exactly one credential of the scheme `Bearer`
     /// in any case (RFC 6750 §2.1, RFC 9110 §11.1).
     ///
@@ -180,6 +196,26 @@ mod tests {
                 "{:?}",
                 String::from_utf8_lossy(field)
             );
+        }
+    }
+
+    #[test]
+    fn a_jwt_has_one_spelling() {
+        for (token, one) in [
+            ("eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln-_", true),
+            ("opaque:token/with+marks=", true),
+            ("two.parts", true),
+            (":::a.b.c", false),
+            ("a.b.c.", false),
+            ("a..b.c", false),
+            (".a.b.c", false),
+            ("a.b.c!1", false),
+            ("a.b.c=", false),
+            ("~a.b.c", false),
+            ("a.b.c.d.e", false),
+        ] {
+            let token = BearerToken::new(token.into()).unwrap();
+            assert_eq!(token.has_one_spelling(), one, "{:?}", token.as_bytes());
         }
     }
 

@@ -157,7 +157,8 @@ fn identity(root: &Section<'_>, draft: &mut Draft<'_>) -> Result<(), Reported> {
     let source = section.get(&keys::IDENTITY_SOURCE);
     let token_from = section.get(&keys::TOKEN_FROM);
     let call = identity_call(&section, source, token_from, draft);
-    let usual = match source? {
+    let source = source?;
+    let usual = match source {
         IdentitySource::Exchange => TokenFrom::FilterState,
         IdentitySource::Metadata => TokenFrom::Authorization,
     };
@@ -173,6 +174,7 @@ fn identity(root: &Section<'_>, draft: &mut Draft<'_>) -> Result<(), Reported> {
             .get(&keys::REQUIRED)?
             .unwrap_or(draft.has_auth_server()),
         token_from: token_from?.unwrap_or(usual),
+        tokens_in_metadata: source == IdentitySource::Metadata,
     };
     call
 }

@@ -39,6 +39,8 @@ pub struct IdentitySettings {
     pub required: bool,
     /// Where the TH-JWT lies.
     pub token_from: TokenFrom,
+    /// Whether upstream tokens are read from metadata, and so say that somebody is known.
+    pub tokens_in_metadata: bool,
 }
 
 /// `identity.tokenFrom`: where the TH-JWT lies while a request is under way.
@@ -79,6 +81,7 @@ impl Default for IdentitySettings {
             issuer: None,
             required: false,
             token_from: TokenFrom::Authorization,
+            tokens_in_metadata: true,
         }
     }
 }
@@ -300,7 +303,9 @@ impl Identity {
     /// The request's own bearer token: the TH-JWT.
     pub fn bearer_token(&self, attributes: &dyn Attributes) -> Option<BearerToken> {
         match attributes.read(self.token.as_ref()?) {
-            Attribute::Bytes(field) => BearerToken::from_authorization(&field),
+            Attribute::Bytes(field) => {
+                BearerToken::from_authorization(&field).filter(BearerToken::has_one_spelling)
+            }
             _ => None,
         }
     }
@@ -342,9 +347,12 @@ impl Identity {
         is_text == Ok(true)
     }
 
-    /// Whether anyone has said whose request it is: `jwt_authn`, or whoever left upstream tokens.
+    /// Whether anyone has said whose request it is: `jwt_authn`, or, where the identity lies in
+    /// metadata, whoever left upstream tokens there. Elsewhere anybody's `ext_authz` writes to that
+    /// namespace.
     pub fn is_identified(&self, attributes: &dyn Attributes) -> bool {
-        self.is_checked(attributes) || self.has_tokens(attributes)
+        self.is_checked(attributes)
+            || (self.settings.tokens_in_metadata && self.has_tokens(attributes))
     }
 
     /// Whether there is an upstream token of anyone.

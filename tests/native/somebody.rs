@@ -74,6 +74,23 @@ fn a_checked_payload_of_the_issuer_is_somebody() {
     });
 }
 
+/// Every `ext_authz` filter shares that namespace, so it counts only where the identity lies in it.
+#[test]
+fn with_the_identity_by_exchange_tokens_in_metadata_are_nobody() {
+    let tokens = || key().tokens(&json!({"github": "CANARY-github"}));
+    let exchange = json!({"source": "exchange", "exchange": {
+        "tokenUrl": "http://localhost:9193/token",
+    }});
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration(&of_issuer(), &json!({})));
+        assert_served(plugin.request(&tokens()), "in metadata");
+        let plugin = envoy.plugin(&configuration(&of_issuer(), &exchange));
+        assert_refused(plugin.request(&tokens()), "by exchange");
+        let checked = tokens().checked(&json!({"iss": ISSUER}));
+        assert_served(plugin.request(&checked), "checked");
+    });
+}
+
 #[test]
 fn where_no_issuer_is_configured_any_text_names_one() {
     worker(|envoy| {

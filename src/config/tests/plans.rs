@@ -216,6 +216,7 @@ fn every_setting_around_the_strategies_takes_effect() {
             issuer: None,
             required: true,
             token_from: TokenFrom::FilterState,
+            tokens_in_metadata: true,
         }
     );
     let usual = Challenge {
