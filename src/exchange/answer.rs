@@ -91,6 +91,16 @@ impl Failure {
         }
     }
 
+    /// An answer that failed this check.
+    pub fn of_check(check: &'static str) -> Self {
+        Self {
+            kind: FailureKind::InvalidResponse,
+            error: None,
+            detail: Detail::Check(check),
+            wait: None,
+        }
+    }
+
     /// The exchange's client was refused too often: it is not asked for just now.
     pub fn paused() -> Self {
         Self {
@@ -237,7 +247,7 @@ pub fn judge(
     match status {
         200 => match accept(body, &call.grant.accepts) {
             Ok(issued) => Ok(issued),
-            Err(check) => fail(FailureKind::InvalidResponse, Detail::Check(check)),
+            Err(check) => Err(Failure::of_check(check)),
         },
         ..=199 => fail(FailureKind::Unavailable, Detail::Status(status)),
         201..=299 => fail(FailureKind::InvalidResponse, Detail::Status(status)),
@@ -293,7 +303,7 @@ fn configured(word: &str, call: &TokenCall) -> Option<Meaning> {
 
 fn by_table(error: StsError, members: &Members<'_>, words: Words) -> Meaning {
     let about_the_subject = matches!(error, StsError::InvalidGrant | StsError::InvalidRequest);
-    if about_the_subject && (members.claims().is_some() || members.asks_for_more()) {
+    if about_the_subject && (members.claims.is_some_and(is_something) || members.asks_for_more()) {
         return Meaning::StepUp;
     }
     match (words, error) {
@@ -334,6 +344,16 @@ fn step_up(error: Option<StsError>, members: &Members<'_>, call: &TokenCall) -> 
     }
 }
 
+/// Whether what stands behind a colon of `authority` can only be a port.
+fn has_a_port_or_none(authority: &str) -> bool {
+    match authority.rsplit_once(':') {
+        Some((_, port)) if !authority.ends_with(']') => {
+            port.bytes().all(|byte| byte.is_ascii_digit())
+        }
+        _ => true,
+    }
+}
+
 /// Whether the link may be handed to the user: https, and on the host of the endpoint that said it.
 fn is_of_host(uri: &str, call: &TokenCall) -> bool {
     let host_of = |authority: &str| -> String {
@@ -354,6 +374,7 @@ fn is_of_host(uri: &str, call: &TokenCall) -> bool {
     uri.bytes()
         .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'<' | b'>'))
         && !authority.contains('@')
+        && has_a_port_or_none(authority)
         && !authority.is_empty()
         && host_of(authority) == host_of(&call.authority)
 }
@@ -409,6 +430,10 @@ pub fn retry_after(field: &[u8], now: Time) -> Option<Duration> {
     let text = std::str::from_utf8(field).ok()?.trim();
     let wait = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
+        // More seconds than can be counted.
+        Err(_) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            LONGEST_WAIT
+        }
         Err(_) => {
             let date = httpdate::parse_http_date(text).ok()?;
             let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
@@ -488,6 +513,11 @@ struct Members<'a> {
     max_age: Option<&'a RawValue>,
     acr_values: Option<&'a RawValue>,
     interaction_uri: Option<&'a RawValue>,
+}
+
+/// Whether a member holds an object or a text, of any length, that is not empty.
+fn is_something(raw: &RawValue) -> bool {
+    raw.get().starts_with('{') || text(raw).is_some_and(|text| !text.is_empty())
 }
 
 impl Members<'_> {

@@ -407,6 +407,25 @@ fn real_token_endpoints_are_understood() {
 }
 
 #[test]
+fn claims_that_are_too_long_to_hand_on_still_ask_for_more() {
+    for (claims, more) in [
+        (format!("\"{}\"", "x".repeat(MAX_CLAIMS + 1)), true),
+        (format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_CLAIMS)), true),
+        ("\"\"".to_owned(), false),
+        ("7".to_owned(), false),
+        ("null".to_owned(), false),
+    ] {
+        let body = format!(r#"{{"error":"invalid_grant","claims":{claims}}}"#);
+        let answer = Answer::Http(400, Some(body.as_bytes()));
+        let failure = judge(answer, &call(None), Duration::ZERO, TIMEOUT).unwrap_err();
+        match failure.kind {
+            FailureKind::StepUp(step_up) => assert!(more && step_up.claims.is_none()),
+            kind => assert!(!more && kind == FailureKind::Rejected, "{kind:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_step_up_hands_on_what_is_safe_to_hand_on() {
     let step_up = |members: &str| {
         let body = format!(r#"{{"error":"interaction_required"{members}}}"#);
@@ -435,6 +454,7 @@ fn a_step_up_hands_on_what_is_safe_to_hand_on() {
         ("https://sts.example.com/x?y=1#z", true),
         ("https://STS.example.com:9/x", true),
         ("https://sts.example.com", true),
+        ("https://sts.example.com:evil.com/x", false),
         ("http://sts.example.com/x", false),
         ("https://evil.example.com/x", false),
         ("https://sts.example.com.evil/x", false),
@@ -541,7 +561,7 @@ fn retry_after_is_seconds_or_a_date() {
         ("60", Some(60)),
         (" 7 ", Some(7)),
         ("86400", Some(60)),
-        ("99999999999999999999", None),
+        ("99999999999999999999", Some(60)),
         ("0", None),
         ("-1", None),
         ("1.5", None),

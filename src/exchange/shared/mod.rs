@@ -357,13 +357,16 @@ fn buckets(policy: &CachePolicy) -> u32 {
         .unwrap_or(1)
 }
 
+/// The most bytes of a bucket for what is passing, whatever its bounds: each look copies them.
+const MOST_PASSING: usize = 256 * 1024;
+
 /// The bounds of each bucket: all together are those of `policy`.
 fn bounds(policy: &CachePolicy, buckets: u32) -> Bounds {
     let buckets = usize::try_from(buckets).unwrap_or(1);
     let part = |whole: usize| whole.checked_div(buckets).unwrap_or(whole);
     let entries = part(policy.max_entries);
     let bytes = part(policy.max_bytes);
-    let passing = bytes.checked_div(4).unwrap_or(0);
+    let passing = bytes.checked_div(4).unwrap_or(0).min(MOST_PASSING);
     Bounds {
         entries,
         refusals: entries.checked_div(10).unwrap_or(0).max(1),
