@@ -93,12 +93,17 @@ impl Breaker {
             }
             Breaker::Closed { .. } => open(FIRST_PAUSE),
             Breaker::Probing { pause } if admitted == Admitted::AsProbe => {
-                open(pause.saturating_mul(2).min(LONGEST_PAUSE))
+                open(Self::doubled(pause))
             }
             // A call from before the breaker opened: the pause already counts it, and what became
             // of it says nothing about the probe.
             Breaker::Probing { .. } | Breaker::Open { .. } => return,
         };
+    }
+
+    /// The pause after this one.
+    pub fn doubled(pause: Duration) -> Duration {
+        pause.saturating_mul(2).min(LONGEST_PAUSE)
     }
 
     /// The call could not even be made, for a reason that says nothing about the STS.
@@ -116,44 +121,6 @@ impl Breaker {
             Breaker::Closed { .. } | Breaker::Probing { .. } => Duration::ZERO,
         };
         whole_seconds(pause)
-    }
-}
-
-/// The breaker of one token endpoint, and its word for how long it wants to be left alone.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Endpoint {
-    breaker: Breaker,
-    /// Until when no call is made, whatever the breaker says.
-    left_alone: Option<Steady>,
-}
-
-impl Endpoint {
-    /// Asks for a call. Whoever gets `Ok` must make it and report how it ended.
-    pub fn admit(&mut self, now: Steady) -> Result<Admitted, Stopped> {
-        match self.left_alone {
-            Some(until) if now < until => Err(Stopped {
-                retry_after: until.since(now),
-            }),
-            _ => self.breaker.admit(now),
-        }
-    }
-
-    /// The endpoint wants to be left alone for so long.
-    pub fn leave_alone(&mut self, wait: Duration, now: Steady) {
-        self.left_alone = Some(now.plus(wait));
-    }
-
-    /// What tells the breaker how calls went.
-    pub fn breaker(&mut self) -> &mut Breaker {
-        &mut self.breaker
-    }
-
-    /// How long until a call may go out, in whole seconds.
-    pub fn retry_after(&self, now: Steady) -> u32 {
-        let left = self
-            .left_alone
-            .map_or(Duration::ZERO, |until| until.since(now));
-        self.breaker.retry_after(now).max(whole_seconds(left))
     }
 }
 

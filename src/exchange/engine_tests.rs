@@ -269,6 +269,30 @@ fn each_failure_has_its_refusal_and_its_memory() {
     }
 }
 
+/// The TH-JWT would go to a backend.
+#[test]
+fn an_identity_service_that_hands_the_subject_back_gives_no_token() {
+    let of_identity = Purpose::Identity {
+        provider: "github".to_owned(),
+    };
+    for (purpose, token, fresh) in [
+        (of_identity.clone(), "alice", false),
+        (of_identity, "alice2", true),
+        (Purpose::Backend, "alice", true),
+    ] {
+        let mut exchange = exchange("github", "identity");
+        exchange.purpose = purpose;
+        let mut engine = engine_of(vec![exchange]);
+        let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
+        let body = format!(
+            r#"{{"access_token":"{token}","token_type":"Bearer","issued_token_type":"urn:ietf:params:oauth:token-type:access_token"}}"#
+        );
+        let answer = Answer::Http(200, Some(body.as_bytes()));
+        let result = completed(&mut engine, key, answer, &at(1)).unwrap().result;
+        assert_eq!(result.is_ok(), fresh, "{token}");
+    }
+}
+
 #[test]
 fn the_breaker_is_that_of_the_endpoint() {
     let mut engine = engine();

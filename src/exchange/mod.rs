@@ -7,6 +7,7 @@ pub mod cache;
 pub mod client;
 pub mod digest;
 pub mod engine;
+mod fair_breaker;
 pub mod grant;
 pub mod jwt;
 pub mod request;

@@ -2,6 +2,7 @@
 
 use super::elsewhere::Claimed;
 use super::*;
+use std::hash::BuildHasher;
 
 /// An exchange under way for one key.
 pub(super) struct Flight<W> {
@@ -52,6 +53,25 @@ pub struct Outgoing {
     pub timeout: Duration,
 }
 
+/// Refuses an answer that would send on what must not be: a TH-JWT from the identity service to a
+/// backend, an ID-JAG to another than the partner.
+fn something_new(
+    issued: Issued,
+    key: &Key,
+    exchange: &Exchange,
+    at: &Under,
+) -> Result<Issued, Failure> {
+    let handed_in = match (&at.carried, &exchange.purpose) {
+        (Some(carried), _) => carried.as_bytes(),
+        (None, Purpose::Identity { .. }) => key.tokens(exchange.has_actor).0,
+        (None, Purpose::Backend) => return Ok(issued),
+    };
+    match issued.token.as_bytes() == handed_in {
+        true => Err(Failure::of_check("access_token is what was handed in")),
+        false => Ok(issued),
+    }
+}
+
 impl<W> Engine<W> {
     /// Starts the exchange for `key`, if pause and breaker let it, and no other worker is before us.
     #[inline(never)]
@@ -63,14 +83,15 @@ impl<W> Engine<W> {
         clock: &dyn Clock,
     ) -> Result<Started, Stop> {
         let now = clock.steady();
+        let who = self.who(key);
         let prepared = self.exchanges.get_mut(index(key.exchange()));
         // A key that nobody can have: its call cannot be made, and says so.
         let (paused, endpoint) = match prepared {
             None => (Admitted::Freely, Admitted::Freely),
             Some(prepared) => {
-                let paused = prepared.pause.admit(now).map_err(|_| Stop::Paused)?;
+                let paused = prepared.pause.admit(who, now).map_err(|_| Stop::Paused)?;
                 let endpoint = self.endpoints.get_mut(prepared.endpoints.0);
-                match endpoint.map(|endpoint| endpoint.admit(now)) {
+                match endpoint.map(|endpoint| endpoint.admit(who, now)) {
                     Some(Err(stopped)) => {
                         prepared.pause.not_called(now);
                         return Err(Stop::BreakerOpen(whole_seconds(stopped.retry_after)));
@@ -113,6 +134,14 @@ impl<W> Engine<W> {
         };
         self.flights.insert(key.clone(), flight);
         Ok(Started::Here)
+    }
+
+    /// Whose call it is, for those who keep one user's failures from the others.
+    fn who(&self, key: &Key) -> u64 {
+        let has_actor = self
+            .exchange(key.exchange())
+            .is_some_and(|exchange| exchange.has_actor);
+        self.flights.hasher().hash_one(key.tokens(has_actor).0)
     }
 
     /// The call for `key` was let go out, and is not made.
@@ -242,12 +271,13 @@ impl<W> Engine<W> {
             return Answered::Nobody;
         };
         let now = clock.steady();
-        let judged = judge(answer, call, now.since(flight.at.started), call.timeout);
-        let retry_after = self.tell_endpoint(id, &flight.at, judged.as_ref().err(), now);
+        let judged = judge(answer, call, now.since(flight.at.started), call.timeout)
+            .and_then(|issued| something_new(issued, &key, exchange, &flight.at));
+        let retry_after = self.tell_endpoint(&key, &flight.at, judged.as_ref().err(), now);
         let judged = match judged {
             // What the first call brought goes into the second.
             Ok(issued) if flight.at.step == Step::First && exchange.second.is_some() => {
-                match self.next_step(id, issued.token, clock) {
+                match self.next_step(&key, issued.token, clock) {
                     Ok(next) => {
                         flight.at = next;
                         self.flights.insert(key.clone(), flight);
@@ -264,7 +294,7 @@ impl<W> Engine<W> {
         if flight.renewal {
             self.renewals = self.renewals.saturating_sub(1);
         }
-        self.tell_pause(id, flight.admitted, judged.as_ref().err(), now);
+        self.tell_pause(&key, flight.admitted, judged.as_ref().err(), now);
         let claim = flight.claim.as_ref();
         let result = match judged {
             Ok(issued) => Ok(self.hold(key, issued, flight.at.asked, exchange, claim, clock)),
@@ -289,17 +319,18 @@ impl<W> Engine<W> {
     /// The second call of an exchange, if its endpoint's breaker lets it.
     fn next_step(
         &mut self,
-        id: ExchangeId,
+        key: &Key,
         carried: BearerToken,
         clock: &dyn Clock,
     ) -> Result<Under, Failure> {
         let now = clock.steady();
+        let who = self.who(key);
         let place = self
             .exchanges
-            .get(index(id))
+            .get(index(key.exchange()))
             .map(|prepared| prepared.endpoints.1);
         let endpoint = place.and_then(|place| self.endpoints.get_mut(place));
-        let admitted = match endpoint.map(|endpoint| endpoint.admit(now)) {
+        let admitted = match endpoint.map(|endpoint| endpoint.admit(who, now)) {
             Some(Ok(admitted)) => admitted,
             Some(Err(stopped)) => return Err(Failure::stopped(stopped.retry_after)),
             None => Admitted::Freely,
@@ -318,14 +349,15 @@ impl<W> Engine<W> {
     /// Tells the endpoint's breaker how the call went; how long until another makes sense.
     fn tell_endpoint(
         &mut self,
-        exchange: ExchangeId,
+        key: &Key,
         at: &Under,
         failure: Option<&Failure>,
         now: Steady,
     ) -> u32 {
+        let who = self.who(key);
         let places = self
             .exchanges
-            .get(index(exchange))
+            .get(index(key.exchange()))
             .map(|prepared| prepared.endpoints);
         let endpoint = places.and_then(|(first, second)| match at.step {
             Step::First => self.endpoints.get_mut(first),
@@ -338,12 +370,12 @@ impl<W> Engine<W> {
         let unsigned = failure.is_some_and(Failure::is_unsigned);
         match failure.map(|failure| &failure.kind) {
             Some(FailureKind::Unavailable | FailureKind::Timeout) => {
-                breaker.failed(at.admitted, now);
+                breaker.failed(who, at.admitted, now);
             }
             Some(FailureKind::UnknownCluster) => breaker.not_called(now),
             // Not even called.
             Some(FailureKind::Misconfigured) if unsigned => breaker.not_called(now),
-            _ => breaker.answered(),
+            _ => breaker.answered(who, now),
         }
         if let Some(failure) = failure
             && let Some(wait) = failure.wait
@@ -357,16 +389,17 @@ impl<W> Engine<W> {
     /// Tells the exchange's pause whether its client was refused.
     fn tell_pause(
         &mut self,
-        exchange: ExchangeId,
+        key: &Key,
         admitted: Admitted,
         failure: Option<&Failure>,
         now: Steady,
     ) {
-        let Some(prepared) = self.exchanges.get_mut(index(exchange)) else {
+        let who = self.who(key);
+        let Some(prepared) = self.exchanges.get_mut(index(key.exchange())) else {
             return;
         };
         match failure.map(|failure| &failure.kind) {
-            Some(FailureKind::Misconfigured) => prepared.pause.failed(admitted, now),
+            Some(FailureKind::Misconfigured) => prepared.pause.failed(who, admitted, now),
             // Nothing was said of the client.
             Some(
                 FailureKind::Unavailable
@@ -374,7 +407,7 @@ impl<W> Engine<W> {
                 | FailureKind::UnknownCluster
                 | FailureKind::InvalidResponse,
             ) => prepared.pause.not_called(now),
-            _ => prepared.pause.answered(),
+            _ => prepared.pause.answered(who, now),
         }
     }
 }

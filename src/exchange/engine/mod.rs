@@ -13,10 +13,11 @@ pub use calls::Outgoing;
 pub use elsewhere::{Pace, Polled};
 
 use super::answer::{Answer, ExpiresIn, Failure, FailureKind, Issued, broke_off, judge};
-use super::breaker::{Admitted, Breaker, Endpoint};
+use super::breaker::Admitted;
 use super::cache::{Key, Lookup, TokenCache};
 use super::client::{ClientAuth, Signer};
 use super::digest::sha256_base64url;
+use super::fair_breaker::{Endpoint, FairBreaker};
 use super::jwt;
 use super::request::{TokenRequest, Tokens};
 use super::results::{
@@ -78,7 +79,7 @@ struct Prepared {
     /// The places of the calls' endpoints.
     endpoints: (usize, usize),
     /// Stops an exchange whose client is refused again and again.
-    pause: Breaker,
+    pause: FairBreaker,
 }
 
 struct Waiting<W> {
@@ -108,7 +109,7 @@ impl<W> Engine<W> {
                         .as_ref()
                         .map(|call| Rc::new(TokenRequest::new(call))),
                     exchange: Rc::new(exchange),
-                    pause: Breaker::default(),
+                    pause: FairBreaker::default(),
                 }
             })
             .collect();

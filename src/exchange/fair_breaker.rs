@@ -1,0 +1,244 @@
+//! A breaker that knows whose calls failed, so that one user whom the STS refuses does not stop the
+//! exchange for everybody else.
+//!
+//! As long as all failures are one user's, it cannot tell whether the endpoint is down or that user is
+//! the reason. So it opens as ever; but the probe is left to somebody else for a moment, if anybody
+//! else has asked; and when somebody else's call then succeeds, the pause goes on for that one alone.
+
+use super::breaker::{Admitted, Breaker, Stopped};
+use super::results::whole_seconds;
+use crate::time::Steady;
+use std::time::Duration;
+
+/// The part of a pause for which the probe is left to others, as a divisor.
+const LEFT_TO_OTHERS: u32 = 10;
+
+/// A breaker, and whose failures it counts. Users are told apart by a number of the caller's choice.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FairBreaker {
+    breaker: Breaker,
+    failures_of: FailuresOf,
+    /// Whether somebody else was stopped while the failures were one's.
+    others_wait: bool,
+    /// Whom alone it stops.
+    stopped: Option<One>,
+}
+
+/// Whose failures in a row were counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum FailuresOf {
+    #[default]
+    Nobody,
+    One(u64),
+    Several,
+}
+
+/// One user who is stopped alone.
+#[derive(Clone, Copy, Debug)]
+struct One {
+    who: u64,
+    until: Steady,
+    pause: Duration,
+}
+
+impl FairBreaker {
+    /// Asks for a call for `who`. Whoever gets `Ok` must make it and report how it ended.
+    pub fn admit(&mut self, who: u64, now: Steady) -> Result<Admitted, Stopped> {
+        let is_the_one = self.failures_of == FailuresOf::One(who);
+        if let Some(until) = self
+            .alone_until(who, is_the_one)
+            .filter(|until| now < *until)
+        {
+            let retry_after = until.since(now);
+            return Err(Stopped { retry_after });
+        }
+        let admitted = self.breaker.admit(now);
+        self.others_wait |= admitted.is_err() && !is_the_one;
+        admitted
+    }
+
+    /// Until when `who` is stopped although others are not.
+    fn alone_until(&self, who: u64, is_the_one: bool) -> Option<Steady> {
+        let alone = self
+            .stopped
+            .filter(|one| one.who == who)
+            .map(|one| one.until);
+        match self.breaker {
+            Breaker::Open { until, pause } if is_the_one && self.others_wait => {
+                alone.max(Some(until.plus(pause / LEFT_TO_OTHERS)))
+            }
+            _ => alone,
+        }
+    }
+
+    /// The answer to a call for `who` was one that closes it.
+    pub fn answered(&mut self, who: u64, now: Steady) {
+        let pause = match self.breaker {
+            Breaker::Open { pause, .. } | Breaker::Probing { pause } => Some(pause),
+            Breaker::Closed { .. } => None,
+        };
+        match (self.failures_of, pause) {
+            (FailuresOf::One(one), Some(pause)) if one != who => self.stop(one, pause, now),
+            _ if self.stopped.is_some_and(|one| one.who == who) => self.stopped = None,
+            _ => {}
+        }
+        self.breaker.answered();
+        self.failures_of = FailuresOf::Nobody;
+        self.others_wait = false;
+    }
+
+    /// The answer to a call for `who`, or that there was none, was a failure.
+    pub fn failed(&mut self, who: u64, admitted: Admitted, now: Steady) {
+        let before = self.breaker;
+        self.breaker.failed(admitted, now);
+        if let Some(one) = self.stopped.filter(|one| one.who == who) {
+            self.stop(who, Breaker::doubled(one.pause), now);
+        }
+        if before == self.breaker {
+            return;
+        }
+        self.failures_of = match self.failures_of {
+            FailuresOf::Nobody => FailuresOf::One(who),
+            FailuresOf::One(one) if one == who => FailuresOf::One(one),
+            FailuresOf::One(_) | FailuresOf::Several => FailuresOf::Several,
+        };
+        self.others_wait = false;
+    }
+
+    fn stop(&mut self, who: u64, pause: Duration, now: Steady) {
+        let until = now.plus(pause);
+        self.stopped = Some(One { who, until, pause });
+    }
+
+    /// The call could not even be made, for a reason that says nothing about the STS.
+    pub fn not_called(&mut self, now: Steady) {
+        self.breaker.not_called(now);
+    }
+
+    /// How long until a call may go out, in whole seconds.
+    pub fn retry_after(&self, now: Steady) -> u32 {
+        self.breaker.retry_after(now)
+    }
+}
+
+/// The breaker of one token endpoint, and its word for how long it wants to be left alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Endpoint {
+    breaker: FairBreaker,
+    /// Until when no call is made, whatever the breaker says.
+    left_alone: Option<Steady>,
+}
+
+impl Endpoint {
+    /// Asks for a call for `who`. Whoever gets `Ok` must make it and report how it ended.
+    pub fn admit(&mut self, who: u64, now: Steady) -> Result<Admitted, Stopped> {
+        match self.left_alone {
+            Some(until) if now < until => Err(Stopped {
+                retry_after: until.since(now),
+            }),
+            _ => self.breaker.admit(who, now),
+        }
+    }
+
+    /// The endpoint wants to be left alone for so long.
+    pub fn leave_alone(&mut self, wait: Duration, now: Steady) {
+        self.left_alone = Some(now.plus(wait));
+    }
+
+    /// What tells the breaker how calls went.
+    pub fn breaker(&mut self) -> &mut FairBreaker {
+        &mut self.breaker
+    }
+
+    /// How long until a call may go out, in whole seconds.
+    pub fn retry_after(&self, now: Steady) -> u32 {
+        let left = self
+            .left_alone
+            .map_or(Duration::ZERO, |until| until.since(now));
+        self.breaker.retry_after(now).max(whole_seconds(left))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Admitted::{AsProbe, Freely};
+    use super::*;
+
+    const MALLORY: u64 = 1;
+    const ALICE: u64 = 2;
+    const BOB: u64 = 3;
+
+    fn at(millis: u64) -> Steady {
+        Steady::default().plus(Duration::from_millis(millis))
+    }
+
+    fn opened_by(users: &[u64]) -> FairBreaker {
+        let mut breaker = FairBreaker::default();
+        for user in users {
+            assert_eq!(breaker.admit(*user, at(0)), Ok(Freely));
+            breaker.failed(*user, Freely, at(0));
+        }
+        breaker
+    }
+
+    #[test]
+    fn one_users_failures_stop_everybody_until_another_succeeds() {
+        let mut breaker = opened_by(&[MALLORY; 5]);
+        assert!(breaker.admit(ALICE, at(500)).is_err());
+        // Who failed must leave the probe to those who wait.
+        assert!(breaker.admit(MALLORY, at(1000)).is_err());
+        assert_eq!(breaker.admit(ALICE, at(1000)), Ok(AsProbe));
+        breaker.answered(ALICE, at(1010));
+        assert_eq!(breaker.admit(BOB, at(1010)), Ok(Freely));
+        // The pause goes on for the one alone, and doubles.
+        let mut now = 1010;
+        for pause in [1, 2, 4, 8, 16, 30, 30] {
+            let end = now + pause * 1000;
+            assert!(breaker.admit(MALLORY, at(end - 1)).is_err(), "{pause}");
+            assert_eq!(breaker.admit(BOB, at(end - 1)), Ok(Freely), "{pause}");
+            breaker.answered(BOB, at(end - 1));
+            assert_eq!(breaker.admit(MALLORY, at(end)), Ok(Freely), "{pause}");
+            breaker.failed(MALLORY, Freely, at(end));
+            now = end;
+        }
+        assert_eq!(breaker.admit(MALLORY, at(now + 30_000)), Ok(Freely));
+        breaker.answered(MALLORY, at(now + 30_000));
+        assert_eq!(breaker.admit(MALLORY, at(now + 30_000)), Ok(Freely));
+    }
+
+    #[test]
+    fn nobody_else_is_waited_for_for_long() {
+        let mut breaker = opened_by(&[MALLORY; 5]);
+        assert_eq!(
+            breaker.admit(MALLORY, at(1000)),
+            Ok(AsProbe),
+            "nobody asked"
+        );
+        let mut breaker = opened_by(&[MALLORY; 5]);
+        assert!(breaker.admit(ALICE, at(500)).is_err());
+        assert!(breaker.admit(MALLORY, at(1099)).is_err());
+        assert_eq!(breaker.admit(MALLORY, at(1100)), Ok(AsProbe));
+    }
+
+    #[test]
+    fn failures_of_several_are_nobodys_own() {
+        let mut breaker = opened_by(&[MALLORY, MALLORY, ALICE, MALLORY, MALLORY]);
+        assert!(breaker.admit(BOB, at(500)).is_err());
+        assert_eq!(breaker.admit(MALLORY, at(1000)), Ok(AsProbe));
+        breaker.failed(MALLORY, AsProbe, at(1000));
+        assert_eq!(breaker.admit(BOB, at(3000)), Ok(AsProbe));
+        breaker.answered(BOB, at(3000));
+        assert_eq!(breaker.admit(MALLORY, at(3000)), Ok(Freely));
+    }
+
+    #[test]
+    fn a_probe_of_another_that_fails_makes_it_everybodys() {
+        let mut breaker = opened_by(&[MALLORY; 5]);
+        assert_eq!(breaker.admit(ALICE, at(1000)), Ok(AsProbe));
+        breaker.failed(ALICE, AsProbe, at(1000));
+        assert!(breaker.admit(BOB, at(2000)).is_err());
+        assert_eq!(breaker.admit(MALLORY, at(3000)), Ok(AsProbe));
+        breaker.answered(MALLORY, at(3000));
+        assert_eq!(breaker.admit(ALICE, at(3000)), Ok(Freely));
+    }
+}
