@@ -9,7 +9,7 @@ use lru::LruCache;
 
 use crate::log;
 use crate::metrics::Metrics;
-use crate::refresh::due::{Rejected, access_is_good, id_is_good};
+use crate::refresh::due::{Rejected, access_is_good, ends_by, jwt_expiry};
 use crate::refresh::machine::Outcome;
 use crate::refresh::{Need, Refresher};
 use crate::session::store::{Ended, Store, StoreError, Wanted};
@@ -149,11 +149,12 @@ impl Core {
                     found.push(Found::both(provider, &Token::Unavailable));
                 }
                 RowState::Read(row) => {
-                    let need = self.refresher.need(&provider, &row, rejected);
-                    if need.is_due(&row, now) {
+                    let ends = jwt_expiry(&row.id_token);
+                    let need = self.refresher.need(&provider, &row, ends, rejected);
+                    if need.is_due_where(&row, ends, now) {
                         due.push(self.renewed(session, provider, row, need));
                     } else {
-                        found.push(self.classify(provider, &row, need, Trouble::None));
+                        found.push(self.classified(provider, *row, ends, need, Trouble::None));
                     }
                 }
             }
@@ -172,10 +173,10 @@ impl Core {
         need: Need,
     ) -> Found {
         if !self.refresher.knows(&provider) {
-            return self.classify(provider, &row, need, Trouble::Unavailable);
+            return self.classify(provider, *row, need, Trouble::Unavailable);
         }
         if row.refresh_token.is_empty() {
-            return self.classify(provider, &row, need, Trouble::Dead);
+            return self.classify(provider, *row, need, Trouble::Dead);
         }
         let key = crate::session::RowKey {
             session: session.clone(),
@@ -184,25 +185,39 @@ impl Core {
         let outcome = self.refresher.refresh(&key, &row, need).await;
         let provider = key.provider;
         match outcome {
-            Some(Outcome::Held(row)) => self.classify(provider, &row, need, Trouble::None),
+            Some(Outcome::Held(row)) => self.classify(provider, *row, need, Trouble::None),
             Some(Outcome::Missing(Outcome::GONE | Outcome::NOT_KEPT | Outcome::FOREIGN)) => {
                 Found::both(provider, &Token::Missing)
             }
-            Some(Outcome::Missing(_)) => self.classify(provider, &row, need, Trouble::Dead),
+            Some(Outcome::Missing(_)) => self.classify(provider, *row, need, Trouble::Dead),
             Some(Outcome::Unavailable(_)) | None => {
-                self.classify(provider, &row, need, Trouble::Unavailable)
+                self.classify(provider, *row, need, Trouble::Unavailable)
             }
         }
     }
 
     /// What can be handed out of a row.
-    fn classify(&self, provider: String, row: &Row, need: Need, trouble: Trouble) -> Found {
+    fn classify(&self, provider: String, row: Row, need: Need, trouble: Trouble) -> Found {
+        let ends = jwt_expiry(&row.id_token);
+        self.classified(provider, row, ends, need, trouble)
+    }
+
+    /// The same where it is known already when the row's ID token ends.
+    fn classified(
+        &self,
+        provider: String,
+        row: Row,
+        id_token_ends: Option<i64>,
+        need: Need,
+        trouble: Trouble,
+    ) -> Found {
         let now = now_ms();
+        let without_id = row.id_token.is_empty();
         let is_rejected = |token: &str| need.rejected.is_some_and(|rejected| rejected.is(token));
-        let access = if access_is_good(row, now) && !is_rejected(&row.access_token) {
+        let access = if access_is_good(&row, now) && !is_rejected(&row.access_token) {
             Token::Held {
-                token: row.access_token.clone(),
                 expires_at: row.expiry(),
+                token: row.access_token,
             }
         } else {
             match trouble {
@@ -212,12 +227,12 @@ impl Core {
                 Trouble::Dead => Token::Missing,
             }
         };
-        let id = if row.id_token.is_empty() {
+        let id = if without_id {
             Token::Missing
-        } else if id_is_good(row, now) && !is_rejected(&row.id_token) {
+        } else if !ends_by(id_token_ends, now) && !is_rejected(&row.id_token) {
             Token::Held {
-                token: row.id_token.clone(),
-                expires_at: crate::refresh::due::jwt_expiry(&row.id_token),
+                token: row.id_token,
+                expires_at: id_token_ends,
             }
         } else if trouble == Trouble::Unavailable && !self.refresher.is_kept(&row.id_token) {
             Token::Unavailable
@@ -228,7 +243,7 @@ impl Core {
             provider,
             access,
             id,
-            without_id: row.id_token.is_empty(),
+            without_id,
         }
     }
 

@@ -6,6 +6,11 @@ use clap::Parser as _;
 use identity::options::{LogFormat, Options};
 use identity::{log, run, setup};
 
+/// musl's own allocator is slow.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 /// The configuration cannot be used.
 const MISCONFIGURED: u8 = 2;
 /// It can, but not here and now.

@@ -9,10 +9,11 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tonic::codegen::Service as _;
 use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 
 use crate::core::Core;
-use crate::door::check::{AsBytes, Door as CheckDoor, METHOD};
+use crate::door::check::{Door as CheckDoor, METHOD};
 use crate::log;
 use crate::serve::{Address, Listener, serve};
 use crate::setup::Service;
@@ -68,11 +69,11 @@ pub async fn run(service: Service) -> Result<(), String> {
     let (reporter, health) = tonic_health::server::health_reporter();
     if let Some((address, door)) = &service.check {
         let listener = listen(address).await?;
-        let door = door.clone();
+        let methods = Arc::new((door.clone(), health));
         doors.push(tokio::spawn(serve(
             listener,
             service.tls.clone(),
-            move |request| grpc(door.clone(), health.clone(), request),
+            move |request| grpc(Arc::clone(&methods), request),
             stopped.clone(),
             CONNECTIONS,
         )));
@@ -117,19 +118,19 @@ async fn wait_for_signal() -> Result<(), String> {
 
 /// A gRPC request goes to the method that it names.
 async fn grpc<H>(
-    door: CheckDoor,
-    mut health: tonic_health::pb::health_server::HealthServer<H>,
+    methods: Arc<(CheckDoor, HealthServer<H>)>,
     request: http::Request<hyper::body::Incoming>,
 ) -> Response<tonic::body::Body>
 where
-    H: tonic_health::pb::health_server::Health,
+    H: Health,
 {
+    let (door, health) = &*methods;
     let path = request.uri().path();
     if path == METHOD {
-        return tonic::server::Grpc::new(AsBytes).unary(door, request).await;
+        return door.answer(request).await;
     }
     if path.starts_with(HEALTH_SERVICE) {
-        return match health.call(request).await {
+        return match health.clone().call(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         };

@@ -49,6 +49,16 @@ impl Signer {
         encode(header, claims, &EncodingKey::from_ec_der(der.as_bytes())).unwrap()
     }
 
+    /// A token with this payload, whatever it is.
+    fn sign_text(&self, payload: &str) -> String {
+        use p256::ecdsa::signature::Signer as _;
+        let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let head = json!({"alg": "ES256", "kid": self.id}).to_string();
+        let signed = format!("{}.{}", part(&head), part(payload));
+        let signature: p256::ecdsa::Signature = self.key.sign(signed.as_bytes());
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
+    }
+
     fn token(&self, change: impl FnOnce(&mut Value)) -> String {
         let mut header = Header::new(Algorithm::ES256);
         header.kid = Some(self.id.clone());
@@ -198,6 +208,14 @@ async fn a_token_that_is_not_good_is_refused() {
             signer.token(|claims| claims["nbf"] = json!(now + 90)),
         ),
         (
+            "nbf as text",
+            signer.token(|claims| claims["nbf"] = json!("0")),
+        ),
+        (
+            "nbf that is null",
+            signer.token(|claims| claims["nbf"] = json!(null)),
+        ),
+        (
             "another issuer",
             signer.token(|claims| claims["iss"] = json!("https://evil")),
         ),
@@ -216,6 +234,15 @@ async fn a_token_that_is_not_good_is_refused() {
         (
             "no audience",
             signer.token(|claims| claims["aud"] = json!([])),
+        ),
+        (
+            "an audience that is no text",
+            signer.token(|claims| claims["aud"] = json!({"https://mcp.example.com/mcp": 1})),
+        ),
+        ("claims that are none", signer.sign_text("[]")),
+        (
+            "a claim twice",
+            signer.sign_text(r#"{"exp":1,"exp":9999999999}"#),
         ),
         ("forged", forger.token(|_| {})),
         ("altered", String::from_utf8(altered).unwrap()),

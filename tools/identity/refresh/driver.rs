@@ -111,16 +111,26 @@ impl Refresher {
             .is_some_and(|member| member.provider.is_oidc())
     }
 
-    /// What makes this row due.
+    /// What makes this row due, whose ID token ends then.
     #[must_use]
-    pub fn need(&self, provider: &str, row: &Row, rejected: Option<super::due::Rejected>) -> Need {
+    pub fn need(
+        &self,
+        provider: &str,
+        row: &Row,
+        id_token_ends: Option<i64>,
+        rejected: Option<super::due::Rejected>,
+    ) -> Need {
+        /// An ID token that ends later than the lead and this says nothing that is wanted: its
+        /// digest is spared.
+        const SOON_MS: i64 = 60_000;
         // A token that lives shorter than twice the lead would be due as soon as it is there.
         let life = self
             .providers
             .get(provider)
             .and_then(|member| member.provider.life_ms());
         let ahead_ms = i64::try_from(self.settings.ahead.as_millis()).unwrap_or(i64::MAX);
-        let kept = (!row.id_token.is_empty())
+        let soon = now_ms().saturating_add(ahead_ms).saturating_add(SOON_MS);
+        let kept = super::due::ends_by(id_token_ends, soon)
             .then(|| Digest::of(&row.id_token))
             .filter(|id_token| self.memory().is_kept(*id_token));
         Need {

@@ -40,11 +40,18 @@ impl Need {
     /// Whether the row's tokens are due at `now_ms`.
     #[must_use]
     pub fn is_due(&self, row: &Row, now_ms: i64) -> bool {
+        self.is_due_where(row, jwt_expiry(&row.id_token), now_ms)
+    }
+
+    /// The same where it is known already when the row's ID token ends: reading that costs more than
+    /// everything else here.
+    #[must_use]
+    pub fn is_due_where(&self, row: &Row, id_token_ends: Option<i64>, now_ms: i64) -> bool {
         let soon = now_ms.saturating_add(self.ahead_ms);
         row.access_token.is_empty()
             || ends_by(row.expiry(), soon)
             || self.is_rejected(row)
-            || self.id_token_is_due(row, soon)
+            || self.id_token_is_due(row, id_token_ends, soon)
     }
 
     /// Whether the row holds the token that a backend has rejected.
@@ -54,8 +61,8 @@ impl Need {
             .is_some_and(|rejected| rejected.is(&row.access_token) || rejected.is(&row.id_token))
     }
 
-    fn id_token_is_due(&self, row: &Row, soon: i64) -> bool {
-        ends_by(jwt_expiry(&row.id_token), soon)
+    fn id_token_is_due(&self, row: &Row, ends: Option<i64>, soon: i64) -> bool {
+        ends_by(ends, soon)
             && self
                 .kept
                 .is_none_or(|kept| kept != Digest::of(&row.id_token))
@@ -74,7 +81,9 @@ pub fn id_is_good(row: &Row, now_ms: i64) -> bool {
     !row.id_token.is_empty() && !ends_by(jwt_expiry(&row.id_token), now_ms)
 }
 
-fn ends_by(end: Option<i64>, at_ms: i64) -> bool {
+/// Whether a token that ends then, in Unix seconds, has ended at `at_ms`.
+#[must_use]
+pub fn ends_by(end: Option<i64>, at_ms: i64) -> bool {
     end.is_some_and(|end| end.saturating_mul(1000) <= at_ms)
 }
 

@@ -1,64 +1,138 @@
 //! `CheckResponse`, written where it goes.
 
-use bytes::Bytes;
-
+use super::grpc::Framed;
 use crate::challenge::Challenge;
 use crate::core::{Found, Token};
 
 /// The answer to a request that goes on, with what is known of its user.
+///
+/// Every message begins with its length, so everything is measured first, and then written once.
 #[must_use]
-pub fn allowed(found: &[Found], health_check: bool) -> Bytes {
-    let mut metadata = Vec::new();
+pub fn allowed(found: &[Found], health_check: bool) -> Framed {
+    let access: Texts = texts(found, |found| &found.access);
+    let ids: Texts = texts(found, |found| &found.id);
+    let unavailable: Vec<&str> = found
+        .iter()
+        .filter(|found| found.access == Token::Unavailable || found.id == Token::Unavailable)
+        .map(|found| found.provider.as_str())
+        .collect();
     let maps = [
-        (
-            "upstream_tokens",
-            found
-                .iter()
-                .filter_map(|found| held(found, &found.access))
-                .collect(),
-        ),
-        (
-            "upstream_id_tokens",
-            found
-                .iter()
-                .filter_map(|found| held(found, &found.id))
-                .collect(),
-        ),
+        ("upstream_tokens", Map::Texts(&access)),
+        ("upstream_id_tokens", Map::Texts(&ids)),
+        ("upstream_unavailable", Map::Truths(&unavailable)),
     ];
-    for (name, tokens) in maps {
-        let tokens: Vec<(&str, &str)> = tokens;
-        let mut map = Vec::with_capacity(tokens.iter().map(|(_, token)| token.len() + 64).sum());
-        for (provider, token) in tokens {
-            field(&mut map, provider, |value| {
-                bytes(value, 3, token.as_bytes())
-            });
+    let truth = health_check.then_some("health_check");
+
+    let fields = maps.iter().filter(|(_, map)| !map.is_empty());
+    let metadata = fields
+        .clone()
+        .map(|(name, map)| framed(entry(name, framed(map.len()))))
+        .sum::<usize>()
+        + truth.map_or(0, |name| framed(entry(name, TRUTH.len())));
+    Framed::new(metadata + 16, |answer| {
+        // status: OK; ok_response: nothing changes; dynamic_metadata.
+        bytes(answer, 1, b"");
+        bytes(answer, 3, b"");
+        if metadata == 0 {
+            return;
         }
-        struct_field(&mut metadata, name, &map);
-    }
-    let mut unavailable = Vec::new();
-    for found in found {
-        if found.access == Token::Unavailable || found.id == Token::Unavailable {
-            field(&mut unavailable, &found.provider, truth);
+        head(answer, 4, metadata);
+        for (name, map) in fields {
+            begin_entry(answer, name, framed(map.len()));
+            // The value is a struct.
+            head(answer, 5, map.len());
+            map.write(answer);
         }
-    }
-    struct_field(&mut metadata, "upstream_unavailable", &unavailable);
-    if health_check {
-        field(&mut metadata, "health_check", truth);
+        if let Some(name) = truth {
+            begin_entry(answer, name, TRUTH.len());
+            answer.extend_from_slice(&TRUTH);
+        }
+    })
+}
+
+/// A `Value` that is true.
+const TRUTH: [u8; 2] = [4 << 3, 1];
+
+/// Tokens by provider.
+type Texts<'a> = Vec<(&'a str, &'a str)>;
+
+/// The fields of a `Struct`.
+enum Map<'a> {
+    Texts(&'a [(&'a str, &'a str)]),
+    Truths(&'a [&'a str]),
+}
+
+impl Map<'_> {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Texts(texts) => texts.is_empty(),
+            Self::Truths(names) => names.is_empty(),
+        }
     }
 
-    let mut answer = Vec::with_capacity(metadata.len() + 16);
-    // status: OK; ok_response: nothing changes; dynamic_metadata.
-    bytes(&mut answer, 1, b"");
-    bytes(&mut answer, 3, b"");
-    if !metadata.is_empty() {
-        bytes(&mut answer, 4, &metadata);
+    /// How many bytes they take.
+    fn len(&self) -> usize {
+        match self {
+            Self::Texts(texts) => texts
+                .iter()
+                .map(|(name, text)| framed(entry(name, framed(text.len()))))
+                .sum(),
+            Self::Truths(names) => names
+                .iter()
+                .map(|name| framed(entry(name, TRUTH.len())))
+                .sum(),
+        }
     }
-    answer.into()
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Texts(texts) => {
+                for (name, text) in *texts {
+                    begin_entry(out, name, framed(text.len()));
+                    bytes(out, 3, text.as_bytes());
+                }
+            }
+            Self::Truths(names) => {
+                for name in *names {
+                    begin_entry(out, name, TRUTH.len());
+                    out.extend_from_slice(&TRUTH);
+                }
+            }
+        }
+    }
+}
+
+fn texts(found: &[Found], token: impl Fn(&Found) -> &Token) -> Texts<'_> {
+    found
+        .iter()
+        .filter_map(|found| match token(found) {
+            Token::Held { token, .. } => Some((found.provider.as_str(), token.as_str())),
+            Token::Missing | Token::Unavailable => None,
+        })
+        .collect()
+}
+
+/// The length of a map's entry: its key, and a value of so many bytes.
+fn entry(name: &str, value: usize) -> usize {
+    framed(name.len()) + framed(value)
+}
+
+/// A map's entry, up to its value, which has so many bytes.
+fn begin_entry(out: &mut Vec<u8>, name: &str, value: usize) {
+    head(out, 1, entry(name, value));
+    bytes(out, 1, name.as_bytes());
+    head(out, 2, value);
+}
+
+/// How many bytes a field of this length takes, with its tag (all have one byte) and length.
+fn framed(length: usize) -> usize {
+    let bits = (usize::BITS - length.leading_zeros()).max(1);
+    1 + bits.div_ceil(7) as usize + length
 }
 
 /// The answer to a request of which nobody has checked who asks.
 #[must_use]
-pub fn denied(challenge: &Challenge) -> Bytes {
+pub fn denied(challenge: &Challenge) -> Framed {
     const UNAUTHENTICATED: u64 = 16;
     let mut status = Vec::new();
     number(&mut status, 1, UNAUTHENTICATED);
@@ -79,45 +153,21 @@ pub fn denied(challenge: &Challenge) -> Bytes {
         bytes(&mut response, 2, &option);
     }
     bytes(&mut response, 3, DENIED_BODY.as_bytes());
-    let mut answer = Vec::new();
-    bytes(&mut answer, 1, &status);
-    bytes(&mut answer, 2, &response);
-    answer.into()
+    Framed::new(status.len() + response.len() + 16, |answer| {
+        bytes(answer, 1, &status);
+        bytes(answer, 2, &response);
+    })
 }
 
 const DENIED_BODY: &str = r#"{"error":"token_missing","error_description":"the request carries no bearer token that anybody has checked"}"#;
 
-fn held<'a>(found: &'a Found, token: &'a Token) -> Option<(&'a str, &'a str)> {
-    match token {
-        Token::Held { token, .. } => Some((&found.provider, token)),
-        Token::Missing | Token::Unavailable => None,
-    }
-}
-
-/// A field of a `Struct`: its name, and its value written by `value`.
-fn field(out: &mut Vec<u8>, name: &str, value: impl FnOnce(&mut Vec<u8>)) {
-    let mut encoded = Vec::new();
-    value(&mut encoded);
-    let mut entry = Vec::with_capacity(name.len() + encoded.len() + 12);
-    bytes(&mut entry, 1, name.as_bytes());
-    bytes(&mut entry, 2, &encoded);
-    bytes(out, 1, &entry);
-}
-
-/// A field that is a `Struct` itself, unless that is empty.
-fn struct_field(out: &mut Vec<u8>, name: &str, fields: &[u8]) {
-    if !fields.is_empty() {
-        field(out, name, |value| bytes(value, 5, fields));
-    }
-}
-
-fn truth(value: &mut Vec<u8>) {
-    number(value, 4, 1);
+fn head(out: &mut Vec<u8>, field: u64, length: usize) {
+    varint(out, field << 3 | 2);
+    varint(out, length as u64);
 }
 
 fn bytes(out: &mut Vec<u8>, field: u64, value: &[u8]) {
-    varint(out, field << 3 | 2);
-    varint(out, value.len() as u64);
+    head(out, field, value.len());
     out.extend_from_slice(value);
 }
 

@@ -8,14 +8,11 @@ use prost_types::Struct;
 use prost_types::value::Kind;
 use serde_json::Value;
 
-/// The third part of the bearer token, if there is exactly one token and its payload is, member by
+/// The third part of the bearer token in an `authorization` header, if its payload is, member by
 /// member, the one that was checked.
 #[must_use]
-pub fn signature_of_checked<'a>(authorization: &[&'a str], payload: &[u8]) -> Option<&'a str> {
-    let [header] = authorization else {
-        return None;
-    };
-    let (scheme, token) = header.split_once(' ')?;
+pub fn signature_of_checked<'a>(authorization: &'a str, payload: &[u8]) -> Option<&'a str> {
+    let (scheme, token) = authorization.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return None;
     }

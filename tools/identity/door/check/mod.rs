@@ -2,15 +2,18 @@
 
 pub mod answer;
 pub mod bearer;
+pub mod grpc;
 pub mod request;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Buf as _, BufMut as _, Bytes};
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use http::{Request, Response};
 use tonic::{Code, Status};
 
+use self::grpc::Framed;
 use self::request::{Check, as_text, struct_field};
 use crate::challenge::Challenge;
 use crate::core::{Core, DeadEnd, Found, Token};
@@ -53,18 +56,24 @@ impl Door {
         }
     }
 
-    /// Answers a serialized `CheckRequest` with a serialized `CheckResponse`.
-    ///
-    /// # Errors
-    /// `UNAVAILABLE` if the store cannot say, `INVALID_ARGUMENT` for what is no request.
-    pub async fn check(&self, message: &[u8]) -> Result<Bytes, Status> {
+    /// Answers a call of [`METHOD`].
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<tonic::body::Body>
+    where
+        B: http_body::Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let began = Instant::now();
-        let (outcome, answer) = self.answer(message).await;
+        let (outcome, answer) = match grpc::message(request).await {
+            Ok(message) => self.check(&message).await,
+            Err(status) => ("invalid", Err(status)),
+        };
         self.metrics.answered("check", outcome, began.elapsed());
-        answer
+        grpc::answer(answer)
     }
 
-    async fn answer(&self, message: &[u8]) -> (&'static str, Result<Bytes, Status>) {
+    /// Answers a serialized `CheckRequest` with a `CheckResponse`: `UNAVAILABLE` if the store cannot
+    /// say, `INVALID_ARGUMENT` to what is no request. The word is for the metrics.
+    async fn check(&self, message: &[u8]) -> (&'static str, Result<Framed, Status>) {
         let Ok(check) = request::read(message, &self.settings.payload_key) else {
             let status = Status::new(Code::InvalidArgument, "not a CheckRequest");
             return ("invalid", Err(status));
@@ -153,7 +162,10 @@ impl Door {
         if !named.iter().any(is_missing) {
             return;
         }
-        let Some(signature) = bearer::signature_of_checked(&check.authorization, payload) else {
+        let signature = check
+            .one_authorization()
+            .and_then(|header| bearer::signature_of_checked(header, payload));
+        let Some(signature) = signature else {
             return;
         };
         #[allow(clippy::cast_possible_truncation)] // saturates, as wanted
@@ -165,57 +177,5 @@ impl Door {
                 login,
             })
             .await;
-    }
-}
-
-impl tonic::server::UnaryService<Bytes> for Door {
-    type Response = Bytes;
-    type Future =
-        std::pin::Pin<Box<dyn Future<Output = Result<tonic::Response<Bytes>, Status>> + Send>>;
-
-    fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
-        let door = self.clone();
-        Box::pin(async move {
-            let message = request.into_inner();
-            door.check(&message).await.map(tonic::Response::new)
-        })
-    }
-}
-
-/// Messages as they are: the door reads and writes them itself.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct AsBytes;
-
-impl Codec for AsBytes {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for AsBytes {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, message: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.put(message);
-        Ok(())
-    }
-}
-
-impl Decoder for AsBytes {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(from.copy_to_bytes(from.remaining())))
     }
 }

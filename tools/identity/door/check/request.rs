@@ -17,13 +17,27 @@ pub struct Check<'a> {
     pub providers: Option<&'a str>,
     /// The request's path, with its query.
     pub path: &'a str,
-    /// Its `authorization` headers, as Envoy hands them over.
-    pub authorization: Vec<&'a str>,
+    /// Its `authorization`, where Envoy hands headers over by name.
+    pub authorization: Option<&'a str>,
+    /// Its `authorization` headers, where Envoy hands them over one by one.
+    pub authorizations: Vec<&'a str>,
 }
 
 /// The message is no `CheckRequest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
+
+impl<'a> Check<'a> {
+    /// The request's one `authorization`; none, if there are several.
+    #[must_use]
+    pub fn one_authorization(&self) -> Option<&'a str> {
+        match (self.authorization, self.authorizations.as_slice()) {
+            (Some(one), []) => Some(one),
+            (None, [one]) => Some(one),
+            _ => None,
+        }
+    }
+}
 
 /// Reads a serialized `envoy.service.auth.v3.CheckRequest`. Of what occurs twice the last one
 /// counts, as protobuf has it.
@@ -56,32 +70,37 @@ fn read_request<'a>(message: &'a [u8], check: &mut Check<'a>) -> Result<(), Malf
                 3 => {
                     let (key, value) = entry(value)?;
                     if key == b"authorization" {
-                        check.authorization.push(text(value)?);
+                        check.authorization = Some(text(value)?);
                     }
                 }
                 4 => check.path = text(value)?,
-                13 => each(value, |field, header| {
-                    if field == 1 {
-                        let (mut key, mut value) = (&b""[..], &b""[..]);
-                        each(header, |field, bytes| {
-                            match field {
-                                1 => key = bytes,
-                                2 | 3 => value = bytes,
-                                _ => {}
-                            }
-                            Ok(())
-                        })?;
-                        if key.eq_ignore_ascii_case(b"authorization") {
-                            check.authorization.push(text(value)?);
-                        }
-                    }
-                    Ok(())
+                13 => each(value, |field, header| match field {
+                    1 => read_header(header, check),
+                    _ => Ok(()),
                 })?,
                 _ => {}
             }
             Ok(())
         })
     })
+}
+
+fn read_header<'a>(message: &'a [u8], check: &mut Check<'a>) -> Result<(), Malformed> {
+    let (mut key, mut value, mut raw) = (&b""[..], &b""[..], &b""[..]);
+    each(message, |field, bytes| {
+        match field {
+            1 => key = bytes,
+            2 => value = bytes,
+            3 => raw = bytes,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    if key.eq_ignore_ascii_case(b"authorization") {
+        let value = if raw.is_empty() { value } else { raw };
+        check.authorizations.push(text(value)?);
+    }
+    Ok(())
 }
 
 fn read_extension<'a>(message: &'a [u8], check: &mut Check<'a>) -> Result<(), Malformed> {
@@ -101,7 +120,10 @@ fn read_metadata<'a>(
         if field == 1 {
             let (namespace, fields) = entry(value)?;
             if namespace == JWT_NAMESPACE {
-                check.payload = struct_field(fields, payload_key)?.and_then(as_struct);
+                check.payload = match struct_field(fields, payload_key)? {
+                    Some(value) => only(value, STRUCT)?,
+                    None => None,
+                };
             }
         }
         Ok(())
@@ -129,36 +151,43 @@ pub fn struct_field<'a>(message: &'a [u8], key: &[u8]) -> Result<Option<&'a [u8]
 /// The text that a serialized `Value` is, if it is one.
 #[must_use]
 pub fn as_text(value: &[u8]) -> Option<&str> {
-    std::str::from_utf8(only(value, 3)?).ok()
+    std::str::from_utf8(only(value, STRING).ok()??).ok()
 }
 
-fn as_struct(value: &[u8]) -> Option<&[u8]> {
-    only(value, 5)
-}
+/// Kinds of a `Value`, by the numbers of their fields.
+const STRING: u32 = 3;
+const STRUCT: u32 = 5;
+const LAST_KIND: u32 = 6;
 
-/// The content of a `oneof` if it is this one: whatever kind comes last counts.
-fn only(message: &[u8], wanted: u32) -> Option<&[u8]> {
+/// The content of a `Value` if it is of this kind: whatever kind comes last counts. Protobuf would
+/// join two structs that follow each other; nobody gives two.
+fn only(message: &[u8], wanted: u32) -> Result<Option<&[u8]>, Malformed> {
     let mut found = None;
     walk(message, |field, value| {
-        found = (field == wanted).then_some(value).flatten();
-        Ok(())
-    })
-    .ok()?;
-    found
-}
-
-/// Key and value of a map's entry.
-fn entry(message: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
-    let (mut key, mut value) = (&b""[..], &b""[..]);
-    each(message, |field, bytes| {
-        match field {
-            1 => key = bytes,
-            2 => value = bytes,
-            _ => {}
+        if (1..=LAST_KIND).contains(&field) {
+            let before = found.replace((field, value));
+            if field == STRUCT && before.is_some_and(|(field, _)| field == STRUCT) {
+                return Err(Malformed);
+            }
         }
         Ok(())
     })?;
-    Ok((key, value))
+    Ok(found.and_then(|(field, value)| value.filter(|_| field == wanted)))
+}
+
+/// Key and value of a map's entry. Protobuf would join a value that is given twice; nobody gives one
+/// twice.
+fn entry(message: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    let (mut key, mut value) = (None, None);
+    each(message, |field, bytes| {
+        let twice = match field {
+            1 => key.replace(bytes).is_some(),
+            2 => value.replace(bytes).is_some(),
+            _ => false,
+        };
+        if twice { Err(Malformed) } else { Ok(()) }
+    })?;
+    Ok((key.unwrap_or_default(), value.unwrap_or_default()))
 }
 
 fn text(bytes: &[u8]) -> Result<&str, Malformed> {

@@ -12,6 +12,7 @@ use http::header::{
 };
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
+use serde::Serialize;
 
 use self::client::Credentials;
 use self::form::{Form, Kind};
@@ -263,17 +264,28 @@ impl Door {
     }
 }
 
+/// The body of what is granted (RFC 8693 §2.2.1).
+#[derive(Serialize)]
+struct Body<'a> {
+    access_token: &'a str,
+    issued_token_type: &'a str,
+    token_type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in: Option<i64>,
+}
+
 impl Granted {
     fn into_answer(self) -> Answer {
-        let mut members = serde_json::Map::new();
-        members.insert("access_token".to_owned(), self.token.into());
-        members.insert("issued_token_type".to_owned(), self.kind.uri().into());
-        members.insert("token_type".to_owned(), self.kind.token_type().into());
-        if let Some(expires_at) = self.expires_at {
-            let left = expires_at.saturating_sub(now_ms() / 1000).max(0);
-            members.insert("expires_in".to_owned(), left.into());
-        }
-        json(StatusCode::OK, &serde_json::Value::Object(members))
+        let now = now_ms() / 1000;
+        json(
+            StatusCode::OK,
+            &Body {
+                access_token: &self.token,
+                issued_token_type: self.kind.uri(),
+                token_type: self.kind.token_type(),
+                expires_in: self.expires_at.map(|end| end.saturating_sub(now).max(0)),
+            },
+        )
     }
 }
 
@@ -303,8 +315,10 @@ impl Refusal {
     }
 }
 
-fn json(status: StatusCode, body: &serde_json::Value) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body.to_string())));
+fn json(status: StatusCode, body: &impl Serialize) -> Answer {
+    // Texts and numbers can always be written.
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -255,7 +255,7 @@ async fn grpc_that_is_no_check_is_told_so() {
         grpc.unary(
             tonic::Request::new(bytes::Bytes::from_static(body)),
             PathAndQuery::from_static(path),
-            identity::door::check::AsBytes,
+            crate::bed::check::AsBytes,
         )
         .await
         .map(|response: tonic::Response<bytes::Bytes>| response.into_inner())

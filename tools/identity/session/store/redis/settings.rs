@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use redis::cluster::ClusterClientBuilder;
+use redis::io::tcp::TcpSettings;
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, RedisError,
@@ -103,6 +104,7 @@ impl Settings {
         let mut builder = ClusterClientBuilder::new([self.connection(at)?])
             .connection_timeout(self.dial)
             .response_timeout(self.call)
+            .tcp_settings(without_delay())
             .retries(3);
         if let Some(tls) = &self.tls {
             builder = builder.tls(mode(tls)).certs(certificates(tls));
@@ -128,7 +130,8 @@ impl Settings {
             master,
             SentinelServerType::Master,
         )?
-        .set_client_to_redis_db(db);
+        .set_client_to_redis_db(db)
+        .set_client_to_redis_tcp_settings(without_delay());
         if let Some((username, password)) = self.credentials() {
             if let Some(username) = username {
                 builder = builder.set_client_to_redis_username(username);
@@ -158,6 +161,7 @@ impl Settings {
         }
         Ok(address(at, self.tls.as_ref())
             .into_connection_info()?
+            .set_tcp_settings(without_delay())
             .set_redis_settings(redis))
     }
 
@@ -167,6 +171,11 @@ impl Settings {
         let username = self.username.as_deref().filter(|name| !name.is_empty());
         (!self.password.0.is_empty()).then_some((username, self.password.0.as_str()))
     }
+}
+
+/// Questions go out at once: those that wait for the answers to others would wait for nothing.
+fn without_delay() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true)
 }
 
 fn address((host, port): &(String, u16), tls: Option<&Tls>) -> ConnectionAddr {
