@@ -30,7 +30,7 @@ usage: ./build.sh [VERB]
                       and the identity service dist/upstream-inject-identity
   demo [ARGS]         build, then show the filter at work in Envoy (--stay: keep running; --redis:
                       with a real Redis; --login: a real login through ToolHive's own auth server,
-                      which needs Go)
+                      or without Go through a stand-in for it)
   test                every check and test there is, with the newest Envoy of
                       tests/envoy-requirements.txt
   test --envoy WHICH…  build, then only the tests that need an Envoy, with each of these: a version
@@ -42,7 +42,7 @@ usage: ./build.sh [VERB]
   fuzz [MINUTES]      try the readers of hostile input, for an hour each
   mutants [ARGS]      see which small changes of the filter's logic no test notices (hours)
   audit               look for advisories about what this depends on (needs their database)
-  bench [ARGS]        measure what the filter costs
+  bench [ARGS]        measure what the filter costs, or with --identity the identity service
   package             build, then add all that a release has to dist/: an SBOM, OCI image layouts
                       of filter and identity service, service and tool as static programs, and
                       SHA256SUMS of them
@@ -186,11 +186,16 @@ need_target() {
 
 demo() {
     build
-    if [[ " $* " = *" --login "* || " $* " = *" --redis "* ]] && ! command -v redis-server >/dev/null; then
-        tests/apt-install.sh redis-server || die "redis-server is missing" "Debian: apt-get install redis-server"
+    if [[ " $* " = *" --login "* || " $* " = *" --redis "* ]]; then
+        need_redis
     fi
     step "the demo"
     in_envoy cargo run --quiet --locked --package upstream-inject-testbed --bin demo -- "$@"
+}
+
+need_redis() {
+    command -v redis-server >/dev/null || tests/apt-install.sh redis-server ||
+        die "redis-server is missing" "Debian: apt-get install redis-server"
 }
 
 soak() {
@@ -202,6 +207,12 @@ soak() {
 bench() {
     build
     step "the benchmark"
+    if [[ " $* " = *" --identity "* ]]; then
+        need_redis
+        cargo build --quiet --locked --profile tools --package upstream-inject-bench-constant
+        cargo run --quiet --locked --profile tools --package upstream-inject-bench -- "$@"
+        return
+    fi
     build_floor floor
     build_floor floor-contexts --features contexts
     in_envoy cargo run --quiet --locked --profile tools --package upstream-inject-bench -- "$@"

@@ -15,6 +15,7 @@
 mod backend;
 mod config;
 mod exchange;
+mod identity;
 mod latency;
 mod load;
 mod loading;
@@ -37,12 +38,14 @@ use progress::Progress;
 use report::Report;
 
 const USAGE: &str = "\
-usage: ./build.sh bench [--quick] [--no-record] [--requests] [--sharing] [--also WASM]...
+usage: ./build.sh bench [--quick] [--no-record] [--requests] [--sharing] [--identity]
+                        [--also WASM]...
 
   --quick      a tenth of the rounds: a look, not a result; records nothing
   --no-record  leave docs/ as it is
   --requests   the CPU time of requests only; records nothing
   --sharing    what sharing saves and costs only; records its part
+  --identity   the identity service only, which takes no Envoy; records its part
   --also WASM  the CPU time of upstream_inject in this other build of the filter, too";
 
 /// How much of everything is measured.
@@ -64,6 +67,8 @@ pub struct Scale {
     sharing: usize,
     /// Users who come back to an Envoy that has just started.
     users: usize,
+    /// The identity service.
+    identity: identity::Scale,
 }
 
 const FULL: Scale = Scale {
@@ -76,6 +81,7 @@ const FULL: Scale = Scale {
     starts: 6,
     sharing: 24,
     users: 10_000,
+    identity: identity::FULL,
 };
 
 const QUICK: Scale = Scale {
@@ -88,6 +94,7 @@ const QUICK: Scale = Scale {
     starts: 2,
     sharing: 4,
     users: 1000,
+    identity: identity::QUICK,
 };
 
 /// The WebAssembly modules.
@@ -105,7 +112,7 @@ pub struct Wasm {
 fn main() {
     let mut scale = &FULL;
     let mut record = true;
-    let (mut requests_only, mut sharing_only) = (false, false);
+    let (mut requests_only, mut sharing_only, mut identity_only) = (false, false, false);
     let mut also = Vec::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -114,6 +121,7 @@ fn main() {
             ("--no-record", _) => record = false,
             ("--requests", _) => requests_only = true,
             ("--sharing", _) => sharing_only = true,
+            ("--identity", _) => identity_only = true,
             ("--also", rest) => also.extend(rest.next().map(PathBuf::from)),
             _ => {
                 eprintln!("{USAGE}");
@@ -123,6 +131,16 @@ fn main() {
     }
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| bed::repository().join("target"), PathBuf::from);
+    if identity_only {
+        let constant = target.join("tools/ext-authz-constant");
+        let measured = bed::run(identity::measure(&constant, &scale.identity));
+        let report = identity::Report::of(measured);
+        report.print();
+        if record {
+            report.record();
+        }
+        return;
+    }
     let wasm = Wasm {
         filter: bed::artifact(),
         floor: target.join("floor/wasm32-wasip1/release/floor.wasm"),

@@ -90,14 +90,20 @@ fn is_ours(what: &str) -> bool {
         .any(|strategy| what.starts_with(strategy))
 }
 
-struct Bar {
-    label: String,
-    value: f64,
-    text: String,
-    ours: bool,
+/// One bar.
+pub struct Bar {
+    /// What it is of.
+    pub label: String,
+    /// Its length, next to the others'.
+    pub value: f64,
+    /// What stands beside it.
+    pub text: String,
+    /// Whether it is of something of ours.
+    pub ours: bool,
 }
 
-fn bar_chart(title: &str, bars: &[Bar]) -> String {
+/// A plot of bars.
+pub fn bar_chart(title: &str, bars: &[Bar]) -> String {
     bar_charts(title, &[(title, bars)])
 }
 

@@ -38,16 +38,23 @@ pub struct Report {
 }
 
 /// One thing that has a target.
-struct Row {
-    what: String,
-    reached: f64,
-    target: Target,
-    unit: &'static str,
+pub struct Row {
+    /// In words.
+    pub what: String,
+    /// What was measured.
+    pub reached: f64,
+    /// What it should be.
+    pub target: Target,
+    /// Of both.
+    pub unit: &'static str,
 }
 
+/// What a number should be.
 #[derive(Clone, Copy)]
-enum Target {
+pub enum Target {
+    /// No more than this.
     AtMost(f64),
+    /// No less than this.
     AtLeast(f64),
 }
 
@@ -152,42 +159,10 @@ impl Report {
 
     /// Prints the results to standard output.
     pub fn print(&self) {
-        let (green, red, plain) = match std::io::stdout().is_terminal() {
-            true => ("\x1b[32m", "\x1b[31m", "\x1b[0m"),
-            false => ("", "", ""),
-        };
         println!("Machine: {}\n\n{}", self.machine, cost_table(&self.added));
         println!("{}", self.other_table());
         println!("{}", self.sharing.text());
-        for row in self.rows() {
-            let (colour, word) = if row.met() {
-                (green, "met")
-            } else {
-                (red, "missed")
-            };
-            let reached = number(row.reached, row.unit);
-            println!(
-                "{colour}{word:<6}{plain} {reached:>9}  {:<10} {}",
-                row.target(),
-                row.what
-            );
-        }
-    }
-
-    /// Targets, as Markdown.
-    fn target_table(&self) -> String {
-        let mut table = "| what | reached | target | |\n| --- | ---: | ---: | --- |\n".to_owned();
-        for row in self.rows() {
-            let _ = writeln!(
-                table,
-                "| {} | {} | {} | {} |",
-                row.what,
-                number(row.reached, row.unit),
-                row.target(),
-                if row.met() { "met" } else { "missed" }
-            );
-        }
-        table
+        print_rows(&self.rows());
     }
 
     /// Everything else, as Markdown.
@@ -308,13 +283,50 @@ impl Report {
             "docs/PERFORMANCE.md",
             &[
                 ("machine", machine.as_str()),
-                ("targets", &self.target_table()),
+                ("targets", &target_rows(&self.rows())),
                 ("cost", &cost_table(&self.added)),
                 ("rest", &self.other_table()),
             ],
         );
         self.sharing.record();
     }
+}
+
+/// Prints what has a target.
+pub fn print_rows(rows: &[Row]) {
+    let (green, red, plain) = match std::io::stdout().is_terminal() {
+        true => ("\x1b[32m", "\x1b[31m", "\x1b[0m"),
+        false => ("", "", ""),
+    };
+    for row in rows {
+        let (colour, word) = if row.met() {
+            (green, "met")
+        } else {
+            (red, "missed")
+        };
+        let reached = number(row.reached, row.unit);
+        println!(
+            "{colour}{word:<6}{plain} {reached:>9}  {:<10} {}",
+            row.target(),
+            row.what
+        );
+    }
+}
+
+/// What has a target, as Markdown.
+pub fn target_rows(rows: &[Row]) -> String {
+    let mut table = "| what | reached | target | |\n| --- | ---: | ---: | --- |\n".to_owned();
+    for row in rows {
+        let _ = writeln!(
+            table,
+            "| {} | {} | {} | {} |",
+            row.what,
+            number(row.reached, row.unit),
+            row.target(),
+            if row.met() { "met" } else { "missed" }
+        );
+    }
+    table
 }
 
 /// CPU time per request, as Markdown.

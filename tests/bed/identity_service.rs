@@ -100,6 +100,12 @@ impl IdentityService {
         }
     }
 
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Where `POST /token` is.
     #[must_use]
     pub fn token_address(&self) -> SocketAddr {

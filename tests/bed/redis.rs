@@ -66,6 +66,15 @@ impl Redis {
         self.port
     }
 
+    /// Its process.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.lock().expect("no panic in here").id()
+    }
+
     /// Ends it at once, with everything that it holds.
     pub fn kill(&self) {
         self.process.lock().expect("no panic in here").kill();
