@@ -1,13 +1,19 @@
 //! What a client is told when it must log in: by Envoy itself before the filter, by the filter, and
 //! never by a backend.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use bed::scene::{Neighbours, Scene};
 use bed::{
-    Answer, Bed, Client, IdentityIssuer, Placement, PluginConfig, Reply, Request, canary,
-    eventually,
+    Answer, Bed, Client, IdentityIssuer, Placement, PluginConfig, Reply, Request, bootstrap,
+    canary, eventually,
 };
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
+use crate::exchange_lane::{self, Lane};
 use crate::plugin;
 use crate::trial::{SharedBed, trials};
 
@@ -23,6 +29,7 @@ trials!("challenges":
     a_challenge_is_kept_where_that_is_configured,
     a_retried_401_obtains_a_fresh_token,
     a_refused_scope_asks_for_no_login,
+    the_challenge_of_a_backend_that_answers_early_reaches_nobody,
 );
 
 const METADATA: &str = "https://mcp.example.com/.well-known/oauth-protected-resource";
@@ -491,4 +498,48 @@ async fn a_refused_scope_asks_for_no_login() {
         (bed.outcome("scoped", "token_exchange_forbidden").await == 2).then_some(())
     })
     .await;
+}
+
+/// A backend that answers each connection before it has seen a request.
+async fn hasty() -> SocketAddr {
+    const ANSWER: &[u8] = b"HTTP/1.1 401 Unauthorized\r\n\
+        www-authenticate: Bearer resource_metadata=\"https://evil.example/metadata\"\r\n\
+        x-from: the-backend\r\ncontent-length: 0\r\n\r\n";
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                // Envoy takes what comes before it has a stream on the connection for nonsense.
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                if stream.write_all(ANSWER).await.is_ok() {
+                    let _ = stream.read_to_end(&mut Vec::new()).await;
+                }
+            });
+        }
+    });
+    address
+}
+
+async fn the_challenge_of_a_backend_that_answers_early_reaches_nobody() {
+    let lane = [("hasty", json!({}))];
+    let plugin = exchange_lane::configuration(&lane, json!({}));
+    let bed = Bed::with("hasty", PluginConfig::Json(plugin))
+        .sts("sts-hasty")
+        .cluster(bootstrap::cluster("hasty", hasty().await, false, &[]))
+        .route(bootstrap::route_to("hasty"))
+        .start()
+        .await;
+    let lane = Lane::of(&bed, "hasty");
+    lane.sts().hold();
+    for request in [
+        lane.request(&lane.login("gets"), "a"),
+        Request::post("/hasty/a", "{}").bearer(&lane.login("posts")),
+    ] {
+        let reply = bed.http1().send(request).await;
+        assert_eq!(reply.status, 401);
+        assert_eq!(reply.header("x-from"), "the-backend");
+        assert_eq!(reply.header("www-authenticate"), "");
+    }
+    lane.sts().release();
 }

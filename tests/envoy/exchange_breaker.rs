@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bed::{Answer, Bed, Reply, canary};
+use bed::{Answer, Bed, Reply, canary, eventually};
 use serde_json::{Value, json};
 
 use crate::exchange_lane::{Lane, assert_refused, lanes};
@@ -18,6 +18,7 @@ trials!(
     answers_do_not_count_whatever_they_say,
     it_belongs_to_one_endpoint,
     a_token_in_hand_serves_while_it_is_open,
+    a_user_whom_the_sts_never_serves_stops_nobody_else,
 );
 
 static BED: SharedBed = SharedBed::new();
@@ -41,7 +42,8 @@ async fn bed() -> &'static Bed {
             ("endpoint", at("http://localhost/one")),
             ("same-endpoint", with_audience),
             ("other-endpoint", at("http://localhost/two")),
-            ("in-hand", patient),
+            ("in-hand", patient.clone()),
+            ("one-user", patient),
         ];
         lanes(
             "exchange-breaker",
@@ -294,4 +296,40 @@ async fn a_token_in_hand_serves_while_it_is_open() {
         assert_eq!(lane.get_ok(&jwt, "x").await, token);
     }
     lane.expect_sts("cache_hit", 5).await;
+}
+
+/// Whoever fails alone is stopped alone, as soon as another's call has succeeded.
+async fn a_user_whom_the_sts_never_serves_stops_nobody_else() {
+    let lane = Lane::of(bed().await, "one-user");
+    let mallory = canary::token("corp_", "mallory");
+    for (answer, status) in [
+        (Answer::error(400, "unauthorized_client"), 502),
+        (Answer::raw(500, ""), 503),
+    ] {
+        let refused = mallory.clone();
+        lane.sts().set_script(
+            move |request| match request.parameter("subject_token") == refused {
+                true => answer.clone(),
+                false => Answer::token_for(request),
+            },
+        );
+        let mallorys = lane.login_with(&mallory);
+        for _ in 0..2 * THRESHOLD {
+            assert_eq!(lane.get(&mallorys, "x").await.status, status);
+        }
+        // Somebody else is turned away until the pause is over, and then gets the probe, however
+        // often Mallory asks.
+        let turned_away = lane.login(&format!("first-{status}"));
+        let served = eventually("somebody else to be served", || async {
+            assert_eq!(lane.get(&mallorys, "x").await.status, status);
+            let reply = lane.get(&turned_away, "x").await;
+            (reply.status == 200).then_some(())
+        });
+        served.await;
+        for n in 0..5 {
+            assert_eq!(lane.get(&mallorys, "x").await.status, status);
+            lane.get_ok(&lane.login(&format!("{status}-{n}")), "x")
+                .await;
+        }
+    }
 }
