@@ -1,7 +1,7 @@
 //! What keys say of themselves to people, editors and tools. The `.wasm` holds none of it.
 
 #[cfg(not(target_family = "wasm"))]
-use super::json_schema;
+use serde_json::{Value, json};
 
 /// What is said of a key besides what it is called and what it may be.
 #[derive(Clone, Copy)]
@@ -95,7 +95,7 @@ pub struct Described {
     /// The keys of the map that it is, or of the maps that it holds.
     pub keys: Vec<Described>,
     /// What it may be, as JSON Schema.
-    pub schema: serde_json::Value,
+    pub schema: Value,
 }
 
 #[cfg(not(target_family = "wasm"))]
@@ -106,7 +106,7 @@ impl Described {
         doc: Doc,
         shape: &dyn Shape,
         required: bool,
-        default: Option<serde_json::Value>,
+        default: Option<Value>,
     ) -> Self {
         let Said { text, absent, role } = doc.0;
         let mut text = text.trim_start().to_owned();
@@ -115,9 +115,9 @@ impl Described {
         }
         let worded = absent.map_or(String::new(), |words| format!(" By default {words}."));
         let description = format!("{text}{worded}");
-        let schema = json_schema::of_key(shape, required, description, default.clone());
+        let schema = of_key(shape, required, description, default.clone());
         let default = default.map(|value| match value {
-            serde_json::Value::String(word) => format!("`{word}`"),
+            Value::String(word) => format!("`{word}`"),
             other => format!("`{other}`"),
         });
         Self {
@@ -132,11 +132,51 @@ impl Described {
     }
 }
 
+/// A key that may be what `shape` says.
+#[cfg(not(target_family = "wasm"))]
+#[allow(
+    clippy::indexing_slicing,
+    reason = "every value that is added to is an object literal, and no wasm holds this"
+)]
+fn of_key(shape: &dyn Shape, required: bool, description: String, default: Option<Value>) -> Value {
+    let mut schema = shape.json_schema();
+    if !required {
+        schema = or_null(schema);
+    }
+    schema["description"] = description.into();
+    if let Some(default) = default {
+        schema["default"] = default;
+    }
+    schema
+}
+
+/// `null` counts as absent.
+#[cfg(not(target_family = "wasm"))]
+#[allow(
+    clippy::indexing_slicing,
+    reason = "every value that is added to is an object literal, and no wasm holds this"
+)]
+pub(super) fn or_null(mut schema: Value) -> Value {
+    let absent = json!({"type": "null"});
+    if let Some(kind) = schema.get("type").cloned() {
+        schema["type"] = json!([kind, "null"]);
+        schema
+    } else if let Some(Value::Array(words)) = schema.get_mut("enum") {
+        words.push(Value::Null);
+        schema
+    } else if let Some(Value::Array(ways)) = schema.get_mut("anyOf") {
+        ways.push(absent);
+        schema
+    } else {
+        json!({"anyOf": [schema, absent]})
+    }
+}
+
 /// What a value may be.
 #[cfg(not(target_family = "wasm"))]
 pub trait Shape {
     /// As JSON Schema, which may allow more than the filter does, never less.
-    fn json_schema(&self) -> serde_json::Value;
+    fn json_schema(&self) -> Value;
 
     /// In words, as a sentence without its full stop, if there is more to say than `text` does.
     fn bounds(&self, text: &str) -> Option<String> {

@@ -4,7 +4,6 @@ use super::Environment;
 use super::format::{AnyText, TextFormat, VariableName};
 use super::problem::{Reported, Rule, Wrong, quoted};
 use super::section::{Entry, Optional, Section};
-use super::strategies::StrategyType;
 use crate::decision::ProviderToken;
 use crate::exchange::ExchangeId;
 use crate::exchange::client::certificate::Certificate;
@@ -20,7 +19,6 @@ use std::time::Duration;
 
 /// What a strategy's `build` works with.
 pub struct Draft<'d> {
-    pub(super) registry: &'static [StrategyType],
     pub(super) identity: IdentitySettings,
     pub(super) auth_server: Result<Option<&'d Upstreams<'d>>, Reported>,
     pub(super) environment: &'d dyn Environment,

@@ -8,7 +8,7 @@
     reason = "every value that is added to is an object literal, and no wasm holds this"
 )]
 
-use super::described::{Described, Shape};
+use super::described::{Described, Shape, or_null};
 use super::format::{Boolean, Choice, Count, DurationIn, ListOf, MapOf, OneOrMany, TextFormat};
 use super::schema::ROOT;
 use super::section::{Format, Keys, Nested};
@@ -72,41 +72,6 @@ fn keys(keys: Keys<'_>) -> Value {
         .map(|key| (key.name.to_owned(), key.schema))
         .collect();
     json!({"type": "object", "properties": properties, "required": required})
-}
-
-/// A key that may be what `shape` says.
-pub(super) fn of_key(
-    shape: &dyn Shape,
-    required: bool,
-    description: String,
-    default: Option<Value>,
-) -> Value {
-    let mut schema = shape.json_schema();
-    if !required {
-        schema = or_null(schema);
-    }
-    schema["description"] = description.into();
-    if let Some(default) = default {
-        schema["default"] = default;
-    }
-    schema
-}
-
-/// `null` counts as absent.
-fn or_null(mut schema: Value) -> Value {
-    let absent = json!({"type": "null"});
-    if let Some(kind) = schema.get("type").cloned() {
-        schema["type"] = json!([kind, "null"]);
-        schema
-    } else if let Some(Value::Array(words)) = schema.get_mut("enum") {
-        words.push(Value::Null);
-        schema
-    } else if let Some(Value::Array(ways)) = schema.get_mut("anyOf") {
-        ways.push(absent);
-        schema
-    } else {
-        json!({"anyOf": [schema, absent]})
-    }
 }
 
 impl Shape for TypeKey {

@@ -46,7 +46,6 @@ fn assemble(
 ) -> Result<Plan, Reported> {
     let auth_server = auth_server(root);
     let mut draft = Draft {
-        registry,
         identity: IdentitySettings::default(),
         auth_server: match &auth_server {
             Ok(auth_server) => Ok(auth_server.as_ref().map(|it| &it.upstreams)),
@@ -62,7 +61,7 @@ fn assemble(
     };
     // Providers are looked up under its keys, so it comes before the strategies.
     let identity = identity(root, &mut draft);
-    let strategies = strategies(root, &mut draft);
+    let strategies = strategies(root, registry, &mut draft);
     let challenge = challenges(root);
     let token_cache = token_cache(root);
     let backend_from = root.get(&keys::BACKEND_FROM);
@@ -118,14 +117,17 @@ type Backends = HashMap<Box<str>, Box<dyn Strategy>, FixedState>;
 /// `outgoingAuth`: the strategy of unlisted backends, and those of the listed ones.
 fn strategies(
     root: &Section<'_>,
+    registry: &[StrategyType],
     draft: &mut Draft<'_>,
 ) -> Result<(Option<Box<dyn Strategy>>, Backends), Reported> {
     let outgoing_auth = root.get(&keys::OUTGOING_AUTH)?;
     let source = outgoing_auth.get(&keys::SOURCE);
-    let default = outgoing_auth
-        .get(&keys::DEFAULT)
-        .and_then(|chosen| chosen.map(|chosen| chosen.build(draft)).transpose());
-    let backends = backends(&outgoing_auth, draft);
+    let default = outgoing_auth.get(&keys::DEFAULT).and_then(|chosen| {
+        chosen
+            .map(|chosen| chosen.build(registry, draft))
+            .transpose()
+    });
+    let backends = backends(&outgoing_auth, registry, draft);
     if let (Ok(None), Ok(backends)) = (&default, &backends)
         && backends.is_empty()
     {
@@ -136,12 +138,16 @@ fn strategies(
     Ok((default?, backends?))
 }
 
-fn backends(outgoing_auth: &Section<'_>, draft: &mut Draft<'_>) -> Result<Backends, Reported> {
+fn backends(
+    outgoing_auth: &Section<'_>,
+    registry: &[StrategyType],
+    draft: &mut Draft<'_>,
+) -> Result<Backends, Reported> {
     let listed = outgoing_auth.get(&keys::BACKENDS)?.unwrap_or_default();
     let mut backends = Backends::with_capacity_and_hasher(listed.len(), FixedState::default());
     let mut wrong = None;
     for (name, chosen) in listed {
-        match chosen.and_then(|chosen| chosen.build(draft)) {
+        match chosen.and_then(|chosen| chosen.build(registry, draft)) {
             Ok(strategy) => {
                 backends.insert(name.into(), strategy);
             }
@@ -153,29 +159,39 @@ fn backends(outgoing_auth: &Section<'_>, draft: &mut Draft<'_>) -> Result<Backen
 
 /// `identity`, and how the identity service is called.
 fn identity(root: &Section<'_>, draft: &mut Draft<'_>) -> Result<(), Reported> {
+    let has_auth_server = draft.has_auth_server();
     let section = root.map(&keys::IDENTITY)?;
     let source = section.get(&keys::IDENTITY_SOURCE);
     let token_from = section.get(&keys::TOKEN_FROM);
     let call = identity_call(&section, source, token_from, draft);
+    let identity = &mut draft.identity;
+    for (key, value) in [
+        (&keys::METADATA_NAMESPACE, &mut identity.metadata_namespace),
+        (
+            &keys::UPSTREAM_TOKENS_KEY,
+            &mut identity.upstream_tokens_key,
+        ),
+        (
+            &keys::UPSTREAM_ID_TOKENS_KEY,
+            &mut identity.upstream_id_tokens_key,
+        ),
+        (
+            &keys::UPSTREAM_UNAVAILABLE_KEY,
+            &mut identity.upstream_unavailable_key,
+        ),
+        (&keys::HEALTH_CHECK_KEY, &mut identity.health_check_key),
+        (&keys::PAYLOAD_KEY, &mut identity.payload_key),
+    ] {
+        section.get(key)?.clone_into(value);
+    }
+    identity.required = section.get(&keys::REQUIRED)?.unwrap_or(has_auth_server);
     let source = source?;
     let usual = match source {
         IdentitySource::Exchange => TokenFrom::FilterState,
         IdentitySource::Metadata => TokenFrom::Authorization,
     };
-    draft.identity = IdentitySettings {
-        metadata_namespace: section.get(&keys::METADATA_NAMESPACE)?.to_owned(),
-        upstream_tokens_key: section.get(&keys::UPSTREAM_TOKENS_KEY)?.to_owned(),
-        upstream_id_tokens_key: section.get(&keys::UPSTREAM_ID_TOKENS_KEY)?.to_owned(),
-        upstream_unavailable_key: section.get(&keys::UPSTREAM_UNAVAILABLE_KEY)?.to_owned(),
-        health_check_key: section.get(&keys::HEALTH_CHECK_KEY)?.to_owned(),
-        payload_key: section.get(&keys::PAYLOAD_KEY)?.to_owned(),
-        issuer: None,
-        required: section
-            .get(&keys::REQUIRED)?
-            .unwrap_or(draft.has_auth_server()),
-        token_from: token_from?.unwrap_or(usual),
-        tokens_in_metadata: source == IdentitySource::Metadata,
-    };
+    identity.token_from = token_from?.unwrap_or(usual);
+    identity.tokens_in_metadata = source == IdentitySource::Metadata;
     call
 }
 

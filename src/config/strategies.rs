@@ -60,9 +60,13 @@ pub struct Chosen<'n> {
 }
 
 impl Chosen<'_> {
-    /// Applies the strategy's rules and makes it.
-    pub(super) fn build(&self, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>, Reported> {
-        match draft.registry.get(self.index) {
+    /// Applies the rules of the strategy, one of `registry`, and makes it.
+    pub(super) fn build(
+        &self,
+        registry: &[StrategyType],
+        draft: &mut Draft<'_>,
+    ) -> Result<Box<dyn Strategy>, Reported> {
+        match registry.get(self.index) {
             Some(strategy) => (strategy.build)(&self.block, draft),
             None => Err(self.block.error_above(Wrong::new("no such strategy"))),
         }

@@ -1,66 +1,26 @@
-//! Calls to token endpoints: who makes them, who waits for them, and what each gets.
+//! Calls to token endpoints: who makes them, and who waits for them.
 //!
 //! A call belongs to the plugin, not to the request that caused it: the host delivers its answer to
 //! the root context, also when that request is long gone.
 
 use super::abi::{self, HostClock, Map, Status};
 use super::effective::{OnPlugin, OnStream};
-use super::metrics;
 use super::plugin::Plugin;
 use super::reply::AtSts;
 use super::sign::HostSigner;
 use super::streams::{self, Part};
-use super::turns::{RequestId, Turn};
+use super::waiting::{Pursuit, Then, Waiter};
 use crate::backend::Backend;
 use crate::decision::{Credential, Obtain, Source};
-use crate::exchange::answer::{Answer, FailureKind, MAX_BODY, retry_after};
+use crate::exchange::answer::{Answer, MAX_BODY, retry_after};
 use crate::exchange::cache::Key;
 use crate::exchange::engine::Outgoing;
-use crate::exchange::results::{Answered, Completion, Failed, Found, Obtained, Stop, Used, Waits};
+use crate::exchange::results::{Answered, Completion, Found, Stop, Waits};
 use crate::exchange::{ExchangeId, Purpose, Step};
 use crate::observe::counters::{Counter, Outcome, StsResult};
 use crate::refusal::Refusal;
 use crate::time::Clock;
-use crate::token::{BearerToken, BearerValue};
-use log::debug;
 use std::rc::Rc;
-
-/// A request that waits for an answer.
-pub struct Waiter {
-    /// Its stream.
-    pub context: u32,
-    /// Which of the client's requests it is an attempt of.
-    pub request: RequestId,
-    backend: Rc<Backend>,
-    then: Then,
-    header: String,
-    outcome: Outcome,
-    /// The identity's tokens that it has used so far.
-    used: Vec<Used>,
-    has_more: bool,
-}
-
-/// What becomes of the token that a request waits for.
-enum Then {
-    /// It goes to the backend.
-    Forward,
-    /// It is the subject of what comes next.
-    Subject(Option<Source>, Option<ExchangeId>),
-    /// It is the actor of what comes next.
-    Actor(BearerToken, Option<ExchangeId>),
-}
-
-/// A request on its way to its token.
-pub(super) struct Pursuit<'a> {
-    /// Where it goes.
-    pub backend: &'a Rc<Backend>,
-    /// What is left to obtain.
-    pub obtain: Obtain<'a>,
-    /// The identity's tokens that it has used so far.
-    pub used: Vec<Used>,
-    /// Whether more than header fields follows.
-    pub has_more: bool,
-}
 
 impl Plugin {
     /// The request needs a token; true lets it go on at once. What is in hand is used, and for the rest
@@ -329,126 +289,13 @@ impl Plugin {
         self.serve_turns(on);
     }
 
-    /// Lets everyone know who waited for a call: they have their turns. `sent` is false if it could
-    /// not even be made.
-    pub(super) fn complete(&self, completion: Completion<Waiter>, sent: bool) {
-        if !completion.elsewhere {
-            self.tell_of(&completion, sent);
-        }
-        let (exchange, step) = (completion.exchange, completion.step);
-        let result = Rc::new(completion.result);
-        self.turns
-            .add(completion.waiting.into_iter().map(|waiter| Turn {
-                waiter,
-                exchange,
-                step,
-                result: Rc::clone(&result),
-            }));
-    }
-
-    /// The call that the request of `stream` has just caused could not even be made. Nobody but this
-    /// request can wait for it.
-    fn failed_at_once(&self, stream: &OnStream<'_>, completion: Completion<Waiter>) -> bool {
-        self.tell_of(&completion, false);
-        let Completion {
-            exchange,
-            step,
-            waiting,
-            result,
-            ..
-        } = completion;
-        let mut goes_on = false;
-        for waiter in waiting {
-            goes_on = self.serve(stream, waiter, (exchange, step), &result);
-        }
-        goes_on
-    }
-
-    fn tell_of(&self, completion: &Completion<Waiter>, sent: bool) {
-        let result = sts_result(completion);
-        self.count_call(completion.exchange, completion.on_behalf_of, result);
-        let millis = u64::try_from(completion.elapsed.as_millis()).unwrap_or(u64::MAX);
-        if sent {
-            let name = match self.purpose(completion.exchange) {
-                Purpose::Identity { .. } => "upstream_inject.identity.duration_ms".to_owned(),
-                Purpose::Backend => {
-                    let backend = self.stat_name(completion.on_behalf_of);
-                    format!("upstream_inject.sts.{backend}.duration_ms")
-                }
-            };
-            metrics::record(&name, millis);
-        }
-        debug!(
-            "token exchange: {} after {millis} ms, {} waiting",
-            result.as_str(),
-            completion.waiting.len()
-        );
-    }
-
-    /// The request that has waited goes on with what it has waited for, or to what comes next; true
-    /// if it is to go on to the backend.
-    pub(super) fn serve(
-        &self,
-        stream: &OnStream<'_>,
-        waiter: Waiter,
-        (exchange, step): (ExchangeId, Step),
-        result: &Result<Obtained, Failed>,
-    ) -> bool {
-        streams::set_part(waiter.context, Part::None);
-        let obtained = match result {
-            Ok(obtained) => obtained,
-            Err(failed) => {
-                let sts = AtSts {
-                    exchange,
-                    step,
-                    failure: Some(failed.failure.clone()),
-                };
-                let purpose = self.purpose(exchange);
-                let refusal = failed.refusal.clone();
-                let provider = purpose.provider();
-                return self.refuse(stream, &waiter.backend, refusal, provider, Some(sts));
-            }
-        };
-        let mut used = waiter.used;
-        used.extend(obtained.used.clone());
-        let in_hand = |value: &BearerValue| Source::InHand(value.to_token());
-        let (subject, actor, exchange) = match waiter.then {
-            Then::Forward => {
-                streams::set_part(waiter.context, Part::of(used));
-                let credential = Credential::BearerIn(&waiter.header, obtained.value.clone());
-                let (backend, outcome) = (&waiter.backend, waiter.outcome);
-                return self.forward(stream, backend, credential, outcome, waiter.has_more);
-            }
-            Then::Subject(actor, exchange) => (in_hand(&obtained.value), actor, exchange),
-            Then::Actor(subject, exchange) => {
-                let actor = Some(in_hand(&obtained.value));
-                (Source::InHand(subject), actor, exchange)
-            }
-        };
-        self.pursue(
-            stream,
-            Pursuit {
-                backend: &waiter.backend,
-                obtain: Obtain {
-                    subject,
-                    actor,
-                    exchange,
-                    header: &waiter.header,
-                    outcome: waiter.outcome,
-                },
-                used,
-                has_more: waiter.has_more,
-            },
-        )
-    }
-
-    fn purpose(&self, exchange: ExchangeId) -> Purpose {
+    pub(super) fn purpose(&self, exchange: ExchangeId) -> Purpose {
         let engine = self.engine.borrow();
         let exchange = engine.exchange(exchange);
         exchange.map_or(Purpose::Backend, |exchange| exchange.purpose.clone())
     }
 
-    fn count_call(&self, exchange: ExchangeId, backend: u32, result: StsResult) {
+    pub(super) fn count_call(&self, exchange: ExchangeId, backend: u32, result: StsResult) {
         let is_identity = {
             let engine = self.engine.borrow();
             let exchange = engine.exchange(exchange);
@@ -459,24 +306,5 @@ impl Plugin {
             false => Counter::Sts(result),
         };
         self.count(backend, counter);
-    }
-}
-
-fn sts_result<W>(completion: &Completion<W>) -> StsResult {
-    match &completion.result {
-        Ok(_) if completion.renewal => StsResult::Refreshed,
-        Ok(_) => StsResult::Ok,
-        Err(failed) => match failed.failure.kind {
-            FailureKind::Rejected => StsResult::Rejected,
-            FailureKind::Forbidden => StsResult::Forbidden,
-            FailureKind::StepUp(_) => StsResult::StepUp,
-            FailureKind::Misconfigured => StsResult::Misconfigured,
-            FailureKind::Unavailable
-            | FailureKind::UnknownCluster
-            | FailureKind::UnavailableForUser => StsResult::Unavailable,
-            FailureKind::Timeout => StsResult::Timeout,
-            FailureKind::InvalidResponse => StsResult::InvalidResponse,
-            FailureKind::NotFound => StsResult::NotFound,
-        },
     }
 }

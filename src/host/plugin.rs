@@ -1,13 +1,13 @@
 //! One plugin configuration in one worker, and what it does with requests.
 
 use super::abi::{self, HostAttributes, HostClock, Map};
-use super::calls::{Pursuit, Waiter};
 use super::credential::CredentialHeaders;
 use super::effective::{OnPlugin, OnStream};
 use super::metrics;
 use super::shared::SharedData;
 use super::streams::{self, Part, Stream, WentOn};
 use super::turns::Turns;
+use super::waiting::{Pursuit, Waiter};
 use crate::attributes::{Attribute, AttributePath, Attributes};
 use crate::backend::{Backend, Backends, Destination};
 use crate::challenge::{BearerError, Challenges, FromBackends};

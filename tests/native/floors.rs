@@ -1,5 +1,6 @@
 //! The floors of `src/`: a room uses what is below it, and nothing else.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -46,7 +47,10 @@ fn no_arrow_in_src_runs_upwards_or_sideways() {
 
 #[test]
 fn every_room_of_src_has_its_floor() {
-    let mut rooms: Vec<String> = sources().iter().map(|(module, _)| room(module)).collect();
+    let mut rooms: Vec<String> = of_the_filter()
+        .iter()
+        .map(|(module, _)| room(module))
+        .collect();
     rooms.sort();
     rooms.dedup();
     let mut floors: Vec<&str> = FLOORS.concat();
@@ -95,6 +99,171 @@ fn arrows_are_found_however_they_are_written() {
     }
 }
 
+#[test]
+fn no_files_of_one_folder_run_in_a_circle() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tools = TOOLS.map(|(tool, _)| root.join("tools").join(tool));
+    for package in tools.iter().chain([&root.join("src")]) {
+        let circles = circles(&sources(package));
+        assert!(circles.is_empty(), "{}: {circles:?}", package.display());
+    }
+}
+
+#[test]
+fn circles_are_found_however_they_are_closed() {
+    let files = |files: &[(&str, &str)]| -> Vec<(Vec<String>, String)> {
+        let module = |path: &str| path.split('/').map(str::to_owned).collect();
+        let files = files.iter();
+        files
+            .map(|(path, code)| (module(path), (*code).to_owned()))
+            .collect()
+    };
+    for (code, is_circle) in [
+        (["use super::b::B;", "", ""], false),
+        (["use super::b::B;", "use super::a::A;", ""], true),
+        (
+            [
+                "use super::b::B;",
+                "use super::c::C;",
+                "use crate::r::a::A;",
+            ],
+            true,
+        ),
+        (
+            [
+                "use super::b::B;",
+                "use super::c::C;",
+                "use crate::other::a;",
+            ],
+            false,
+        ),
+        (
+            [
+                "use super::{\n    b::B,\n    c::{C, D},\n};",
+                "",
+                "fn a() -> super::a::A {",
+            ],
+            true,
+        ),
+        (
+            [
+                "use super::{Shown, b::{self, B}};",
+                "use crate::{r::{a, x}};",
+                "",
+            ],
+            true,
+        ),
+    ] {
+        let [a, b, c] = code;
+        let files = files(&[("r/a", a), ("r/b", b), ("r/c", c), ("other", "")]);
+        assert_eq!(!circles(&files).is_empty(), is_circle, "{code:?}");
+    }
+}
+
+/// The folders in which the entries use one another in a circle, each with who is in it. A folder's own
+/// file, its `mod.rs`, shows what its entries are, and is none of them.
+fn circles(sources: &[(Vec<String>, String)]) -> Vec<(String, Vec<String>)> {
+    let mut arrows: BTreeMap<Vec<String>, BTreeSet<(String, String)>> = BTreeMap::new();
+    let modules: BTreeSet<&[String]> = sources
+        .iter()
+        .flat_map(|(module, _)| (1..=module.len()).map(|length| &module[..length]))
+        .collect();
+    for (module, code) in sources {
+        for target in named(module, code) {
+            let shared = module.iter().zip(&target).take_while(|(a, b)| a == b);
+            let shared = shared.count();
+            if let (Some(from), Some(to)) = (module.get(shared), target.get(shared))
+                && modules.contains(&target[..=shared])
+            {
+                let folder = arrows.entry(module[..shared].to_vec()).or_default();
+                folder.insert((from.clone(), to.clone()));
+            }
+        }
+    }
+    let circles = arrows.into_iter().filter_map(|(folder, mut arrows)| {
+        // Whoever uses nobody is in no circle, and neither is whom nobody uses; without them, it is
+        // others' turn.
+        loop {
+            let users: BTreeSet<String> = arrows.iter().map(|(from, _)| from.clone()).collect();
+            let used: BTreeSet<String> = arrows.iter().map(|(_, to)| to.clone()).collect();
+            let before = arrows.len();
+            arrows.retain(|(from, to)| used.contains(from) && users.contains(to));
+            if arrows.len() == before {
+                break;
+            }
+        }
+        let left = arrows
+            .into_iter()
+            .map(|(from, to)| format!("{from} -> {to}"));
+        let left: Vec<_> = left.collect();
+        (!left.is_empty()).then(|| (folder.join("/"), left))
+    });
+    circles.collect()
+}
+
+/// Every path that the code of `module` writes out, from the root of its package.
+fn named(module: &[String], code: &str) -> Vec<Vec<String>> {
+    let mut paths = Vec::new();
+    for start in ["crate::", "super::", "self::"] {
+        for (at, _) in code.match_indices(start) {
+            let (before, path) = code.split_at(at);
+            let before = before.chars().next_back();
+            if before
+                .is_none_or(|before| !before.is_alphanumeric() && before != '_' && before != ':')
+            {
+                spell_out(path, &mut Vec::new(), &mut paths);
+            }
+        }
+    }
+    let absolute = paths.into_iter().filter_map(|path| {
+        let mut place = match path.first()?.as_str() {
+            "crate" => Vec::new(),
+            "super" => module[..module.len().checked_sub(1)?].to_vec(),
+            _ => module.to_vec(),
+        };
+        for step in &path[1..] {
+            match step.as_str() {
+                "super" => drop(place.pop()?),
+                "self" => {}
+                step => place.push(step.to_owned()),
+            }
+        }
+        Some(place)
+    });
+    absolute.collect()
+}
+
+/// The paths that `code` begins with, `begun` being before them: one, or as many as braces hold. What
+/// follows them.
+fn spell_out<'c>(code: &'c str, begun: &mut Vec<String>, paths: &mut Vec<Vec<String>>) -> &'c str {
+    let code = code.trim_start();
+    if let Some(mut rest) = code.strip_prefix('{') {
+        loop {
+            rest = spell_out(rest, begun, paths).trim_start();
+            match rest.strip_prefix(',') {
+                Some(more) => rest = more,
+                None => return rest.strip_prefix('}').unwrap_or(rest),
+            }
+        }
+    }
+    let end = code.find(|c: char| !c.is_alphanumeric() && c != '_');
+    let (word, mut rest) = code.split_at(end.unwrap_or(code.len()));
+    begun.push(word.to_owned());
+    match rest.strip_prefix("::") {
+        Some(more) => rest = spell_out(more, begun, paths),
+        None => {
+            paths.push(begun.clone());
+            // `as` another name.
+            let end = rest.find([',', '}', ';']).unwrap_or(rest.len());
+            if rest.starts_with(" as ") {
+                rest = rest.split_at(end).1;
+            }
+        }
+    }
+    begun.pop();
+    rest
+}
+
 fn floor(room: &str) -> usize {
     let floor = FLOORS.iter().position(|rooms| rooms.contains(&room));
     floor.unwrap_or_else(|| panic!("{room} has no floor: name one room at a time, see FLOORS"))
@@ -102,7 +271,7 @@ fn floor(room: &str) -> usize {
 
 /// Which room uses which.
 fn arrows() -> Vec<(String, String)> {
-    let mut arrows: Vec<_> = sources()
+    let mut arrows: Vec<_> = of_the_filter()
         .iter()
         .flat_map(|(module, code)| {
             let from = room(module);
@@ -120,15 +289,19 @@ fn room(module: &[String]) -> String {
     module[0].clone()
 }
 
-/// Every file below `src/` that is neither a test nor the crate's root: its module, and its code.
-fn sources() -> Vec<(Vec<String>, String)> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+/// Every file of the filter.
+fn of_the_filter() -> Vec<(Vec<String>, String)> {
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+}
+
+/// Every file below `src` that is neither a test nor a crate's root: its module, and its code.
+fn sources(src: &Path) -> Vec<(Vec<String>, String)> {
     let mut files = Vec::new();
-    find(&src, &mut files);
+    find(src, &mut files);
     files
         .into_iter()
         .map(|file| {
-            let module = file.strip_prefix(&src).unwrap().with_extension("");
+            let module = file.strip_prefix(src).unwrap().with_extension("");
             let mut module: Vec<String> = module
                 .iter()
                 .map(|step| step.to_str().unwrap().to_owned())
@@ -136,7 +309,9 @@ fn sources() -> Vec<(Vec<String>, String)> {
             module.pop_if(|last| last == "mod");
             (module, code_of(&fs::read_to_string(&file).unwrap()))
         })
-        .filter(|(module, _)| !module.iter().any(|step| is_test(step)) && module != &["lib"])
+        .filter(|(module, _)| {
+            !module.iter().any(|step| is_test(step)) && module != &["lib"] && module != &["main"]
+        })
         .collect()
 }
 

@@ -1,8 +1,7 @@
 //! The command line.
 
 use crate::check::Assume;
-use crate::codes::{self, Code};
-use crate::output::Color;
+use crate::output::Reporting;
 use crate::render;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -93,30 +92,6 @@ fn version() -> &'static str {
     let commit = option_env!("UPSTREAM_INJECT_COMMIT").unwrap_or("unknown");
     let version = format!("{} (commit {commit})", env!("CARGO_PKG_VERSION"));
     Box::leak(version.into_boxed_str()) // once per run
-}
-
-/// How findings are told, the same for all verbs.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Findings")]
-pub(crate) struct Reporting {
-    /// How to tell what was found
-    ///
-    /// What a verb makes goes to the standard output, and what it found, in this format, to the
-    /// standard error; what check found is what it makes.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: ReportFormat,
-
-    /// Make warnings count: with one, the exit code is 1 and nothing is written
-    #[arg(long)]
-    pub(crate) strict: bool,
-
-    /// Silence warnings and notes of this code; repeatable. Errors stay
-    #[arg(long, value_name = "CODE", value_parser = codes::parse)]
-    pub(crate) ignore: Vec<&'static Code>,
-
-    /// When to print in colours
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    pub(crate) color: Color,
 }
 
 #[derive(Debug, Args)]
@@ -214,19 +189,6 @@ pub(crate) struct ConvertArgs {
 
     #[command(flatten)]
     pub(crate) reporting: Reporting,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ReportFormat {
-    /// For people
-    #[default]
-    Text,
-    /// One JSON object
-    Json,
-    /// Workflow commands of GitHub Actions
-    Github,
-    /// SARIF 2.1.0
-    Sarif,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -26,8 +26,9 @@ mod report;
 use check::{AnyVariable, ThisProcess};
 use clap::Parser;
 use command_line::{
-    CheckArgs, CommandLine, ConvertArgs, ConvertFormat, ExplainArgs, ReportFormat, SchemaArgs, Verb,
+    CheckArgs, CommandLine, ConvertArgs, ConvertFormat, ExplainArgs, SchemaArgs, Verb,
 };
+use output::ReportFormat;
 use report::{FileReport, Finding, Severity, Verdict};
 use std::process::ExitCode;
 use upstream_inject::config::Environment;

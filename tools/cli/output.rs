@@ -1,11 +1,47 @@
-//! Where things are written to.
+//! How findings are told, and where things are written to.
 
 use crate::codes::{self, Code};
-use crate::command_line::{ReportFormat, Reporting};
 use crate::report::{self, FileReport, Judgement, Paint, Verdict};
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
+
+/// How findings are told, the same for all verbs.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Findings")]
+pub(crate) struct Reporting {
+    /// How to tell what was found
+    ///
+    /// What a verb makes goes to the standard output, and what it found, in this format, to the
+    /// standard error; what check found is what it makes.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: ReportFormat,
+
+    /// Make warnings count: with one, the exit code is 1 and nothing is written
+    #[arg(long)]
+    pub(crate) strict: bool,
+
+    /// Silence warnings and notes of this code; repeatable. Errors stay
+    #[arg(long, value_name = "CODE", value_parser = codes::parse)]
+    pub(crate) ignore: Vec<&'static Code>,
+
+    /// When to print in colours
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub(crate) color: Color,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object
+    Json,
+    /// Workflow commands of GitHub Actions
+    Github,
+    /// SARIF 2.1.0
+    Sarif,
+}
 
 /// One of the two standard streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

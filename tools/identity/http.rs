@@ -8,11 +8,22 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValu
 use reqwest::redirect::Policy;
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::refresh::provider::answer::Raw;
-
 /// Larger answers are cut off: no token response or key set is.
 const LARGEST: usize = 1024 * 1024;
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// An answer as it came.
+#[derive(Clone)]
+pub struct Raw {
+    /// Its status.
+    pub status: u16,
+    /// Its `content-type`, in lower case.
+    pub content_type: String,
+    /// Its body.
+    pub body: Vec<u8>,
+    /// Its `retry-after`, if that is a number of seconds.
+    pub retry_after: Option<Duration>,
+}
 
 /// Why there was no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -130,11 +130,13 @@ pub trait Absence<F: Format>: Sync {
     /// What a value becomes.
     fn present<'n>(value: F::Value<'n>) -> Self::Value<'n>;
 
-    /// What takes its place.
-    ///
-    /// # Errors
-    /// The numbered rule, if one demands that it be there.
-    fn absent<'n>(&self) -> Result<Self::Value<'n>, Option<Rule>>;
+    /// What takes its place, if anything may.
+    fn absent<'n>(&self) -> Option<Self::Value<'n>>;
+
+    /// That nothing may, and the numbered rule that says so, if one does.
+    fn demanded(&self) -> Option<Option<Rule>> {
+        None
+    }
 
     /// The value that takes its place, as it is written.
     #[cfg(not(target_family = "wasm"))]
@@ -164,8 +166,8 @@ impl<F: Format> Absence<F> for OrNothing {
         Some(value)
     }
 
-    fn absent<'n>(&self) -> Result<Self::Value<'n>, Option<Rule>> {
-        Ok(None)
+    fn absent<'n>(&self) -> Option<Self::Value<'n>> {
+        Some(None)
     }
 }
 
@@ -176,8 +178,8 @@ impl<F: WithDefault> Absence<F> for Or<F::Default> {
         value
     }
 
-    fn absent<'n>(&self) -> Result<Self::Value<'n>, Option<Rule>> {
-        Ok(F::default(self.0))
+    fn absent<'n>(&self) -> Option<Self::Value<'n>> {
+        Some(F::default(self.0))
     }
 
     #[cfg(not(target_family = "wasm"))]
@@ -193,8 +195,12 @@ impl<F: Format> Absence<F> for OrWrong {
         value
     }
 
-    fn absent<'n>(&self) -> Result<Self::Value<'n>, Option<Rule>> {
-        Err(self.0.first().copied())
+    fn absent<'n>(&self) -> Option<Self::Value<'n>> {
+        None
+    }
+
+    fn demanded(&self) -> Option<Option<Rule>> {
+        Some(self.0.first().copied())
     }
 }
 
@@ -217,13 +223,13 @@ impl<F: Format, A: Absence<F>> Entry for Declared<F, A> {
 
     #[cfg(not(target_family = "wasm"))]
     fn described(&self) -> Described {
-        let required = self.absence.absent().is_err();
+        let required = self.absence.demanded().is_some();
         let default = self.absence.written(&self.format);
         Described::new(self.name, self.doc, &self.format, required, default)
     }
 
     fn missing(&self, _: &Reading<'_>) -> Option<Wrong> {
-        let rule = self.absence.absent().err()?;
+        let rule = self.absence.demanded()?;
         let text = format!("missing; must be {}", self.format.allowed());
         Some(Wrong::of(rule, text))
     }
@@ -240,7 +246,7 @@ impl<F: Format, A: Absence<F>> Key for Declared<F, A> {
     fn take<'n>(&self, section: &Section<'n>) -> Result<Self::Value<'n>, Reported> {
         match section.claim(self.name) {
             Some(node) => self.format.read(node, &section.at(self)).map(A::present),
-            None => self.absence.absent().map_err(|_| section.miss(self)),
+            None => self.absence.absent().ok_or_else(|| section.miss(self)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Who checks the TH-JWT: issuer, keys, and what a token must have been issued for.
 
+use super::backend::{AuthServer, Backend};
 use super::endpoint::Endpoint;
-use super::gateway::{AuthServer, Backend};
 use super::options::Options;
 use super::setup::Setup;
 

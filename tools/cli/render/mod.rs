@@ -1,6 +1,7 @@
 //! `render`: everything that a proxy needs to load the filter, in the proxy's own words.
 
 mod authentication;
+mod backend;
 mod challenge;
 mod cluster;
 mod endpoint;

@@ -1,7 +1,7 @@
 //! What a configuration does not say and its operator does: the options of `render`.
 
 use super::endpoint::Endpoint;
-use crate::command_line::Reporting;
+use crate::output::Reporting;
 use std::path::PathBuf;
 
 /// Where the filter is to run.

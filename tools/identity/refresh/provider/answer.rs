@@ -1,23 +1,9 @@
 //! What a token endpoint's answer to a refresh means.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value};
 
+use crate::http::Raw;
 use crate::refresh::machine::Tokens;
-
-/// An answer as it came.
-#[derive(Clone)]
-pub struct Raw {
-    /// Its status.
-    pub status: u16,
-    /// Its `content-type`, in lower case.
-    pub content_type: String,
-    /// Its body.
-    pub body: Vec<u8>,
-    /// Its `retry-after`, if that is a number of seconds.
-    pub retry_after: Option<Duration>,
-}
 
 /// Where providers with a dialect of their own keep what an answer says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -13,12 +13,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 pub use self::answer::Mapping;
-use self::answer::{Judged, Raw, judge};
+use self::answer::{Judged, judge};
 use self::discovery::Discovery;
 use self::registration::Registration;
 pub use self::registration::{key_id, upstream_id};
 use super::machine::{Answer, Tokens};
-use crate::http::{Client, NoAnswer};
+use crate::http::{Client, NoAnswer, Raw};
 use crate::session::store::Store;
 use crate::time::now_ms;
 
