@@ -64,9 +64,9 @@ impl FairBreaker {
             .filter(|one| one.who == who)
             .map(|one| one.until);
         match self.breaker {
-            Breaker::Open { until, pause } if is_the_one && self.others_wait => {
-                alone.max(Some(until.plus(pause / LEFT_TO_OTHERS)))
-            }
+            Breaker::Open { until, pause } if is_the_one && self.others_wait => alone.max(Some(
+                until.plus(pause.checked_div(LEFT_TO_OTHERS).unwrap_or(pause)),
+            )),
             _ => alone,
         }
     }
