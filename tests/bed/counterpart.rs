@@ -24,6 +24,8 @@ pub enum Program {
     OidcProvider,
     /// npm `oidc-provider`, an identity provider whose one user agrees to everything.
     Idp,
+    /// npm `oidc-provider`, what stands in for ToolHive's auth server where it cannot be built.
+    AuthServer,
     /// PyPI `idpyoidc`, an STS.
     IdPyOidc,
     /// npm `@jmondi/oauth2-server`, an STS.
@@ -42,7 +44,7 @@ impl Program {
     /// The part of `install.sh`, which is also the directory of the installation.
     fn part(self) -> &'static str {
         match self {
-            Self::OidcProvider | Self::Idp => "oidc-provider",
+            Self::OidcProvider | Self::Idp | Self::AuthServer => "oidc-provider",
             Self::IdPyOidc => "idpyoidc",
             Self::Jmondi => "jmondi",
             Self::Authlib => "authlib",
@@ -59,11 +61,11 @@ impl Program {
             command
         };
         match self {
-            Self::OidcProvider | Self::Jmondi | Self::Idp => {
-                let script = if self == Self::Idp {
-                    "idp.mjs"
-                } else {
-                    "server.mjs"
+            Self::OidcProvider | Self::Jmondi | Self::Idp | Self::AuthServer => {
+                let script = match self {
+                    Self::Idp => "idp.mjs",
+                    Self::AuthServer => "auth_server.mjs",
+                    _ => "server.mjs",
                 };
                 let mut command = Command::new(installed.join("bin/node"));
                 command.arg(directory.join(script));
@@ -99,6 +101,18 @@ impl Counterpart {
     /// It cannot be installed, ends without having served, or takes too long to serve; what it wrote
     /// is in the message.
     pub fn start(program: Program, configuration: &Value) -> Result<Self, String> {
+        Self::start_in(program, configuration, &[])
+    }
+
+    /// The same with these environment variables.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub fn start_in(
+        program: Program,
+        configuration: &Value,
+        environment: &[(String, String)],
+    ) -> Result<Self, String> {
         let log = paths::scratch(program.part())
             .map_err(|error| error.to_string())?
             .join("stderr");
@@ -106,6 +120,7 @@ impl Counterpart {
         let mut command = program.command(&installed(program.part())?);
         command
             .arg(configuration.to_string())
+            .envs(environment.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(stderr);

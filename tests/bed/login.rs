@@ -1,4 +1,5 @@
-//! A real login, end to end: ToolHive's own auth server, its sessions in a real Redis, two identity
+//! A real login, end to end: ToolHive's own auth server, or what stands in for it, its sessions in a
+//! real Redis, two identity
 //! providers, the identity service, and an Envoy with the shipped configuration in front of all.
 
 use std::net::SocketAddr;
@@ -42,8 +43,77 @@ pub struct LoginScene {
     pub github: Counterpart,
     /// The Envoy in front.
     pub envoy: Envoy,
-    _toolhive: ToolHive,
+    _auth_server: AuthServer,
     _server: Counterpart,
+}
+
+/// Whose auth server it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginServer {
+    /// ToolHive's own, built with Go.
+    ToolHive,
+    /// A stand-in on another OAuth library, which keeps sessions as ToolHive does.
+    StandIn,
+}
+
+impl LoginServer {
+    /// ToolHive's own, if it can be built here.
+    #[must_use]
+    pub fn here() -> Self {
+        let has_go = ["go", "/usr/local/go/bin/go"]
+            .into_iter()
+            .any(|go| Command::new(go).arg("version").output().is_ok());
+        if has_go {
+            Self::ToolHive
+        } else {
+            Self::StandIn
+        }
+    }
+
+    /// In words.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ToolHive => "ToolHive's own auth server (built with Go the first time)",
+            Self::StandIn => {
+                "a stand-in for ToolHive's auth server (oidc-provider; ToolHive's own needs Go)"
+            }
+        }
+    }
+}
+
+/// A running auth server; it ends with this value.
+struct AuthServer {
+    port: u16,
+    _ends: Box<dyn std::any::Any + Send>,
+}
+
+impl AuthServer {
+    async fn start(
+        whose: LoginServer,
+        run_config: &Value,
+        environment: &[(String, String)],
+    ) -> Result<Self, String> {
+        match whose {
+            LoginServer::ToolHive => {
+                let port = free_port().map_err(|error| error.to_string())?;
+                let running = toolhive(run_config, port, environment).await?;
+                Ok(Self {
+                    port,
+                    _ends: Box::new(running),
+                })
+            }
+            LoginServer::StandIn => {
+                let configuration = json!({"runConfig": run_config});
+                let running =
+                    Counterpart::start_in(Program::AuthServer, &configuration, environment)?;
+                Ok(Self {
+                    port: running.address().port(),
+                    _ends: Box::new(running),
+                })
+            }
+        }
+    }
 }
 
 /// What came of a client's stay.
@@ -74,22 +144,17 @@ impl Drop for ToolHive {
 }
 
 impl LoginScene {
-    /// Whether ToolHive's auth server can be built here.
-    #[must_use]
-    pub fn is_possible() -> bool {
-        ["go", "/usr/local/go/bin/go"]
-            .into_iter()
-            .any(|go| Command::new(go).arg("version").output().is_ok())
-    }
-
     /// Starts all of it; `arguments` are further ones of the identity service. `say` is told what
     /// is done.
     ///
     /// # Errors
     /// What did not start, and why.
-    pub async fn start(arguments: &[&str], say: impl Fn(&str)) -> Result<Self, String> {
-        let port = || free_port().map_err(|error| error.to_string());
-        let (public, upstream) = (port()?, port()?);
+    pub async fn start(
+        whose: LoginServer,
+        arguments: &[&str],
+        say: impl Fn(&str),
+    ) -> Result<Self, String> {
+        let public = free_port().map_err(|error| error.to_string())?;
         let url = format!("http://127.0.0.1:{public}");
         let environment: Vec<(String, String)> = [
             ("STS_CLIENT_SECRET", canary::token("", "sts")),
@@ -124,8 +189,9 @@ impl LoginScene {
         let redis = Redis::start().await?;
         let run_config = run_config(&url, &corporate, &github, redis.port());
 
-        say("ToolHive's own auth server (built with Go the first time)");
-        let toolhive = toolhive(&run_config, upstream, &environment).await?;
+        say(whose.name());
+        let auth_server = AuthServer::start(whose, &run_config, &environment).await?;
+        let upstream = auth_server.port;
 
         say("the identity service, on ToolHive's own configuration file");
         let jwks = format!("http://127.0.0.1:{upstream}/.well-known/jwks.json");
@@ -173,7 +239,7 @@ impl LoginScene {
             corporate,
             github,
             envoy,
-            _toolhive: toolhive,
+            _auth_server: auth_server,
             _server: server,
         })
     }

@@ -1,8 +1,9 @@
-//! A real login, shown: MCP's own clients, ToolHive's own auth server, two identity providers.
+//! A real login, shown: MCP's own clients, ToolHive's own auth server (or what stands in for it), two
+//! identity providers.
 
 use std::process::ExitCode;
 
-use bed::{LOGIN_BACKENDS, LoginScene, SHORT_LIVES, Sdk};
+use bed::{LOGIN_BACKENDS, LoginScene, LoginServer, SHORT_LIVES, Sdk};
 
 /// What each round of visits is about.
 const ROUNDS: [&str; 3] = [
@@ -23,15 +24,11 @@ pub(crate) async fn show() -> ExitCode {
 }
 
 async fn play() -> Result<bool, String> {
-    if !LoginScene::is_possible() {
-        return Err(
-            "go is missing, with which ToolHive's auth server is built (https://go.dev/dl)"
-                .to_owned(),
-        );
-    }
+    let whose = LoginServer::here();
     let mut good = true;
     for sdk in [Sdk::Python, Sdk::TypeScript] {
-        let scene = LoginScene::start(&SHORT_LIVES, |what| eprintln!("starting {what} …")).await?;
+        let scene =
+            LoginScene::start(whose, &SHORT_LIVES, |what| eprintln!("starting {what} …")).await?;
         eprintln!(
             "everything is ready; the client knows {} alone\n",
             scene.url
@@ -39,7 +36,7 @@ async fn play() -> Result<bool, String> {
         let stay = scene
             .host(sdk, |what| eprintln!("{sdk:?}: {what} …"))
             .await?;
-        println!("MCP's {sdk:?} client");
+        println!("MCP's {sdk:?} client, at {}", whose.name());
         for (round, visits) in ROUNDS.iter().zip(stay.visits.chunks(LOGIN_BACKENDS.len())) {
             println!("  {round}");
             for (backend, visit) in LOGIN_BACKENDS.iter().zip(visits) {

@@ -25,8 +25,9 @@ const USAGE: &str = "\
 usage: demo [--stay] [--redis]
        demo --login
 
-  --login  a real login instead: MCP's own clients, ToolHive's own auth server (built with Go), two
-           identity providers, a real Redis, the identity service; two minutes
+  --login  a real login instead: MCP's own clients, ToolHive's own auth server (built with Go; without
+           Go, a stand-in for it), two identity providers, a real Redis, the identity service; two
+           minutes
   --redis  the users' sessions are in a real Redis, as ToolHive keeps them, not in a file
   --stay   keep everything running after the table, with curl lines to try, until Ctrl-C
 ";
