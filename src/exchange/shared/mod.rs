@@ -6,7 +6,7 @@ pub mod bucket;
 pub mod dropped;
 pub mod key;
 #[cfg(test)]
-mod model;
+mod model_tests;
 pub mod store;
 #[cfg(test)]
 mod tests;
