@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use bed::scene::{Neighbours, Scene};
 use bed::{Answer, Envoy, Request, canary, eventually, identity_assertion, repository};
+use bytes::Bytes;
+use http::Method;
 use serde_json::json;
 
 use crate::trial::trials;
@@ -177,6 +179,12 @@ async fn serves(file: &str) {
             assert_eq!(reply.seen("authorization"), [""; 0]);
         }
     }
+    // It would come back with the key in it.
+    let seen = scene.backend("internal-api").requests().len();
+    let trace = Request::new(Method::TRACE, "/internal-api/mcp", Bytes::new()).bearer(&jwt);
+    assert_eq!(client.send(trace).await.status, 405, "{file}");
+    assert_eq!(scene.backend("internal-api").requests().len(), seen);
+
     let call = scene.neighbours.sts.requests().remove(0);
     assert_eq!(call.parameter("audience"), "https://corp-api.example.com");
     assert_eq!(call.parameter("scope"), "read write");

@@ -7,6 +7,7 @@ use bed::{
     Answer, Client, Echo, EmbeddedAs, Envoy, IdentityIssuer, Reply, Request, Sts, canary,
     raw_exchange,
 };
+use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -19,6 +20,7 @@ trials!("rendered_plain":
     a_token_serves_the_backend_that_it_was_issued_for,
     a_cluster_that_no_strategy_is_for_gets_nothing,
     what_a_client_sends_in_a_strategys_header_reaches_nobody,
+    no_backend_is_asked_what_it_got,
     the_metadata_documents_are_open_and_scripts_can_read_them,
     preflights_are_answered_and_scripts_can_read_the_challenge,
     the_auth_server_is_reachable_and_nothing_else_of_it,
@@ -394,6 +396,20 @@ async fn what_a_client_sends_in_a_strategys_header_reaches_nobody() {
         )
         .await;
     assert_eq!(reply.status, 400);
+}
+
+/// The answer to TRACE is the request, the credential included.
+async fn no_backend_is_asked_what_it_got() {
+    let scene = Scene::new("plain-trace", &[], unchanged).await;
+    for backend in BACKENDS {
+        let path = format!("/{backend}/mcp");
+        let reply = send(&scene.client, || {
+            Request::new(Method::TRACE, &path, Bytes::new()).bearer(&scene.token(backend))
+        })
+        .await;
+        assert_eq!(reply.status, 405, "{backend}");
+    }
+    scene.assert_nobody_was_called();
 }
 
 async fn the_metadata_documents_are_open_and_scripts_can_read_them() {
