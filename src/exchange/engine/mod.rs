@@ -419,5 +419,4 @@ impl Random {
 }
 
 #[cfg(test)]
-#[path = "../engine_tests.rs"]
 mod tests;

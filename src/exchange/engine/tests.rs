@@ -1,3 +1,5 @@
+//! What the engine does with requests, calls and their answers, step by step on a clock of its own.
+
 use super::super::ClientAuth;
 use super::super::client::Signer;
 use super::super::client::key::SigningKey;
