@@ -39,10 +39,18 @@ impl Redis {
             std::process::id()
         ));
         std::fs::create_dir_all(&directory).expect("a directory for Redis");
+        let mut arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
+        if arguments
+            .iter()
+            .any(|argument| argument == "--cluster-enabled")
+        {
+            // By default ten thousand above the other, where the system gives ports away.
+            arguments.extend(["--cluster-port".to_owned(), free_port().to_string()]);
+        }
         let mut redis = Self {
             port,
             directory,
-            arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
+            arguments,
             child: None,
         };
         redis.begin();
