@@ -301,11 +301,11 @@ async fn a_token_in_hand_serves_while_it_is_open() {
 /// Whoever fails alone is stopped alone, as soon as another's call has succeeded.
 async fn a_user_whom_the_sts_never_serves_stops_nobody_else() {
     let lane = Lane::of(bed().await, "one-user");
-    let mallory = canary::token("corp_", "mallory");
     for (answer, status) in [
         (Answer::error(400, "unauthorized_client"), 502),
         (Answer::raw(500, ""), 503),
     ] {
+        let mallory = canary::token("corp_", &format!("mallory-{status}"));
         let refused = mallory.clone();
         lane.sts().set_script(
             move |request| match request.parameter("subject_token") == refused {

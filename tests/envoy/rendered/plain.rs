@@ -407,6 +407,12 @@ async fn no_backend_is_asked_what_it_got() {
             Request::new(Method::TRACE, &path, Bytes::new()).bearer(&scene.token(backend))
         })
         .await;
+        // The route is no backend's, so that a backend's token is none for it.
+        assert_eq!(reply.status, 401, "{backend}");
+        let reply = send(&scene.client, || {
+            Request::new(Method::TRACE, &path, Bytes::new()).bearer(&scene.token_for(PUBLIC))
+        })
+        .await;
         assert_eq!(reply.status, 405, "{backend}");
     }
     scene.assert_nobody_was_called();
