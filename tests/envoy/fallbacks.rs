@@ -126,7 +126,7 @@ const PRIORITY_GROUP: &str = "type.googleapis.com/envoy.extensions.router.cluste
 /// Its answers are late, so that the filter answers 504, again and again; the backend has nothing to
 /// do with that, and serves whoever has a token.
 async fn a_slow_sts_does_not_eject_the_backend() {
-    let lanes = [("slow", json!({"timeout": "100ms"}))];
+    let lanes = [("slow", json!({"timeout": "400ms"}))];
     let backend = echo("slow").await;
     let mut cluster = bootstrap::cluster("slow", backend.address(), false, &[]);
     cluster["outlier_detection"] = json!({
@@ -147,7 +147,7 @@ async fn a_slow_sts_does_not_eject_the_backend() {
     let good = bed.login("good", json!({"corp": "corp-good"}));
     assert_eq!(get(&good).await.status, 200);
     bed.sts_named("sts-slow")
-        .set_script(|request| Answer::token_for(request).after(Duration::from_secs(2)));
+        .set_script(|request| Answer::token_for(request).after(Duration::from_secs(5)));
     for user in 0..4 {
         let jwt = bed.login(
             &format!("user-{user}"),
