@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Failures in a row that open the breaker.
 const THRESHOLD: u32 = 5;
 /// How long it stays open at first; doubled after each failed probe.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+pub const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 

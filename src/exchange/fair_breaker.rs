@@ -2,15 +2,16 @@
 //! exchange for everybody else.
 //!
 //! As long as all failures are one user's, it cannot tell whether the endpoint is down or that user is
-//! the reason. So it opens as ever; but the probe is left to somebody else for a moment, if anybody
-//! else has asked; and when somebody else's call then succeeds, the pause goes on for that one alone.
+//! the reason. So it opens and closes as ever; but from the second pause on, the probe is left to
+//! somebody else for a moment, if anybody else has asked; and once somebody else's call has closed it,
+//! the next failure of that one costs a pause for that one alone, longer than the last.
 
-use super::breaker::{Admitted, Breaker, Stopped};
+use super::breaker::{Admitted, Breaker, FIRST_PAUSE, Stopped};
 use super::results::whole_seconds;
 use crate::time::Steady;
 use std::time::Duration;
 
-/// The part of a pause for which the probe is left to others, as a divisor.
+/// The part of a pause after the first for which the probe is left to others, as a divisor.
 const LEFT_TO_OTHERS: u32 = 10;
 
 /// A breaker, and whose failures it counts. Users are told apart by a number of the caller's choice.
@@ -20,8 +21,8 @@ pub struct FairBreaker {
     failures_of: FailuresOf,
     /// Whether somebody else was stopped while the failures were one's.
     others_wait: bool,
-    /// Whom alone it stops.
-    stopped: Option<One>,
+    /// Who alone has opened it, and whom the next failure alone stops.
+    suspect: Option<One>,
 }
 
 /// Whose failures in a row were counted.
@@ -33,7 +34,7 @@ enum FailuresOf {
     Several,
 }
 
-/// One user who is stopped alone.
+/// One user whose failures concern nobody else, and until when that one is stopped for them.
 #[derive(Clone, Copy, Debug)]
 struct One {
     who: u64,
@@ -60,13 +61,16 @@ impl FairBreaker {
     /// Until when `who` is stopped although others are not.
     fn alone_until(&self, who: u64, is_the_one: bool) -> Option<Steady> {
         let alone = self
-            .stopped
+            .suspect
             .filter(|one| one.who == who)
             .map(|one| one.until);
         match self.breaker {
-            Breaker::Open { until, pause } if is_the_one && self.others_wait => alone.max(Some(
-                until.plus(pause.checked_div(LEFT_TO_OTHERS).unwrap_or(pause)),
-            )),
+            Breaker::Open { until, pause }
+                if is_the_one && self.others_wait && pause > FIRST_PAUSE =>
+            {
+                let left = pause.checked_div(LEFT_TO_OTHERS).unwrap_or(pause);
+                alone.max(Some(until.plus(left)))
+            }
             _ => alone,
         }
     }
@@ -78,8 +82,15 @@ impl FairBreaker {
             Breaker::Closed { .. } => None,
         };
         match (self.failures_of, pause) {
-            (FailuresOf::One(one), Some(pause)) if one != who => self.stop(one, pause, now),
-            _ if self.stopped.is_some_and(|one| one.who == who) => self.stopped = None,
+            (FailuresOf::One(one), Some(pause)) if one != who => {
+                // It is closed for that one, too: only another failure stops it.
+                self.suspect = Some(One {
+                    who: one,
+                    until: now,
+                    pause,
+                });
+            }
+            _ if self.suspect.is_some_and(|one| one.who == who) => self.suspect = None,
             _ => {}
         }
         self.breaker.answered();
@@ -91,8 +102,10 @@ impl FairBreaker {
     pub fn failed(&mut self, who: u64, admitted: Admitted, now: Steady) {
         let before = self.breaker;
         self.breaker.failed(admitted, now);
-        if let Some(one) = self.stopped.filter(|one| one.who == who) {
-            self.stop(who, Breaker::doubled(one.pause), now);
+        if let Some(one) = self.suspect.filter(|one| one.who == who) {
+            let pause = Breaker::doubled(one.pause);
+            let until = now.plus(pause);
+            self.suspect = Some(One { who, until, pause });
         }
         if before == self.breaker {
             return;
@@ -103,11 +116,6 @@ impl FairBreaker {
             FailuresOf::One(_) | FailuresOf::Several => FailuresOf::Several,
         };
         self.others_wait = false;
-    }
-
-    fn stop(&mut self, who: u64, pause: Duration, now: Steady) {
-        let until = now.plus(pause);
-        self.stopped = Some(One { who, until, pause });
     }
 
     /// The call could not even be made, for a reason that says nothing about the STS.
@@ -182,17 +190,17 @@ mod tests {
     }
 
     #[test]
-    fn one_users_failures_stop_everybody_until_another_succeeds() {
+    fn one_users_failures_stop_everybody_until_another_succeeds_and_then_that_one_alone() {
         let mut breaker = opened_by(&[MALLORY; 5]);
         assert!(breaker.admit(ALICE, at(500)).is_err());
-        // Who failed must leave the probe to those who wait.
-        assert!(breaker.admit(MALLORY, at(1000)).is_err());
         assert_eq!(breaker.admit(ALICE, at(1000)), Ok(AsProbe));
         breaker.answered(ALICE, at(1010));
+        // One success closes it, for everybody.
         assert_eq!(breaker.admit(BOB, at(1010)), Ok(Freely));
-        // The pause goes on for the one alone, and doubles.
+        assert_eq!(breaker.admit(MALLORY, at(1010)), Ok(Freely));
+        breaker.failed(MALLORY, Freely, at(1010));
         let mut now = 1010;
-        for pause in [1, 2, 4, 8, 16, 30, 30] {
+        for pause in [2, 4, 8, 16, 30, 30] {
             let end = now + pause * 1000;
             assert!(breaker.admit(MALLORY, at(end - 1)).is_err(), "{pause}");
             assert_eq!(breaker.admit(BOB, at(end - 1)), Ok(Freely), "{pause}");
@@ -203,21 +211,28 @@ mod tests {
         }
         assert_eq!(breaker.admit(MALLORY, at(now + 30_000)), Ok(Freely));
         breaker.answered(MALLORY, at(now + 30_000));
+        // A success clears the name.
+        breaker.failed(MALLORY, Freely, at(now + 30_000));
         assert_eq!(breaker.admit(MALLORY, at(now + 30_000)), Ok(Freely));
     }
 
     #[test]
-    fn nobody_else_is_waited_for_for_long() {
+    fn from_the_second_pause_on_the_probe_is_left_to_others_for_a_moment() {
         let mut breaker = opened_by(&[MALLORY; 5]);
+        assert!(breaker.admit(ALICE, at(500)).is_err());
+        assert_eq!(breaker.admit(MALLORY, at(1000)), Ok(AsProbe));
+        breaker.failed(MALLORY, AsProbe, at(1000));
+        assert!(breaker.admit(ALICE, at(2000)).is_err());
+        assert!(breaker.admit(MALLORY, at(3199)).is_err());
+        let mut by_another = breaker;
+        assert_eq!(by_another.admit(ALICE, at(3100)), Ok(AsProbe));
+        assert_eq!(breaker.admit(MALLORY, at(3200)), Ok(AsProbe));
+        breaker.failed(MALLORY, AsProbe, at(3200));
         assert_eq!(
-            breaker.admit(MALLORY, at(1000)),
+            breaker.admit(MALLORY, at(7200)),
             Ok(AsProbe),
             "nobody asked"
         );
-        let mut breaker = opened_by(&[MALLORY; 5]);
-        assert!(breaker.admit(ALICE, at(500)).is_err());
-        assert!(breaker.admit(MALLORY, at(1099)).is_err());
-        assert_eq!(breaker.admit(MALLORY, at(1100)), Ok(AsProbe));
     }
 
     #[test]
