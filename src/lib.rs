@@ -21,9 +21,11 @@
 //!                                                        │ call under way ─▶ wait for it, bare
 //!                                                        └ none ──▶ token endpoint
 //!   its answer ───────▶ host/calls.rs ──▶ exchange/answer.rs ──▶ the second call, or
-//!                                                        host/turns.rs: who waited, a few at a time
+//!                                                        host/turns.rs: who waited, a few at a time,
+//!                                                        and host/serving.rs: what becomes of each
 //!   response headers ─▶ host/plugin.rs                 a backend's challenge goes, ours comes; a 401
-//!                                                      makes its token be forgotten
+//!                                                      makes its token be forgotten; a failure that
+//!                                                      Envoy may send on is marked (second_pass.rs)
 //!   end of stream ────▶ host/plugin.rs                 who waited leaves; did it go where it should?
 //!   timer ────────────▶ host/root.rs                   observe/: counters go to Envoy
 //! ```
