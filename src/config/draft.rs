@@ -143,6 +143,7 @@ impl<'d> Draft<'d> {
                 ..call
             },
             second: None,
+            subject_is_identity_token: true,
             has_actor: false,
             terms: Terms {
                 assumed_lifetime: Some(max_age),

@@ -15,6 +15,8 @@ pub struct Exchange {
     pub first: TokenCall,
     /// The call that what the first one brought goes into, if there is one.
     pub second: Option<TokenCall>,
+    /// Whether the subject is the TH-JWT, which no answer may hand back: it would go to a backend.
+    pub subject_is_identity_token: bool,
     /// Whether the key has an actor token too.
     pub has_actor: bool,
     /// What the backend's own settings say of the token's life.

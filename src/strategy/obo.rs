@@ -134,16 +134,18 @@ fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>
     scope?;
     let skew = skew?.and_then(|seconds| u64::try_from(seconds).ok());
     Ok(Box::new(OnBehalfOf {
-        subject: subject?,
+    let subject = subject?;
         exchange: draft.exchange(Exchange {
             purpose: Purpose::Backend,
             first: call,
             second: None,
             has_actor: false,
+            subject_is_identity_token: subject.is_identity_token(),
             terms: Terms {
                 expiry_skew: skew.map(Duration::from_secs),
                 ..terms(block)?
             },
         }),
     }))
+        subject,
 }

@@ -34,6 +34,11 @@ impl Subject {
         }
     }
 
+    /// Whether it is the TH-JWT itself.
+    pub(super) fn is_identity_token(&self) -> bool {
+        matches!(self, Subject::Identity)
+    }
+
     /// The provider, if it is one's.
     pub(super) fn provider(&self) -> Option<&str> {
         match self {

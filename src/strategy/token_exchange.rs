@@ -160,16 +160,18 @@ fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>
     let call = called.with(grant.clone().unwrap_or_else(|_| placeholder()), draft);
     let (actor, call) = (actor?, call?);
     grant?;
+    let subject = subject?;
     Ok(Box::new(TokenExchange {
-        subject: subject?,
         header: block.get(&EXTERNAL_TOKEN_HEADER_NAME)?,
         exchange: draft.exchange(Exchange {
             purpose: Purpose::Backend,
             first: call,
             second: None,
+            subject_is_identity_token: subject.is_identity_token(),
             has_actor: actor.is_some(),
             terms: terms(block)?,
         }),
+        subject,
         actor,
     }))
 }

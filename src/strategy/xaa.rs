@@ -173,6 +173,7 @@ fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>
             purpose: Purpose::Backend,
             first,
             second: Some(second),
+            subject_is_identity_token: false,
             has_actor: false,
             terms: Terms {
                 subject_bounds_only_unstated: true,

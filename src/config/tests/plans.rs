@@ -97,6 +97,7 @@ fn what_is_absent_has_the_documented_default() {
                 timeout: Duration::from_secs(5),
             },
             second: None,
+            subject_is_identity_token: true,
             has_actor: false,
             terms: Terms::default(),
         }
@@ -148,6 +149,7 @@ fn every_parameter_of_an_exchange_takes_effect() {
                 timeout: Duration::from_millis(1500),
             },
             second: None,
+            subject_is_identity_token: true,
             has_actor: false,
             terms: Terms {
                 assumed_lifetime: Some(Duration::from_secs(300)),

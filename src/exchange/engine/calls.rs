@@ -53,18 +53,18 @@ pub struct Outgoing {
     pub timeout: Duration,
 }
 
-/// Refuses an answer that would send on what must not be: a TH-JWT from the identity service to a
-/// backend, an ID-JAG to another than the partner.
+/// Refuses an answer that would send on what must not be: a TH-JWT to a backend, an ID-JAG to another
+/// than the partner. (A provider's token that comes back is one that the backend may have.)
 fn something_new(
     issued: Issued,
     key: &Key,
     exchange: &Exchange,
     at: &Under,
 ) -> Result<Issued, Failure> {
-    let handed_in = match (&at.carried, &exchange.purpose) {
-        (Some(carried), _) => carried.as_bytes(),
-        (None, Purpose::Identity { .. }) => key.tokens(exchange.has_actor).0,
-        (None, Purpose::Backend) => return Ok(issued),
+    let handed_in = match &at.carried {
+        Some(carried) => carried.as_bytes(),
+        None if exchange.subject_is_identity_token => key.tokens(exchange.has_actor).0,
+        None => return Ok(issued),
     };
     match issued.token.as_bytes() == handed_in {
         true => Err(Failure::of_check("access_token is what was handed in")),

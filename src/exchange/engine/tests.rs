@@ -57,6 +57,7 @@ fn exchange(audience: &str, cluster: &str) -> Exchange {
         purpose: Purpose::Backend,
         first: call(audience, cluster),
         second: None,
+        subject_is_identity_token: false,
         has_actor: false,
         terms: Terms::default(),
     }
@@ -271,19 +272,22 @@ fn each_failure_has_its_refusal_and_its_memory() {
     }
 }
 
-/// The TH-JWT would go to a backend.
+/// The TH-JWT would go to a backend. A provider's token is one that the backend may have.
 #[test]
-fn an_identity_service_that_hands_the_subject_back_gives_no_token() {
+fn whoever_hands_the_identity_token_back_gives_no_token() {
     let of_identity = Purpose::Identity {
         provider: "github".to_owned(),
     };
-    for (purpose, token, fresh) in [
-        (of_identity.clone(), "alice", false),
-        (of_identity, "alice2", true),
-        (Purpose::Backend, "alice", true),
+    for (purpose, is_identity_token, token, fresh) in [
+        (of_identity.clone(), true, "alice", false),
+        (of_identity, true, "alice2", true),
+        (Purpose::Backend, true, "alice", false),
+        (Purpose::Backend, true, "alice2", true),
+        (Purpose::Backend, false, "alice", true),
     ] {
         let mut exchange = exchange("github", "identity");
         exchange.purpose = purpose;
+        exchange.subject_is_identity_token = is_identity_token;
         let mut engine = engine_of(vec![exchange]);
         let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
         let body = format!(
@@ -636,6 +640,7 @@ fn identity() -> Engine<u32> {
     exchange.purpose = Purpose::Identity {
         provider: "github".to_owned(),
     };
+    exchange.subject_is_identity_token = true;
     exchange.first.grant = grant::identity("github", false);
     exchange.terms.assumed_lifetime = Some(Duration::from_secs(60));
     exchange.terms.max_age = Some(Duration::from_secs(60));

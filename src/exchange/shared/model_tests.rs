@@ -172,6 +172,7 @@ fn exchange(audience: &str) -> Exchange {
             timeout: TIMEOUT,
         },
         second: None,
+        subject_is_identity_token: false,
         has_actor: false,
         terms: Terms::default(),
     }
