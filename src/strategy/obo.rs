@@ -109,7 +109,8 @@ fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>
     let subject = subject(block, provider, TokenKind::Access, draft);
     let scope = match (block.get(&SCOPES), block.get(&AUDIENCE)) {
         (Ok(Some(scopes)), _) if !scopes.is_empty() => Ok(scopes.join(" ")),
-        (Ok(_), Ok(Some(audience))) => Ok(format!("{}/.default", audience.trim_end_matches('/'))),
+        // A slash at its end belongs to the application's name.
+        (Ok(_), Ok(Some(audience))) => Ok(format!("{audience}/.default")),
         (Ok(_), Ok(None)) => {
             let text = "missing; either this or audience must be set";
             Err(block.error(&SCOPES, Wrong::new(text)))
@@ -133,19 +134,19 @@ fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>
     without.map_or(Ok(()), Err)?;
     scope?;
     let skew = skew?.and_then(|seconds| u64::try_from(seconds).ok());
-    Ok(Box::new(OnBehalfOf {
     let subject = subject?;
+    Ok(Box::new(OnBehalfOf {
         exchange: draft.exchange(Exchange {
             purpose: Purpose::Backend,
             first: call,
             second: None,
-            has_actor: false,
             subject_is_identity_token: subject.is_identity_token(),
+            has_actor: false,
             terms: Terms {
                 expiry_skew: skew.map(Duration::from_secs),
                 ..terms(block)?
             },
         }),
-    }))
         subject,
+    }))
 }

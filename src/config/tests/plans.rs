@@ -161,6 +161,29 @@ fn every_parameter_of_an_exchange_takes_effect() {
 }
 
 #[test]
+fn on_behalf_of_asks_for_the_scopes_or_for_the_default_of_the_audience() {
+    for (fields, scope) in [
+        (r#""audience":"api://b""#, "api://b/.default"),
+        // Entra names some resources with a slash at their end, and wants both.
+        (
+            r#""audience":"https://db.example.com/""#,
+            "https://db.example.com//.default",
+        ),
+        (r#""scopes":["a","b"]"#, "a b"),
+        (r#""scopes":["a"],"audience":"api://b""#, "a"),
+        (r#""scopes":[],"audience":"api://b""#, "api://b/.default"),
+    ] {
+        let plan = planned(&format!(
+            r#"{{"outgoingAuth":{{"backends":{{"b":{{"type":"obo","obo":{{"tokenUrl":"https://sts/t",
+                "clientId":"id","clientSecret":"s",{fields}}}}}}}}}}}"#
+        ));
+        let grant = &plan.exchanges[0].first.grant;
+        let expected = grant::on_behalf_of(scope);
+        assert_eq!(*grant, expected, "{fields}");
+    }
+}
+
+#[test]
 fn client_authentication_follows_from_what_is_there() {
     let id = || "id".to_owned();
     let secret = || Secret::new("s".to_owned());
