@@ -261,8 +261,7 @@ const UNSIGNED: &str = "Envoy could not sign the client's assertion";
 /// An answer of 400 and above. A 4xx is judged by its `error` if that is a known word, else by the
 /// status; what a 5xx says counts only where the identity service says it of one user.
 fn refused(status: u16, body: Option<&[u8]>, later: Option<Duration>, call: &TokenCall) -> Failure {
-    let members = body.and_then(|body| serde_json::from_slice::<Members<'_>>(body).ok());
-    let members = members.unwrap_or_default();
+    let members = body.and_then(members).unwrap_or_default();
     let word = members.error.and_then(text);
     let error = word.as_deref().and_then(StsError::parse);
     let is_4xx = (400..=499).contains(&status);
@@ -381,10 +380,8 @@ fn is_of_host(uri: &str, call: &TokenCall) -> bool {
 
 /// The token of a successful answer (RFC 8693 §2.2.1), or the check that it failed.
 fn accept(body: Option<&[u8]>, accepts: &Accepts) -> Result<Issued, &'static str> {
-    const MARK: &[u8] = b"\xef\xbb\xbf";
     let body = body.ok_or("more than 1 MiB")?;
-    let body = body.strip_prefix(MARK).unwrap_or(body);
-    let members: Members<'_> = serde_json::from_slice(body).map_err(|_| "no JSON object")?;
+    let members = members(body).ok_or("no JSON object")?;
     let token_type = members.token_type.and_then(text).unwrap_or_default();
     let bearer = token_type.eq_ignore_ascii_case("Bearer");
     let not_applicable = token_type.eq_ignore_ascii_case("N_A");
@@ -515,9 +512,18 @@ struct Members<'a> {
     interaction_uri: Option<&'a RawValue>,
 }
 
+/// The members of a JSON object, behind one byte order mark or none.
+fn members(body: &[u8]) -> Option<Members<'_>> {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    serde_json::from_slice(body.strip_prefix(MARK).unwrap_or(body)).ok()
+}
+
 /// Whether a member holds an object or a text, of any length, that is not empty.
 fn is_something(raw: &RawValue) -> bool {
-    raw.get().starts_with('{') || text(raw).is_some_and(|text| !text.is_empty())
+    match raw.get().strip_prefix('{') {
+        Some(rest) => !rest.trim_start().starts_with('}'),
+        None => text(raw).is_some_and(|text| !text.is_empty()),
+    }
 }
 
 impl Members<'_> {

@@ -169,6 +169,12 @@ fn a_4xx_is_judged_by_its_error_word_and_without_one_by_its_status() {
         (400, r#"{"error":7}"#, Misconfigured),
         (400, r#"{"error":null}"#, Misconfigured),
         (400, "nonsense", Misconfigured),
+        (400, "\u{feff}{\"error\":\"invalid_grant\"}", Rejected),
+        (
+            400,
+            "\u{feff}\u{feff}{\"error\":\"invalid_grant\"}",
+            Misconfigured,
+        ),
         (401, "", Misconfigured),
         (404, "{}", Misconfigured),
         (429, "", Unavailable),
@@ -412,6 +418,8 @@ fn claims_that_are_too_long_to_hand_on_still_ask_for_more() {
         (format!("\"{}\"", "x".repeat(MAX_CLAIMS + 1)), true),
         (format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_CLAIMS)), true),
         ("\"\"".to_owned(), false),
+        ("{}".to_owned(), false),
+        ("{ \n}".to_owned(), false),
         ("7".to_owned(), false),
         ("null".to_owned(), false),
     ] {
