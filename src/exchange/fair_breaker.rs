@@ -148,9 +148,10 @@ impl Endpoint {
         }
     }
 
-    /// The endpoint wants to be left alone for so long.
+    /// The endpoint wants to be left alone for so long. Of calls that were under way together, one
+    /// answer may ask for less than another.
     pub fn leave_alone(&mut self, wait: Duration, now: Steady) {
-        self.left_alone = Some(now.plus(wait));
+        self.left_alone = self.left_alone.max(Some(now.plus(wait)));
     }
 
     /// What tells the breaker how calls went.
@@ -244,6 +245,17 @@ mod tests {
         assert_eq!(breaker.admit(BOB, at(3000)), Ok(AsProbe));
         breaker.answered(BOB, at(3000));
         assert_eq!(breaker.admit(MALLORY, at(3000)), Ok(Freely));
+    }
+
+    #[test]
+    fn the_longest_that_an_endpoint_asks_for_is_kept_to() {
+        let mut endpoint = Endpoint::default();
+        endpoint.leave_alone(Duration::from_secs(30), at(0));
+        endpoint.leave_alone(Duration::from_secs(1), at(10));
+        let stopped = endpoint.admit(ALICE, at(2000)).unwrap_err();
+        assert_eq!(stopped.retry_after, Duration::from_secs(28));
+        assert_eq!(endpoint.retry_after(at(2000)), 28);
+        assert_eq!(endpoint.admit(ALICE, at(30_000)), Ok(Freely));
     }
 
     #[test]
