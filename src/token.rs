@@ -64,6 +64,30 @@ impl BearerToken {
         parts < 3 || (parts == 3 && all)
     }
 
+    /// Whether the last character holds no more than the bits that belong to the signature of a JWT.
+    ///
+    /// Base64url leaves two or four bits over at its end, which decoders ignore (RFC 4648 §3.5), and so
+    /// does `jwt_authn`: four or sixteen spellings of one signature. Whoever signs leaves them zero.
+    pub fn has_no_bits_left_over(&self) -> bool {
+        let signature = match self.0.split(|byte| *byte == b'.').collect::<Vec<_>>()[..] {
+            [_, _, signature] => signature,
+            _ => return true,
+        };
+        let last = match signature.last() {
+            Some(byte @ b'A'..=b'Z') => byte.wrapping_sub(b'A'),
+            Some(byte @ b'a'..=b'z') => byte.wrapping_sub(b'a').wrapping_add(26),
+            Some(byte @ b'0'..=b'9') => byte.wrapping_sub(b'0').wrapping_add(52),
+            Some(b'-') => 62,
+            Some(b'_') => 63,
+            _ => return true,
+        };
+        match signature.len() & 3 {
+            2 => last & 0b1111 == 0,
+            3 => last & 0b11 == 0,
+            _ => true,
+        }
+    }
+
     /// The token of a whole `authorization` field: exactly one credential of the scheme `Bearer`
     /// in any case (RFC 6750 §2.1, RFC 9110 §11.1).
     ///
@@ -216,6 +240,39 @@ mod tests {
         ] {
             let token = BearerToken::new(token.into()).unwrap();
             assert_eq!(token.has_one_spelling(), one, "{:?}", token.as_bytes());
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_signature_has_one_spelling() {
+        for (token, one) in [
+            // Nothing is left over, and nobody could decode these.
+            ("a.b.abcd", true),
+            ("a.b.abcde", true),
+            // Two bits.
+            ("a.b.abA", true),
+            ("a.b.abE", true),
+            ("a.b.ab8", true),
+            ("a.b.abB", false),
+            ("a.b.ab9", false),
+            ("a.b.ab_", false),
+            // Four bits.
+            ("a.b.aQ", true),
+            ("a.b.ag", true),
+            ("a.b.aw", true),
+            ("a.b.aR", false),
+            ("a.b.ah", false),
+            ("a.b.aE", false),
+            ("a.b.a-", false),
+            // No JWT.
+            ("aR", true),
+            ("a.aR", true),
+            ("a.b.c.aR", true),
+            ("a.b.a!", true),
+            ("a.b.", true),
+        ] {
+            let bytes = BearerToken::new(token.into()).unwrap();
+            assert_eq!(bytes.has_no_bits_left_over(), one, "{token}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the STS receives: the exact bytes of the token request, and whose token is in it.
 
-use bed::{Bed, Request, canary};
+use bed::{Answer, Bed, Request, canary};
 use serde_json::{Value, json};
 
 use crate::exchange_lane::{Lane, PROVIDER, assert_refused, exchanged, lanes, refused};
@@ -12,6 +12,8 @@ trials!(
     nothing_of_the_client_goes_along,
     every_sendable_character_of_a_subject_survives,
     without_a_provider_the_subject_is_the_identity_token,
+    an_identity_token_that_an_sts_hands_back_goes_to_no_backend,
+    a_checked_identity_token_has_one_spelling,
     without_an_identity_token_there_is_nothing_to_exchange,
     a_missing_upstream_token_is_not_asked_for_at_the_sts,
     an_unsendable_upstream_token_is_not_sent_to_the_sts,
@@ -38,6 +40,9 @@ async fn bed() -> &'static Bed {
             ("odd", json!({})),
             ("identity", identity.clone()),
             ("empty-name", json!({"subjectProviderName": ""})),
+            ("identity-back", identity.clone()),
+            ("identity-spelt", identity.clone()),
+            ("upstream-back", json!({})),
             ("no-identity", identity),
             ("missing", json!({})),
             ("unsendable", json!({})),
@@ -261,6 +266,50 @@ async fn without_a_provider_the_subject_is_the_identity_token() {
     let log = bed().await.envoy.log();
     let line = "config: outgoingAuth.backends.identity.tokenExchange.subjectProviderName: V-03: ";
     assert!(log.contains(line), "no V-03 line");
+}
+
+async fn an_identity_token_that_an_sts_hands_back_goes_to_no_backend() {
+    let hands_back = |lane: &Lane<'_>| {
+        lane.sts()
+            .set_script(|request| Answer::token(&request.parameter("subject_token")));
+    };
+    let lane = Lane::of(bed().await, "identity-back");
+    hands_back(&lane);
+    let jwt = lane.login("alice");
+    for _ in 0..2 {
+        let reply = lane.get(&jwt, "x").await;
+        assert_refused(&reply, 502, "token_exchange_invalid_response");
+    }
+    assert_eq!(lane.sts().calls(), 2);
+    assert!(lane.backend().requests().is_empty());
+    lane.expect_sts("invalid_response", 2).await;
+
+    // A provider's token is not the gateway's own: some services hand out what they were given.
+    let lane = Lane::of(bed().await, "upstream-back");
+    hands_back(&lane);
+    let token = lane.get_ok(&lane.login("alice"), "x").await;
+    assert_eq!(lane.sts().requests()[0].parameter("subject_token"), token);
+}
+
+async fn a_checked_identity_token_has_one_spelling() {
+    let lane = Lane::of(bed().await, "identity-spelt");
+    let jwt = lane.login("alice");
+    lane.get_ok(&jwt, "x").await;
+    // 64 bytes of signature are 85 characters and two bits of one more, whose other four nobody looks at.
+    let alphabet: Vec<char> = ('A'..='Z')
+        .chain('a'..='z')
+        .chain('0'..='9')
+        .chain(['-', '_'])
+        .collect();
+    let (all_but_last, last) = jwt.split_at(jwt.len() - 1);
+    let place = alphabet.iter().position(|&it| last == it.to_string());
+    let place = place.expect("base64url");
+    for bits in 1..16 {
+        let other = format!("{all_but_last}{}", alphabet[place ^ bits]);
+        let reply = lane.get(&other, "x").await;
+        assert_refused(&reply, 401, "subject_token_missing");
+    }
+    assert_eq!(lane.sts().calls(), 1);
 }
 
 async fn without_an_identity_token_there_is_nothing_to_exchange() {

@@ -75,6 +75,76 @@ fn what_is_kept_is_judged_like_the_header() {
     });
 }
 
+/// Or one good token would be many subjects, each another call.
+#[test]
+fn a_signature_that_was_checked_has_one_spelling() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration(FILTER_STATE));
+        let payload = json!({"envoy.filters.http.jwt_authn": {"th_jwt": {"iss": "https://as"}}});
+        for (token, is_one) in [
+            ("e30.e30.CANARYsignatureg", true),
+            ("e30.e30.CANARYsignatureA", true),
+            ("e30.e30.CANARYsignatuA", true),
+            ("e30.e30.CANARYsignatuB", false),
+            ("e30.e30.CANARYsignaturQB", true),
+            ("e30.e30.CANARYsignatureQAB", false),
+            ("CANARY-opaque", true),
+        ] {
+            let request = Request::to("api").kept(&format!("Bearer {token}"));
+            let stream = plugin.request(&request.clone().metadata(payload.clone()));
+            match is_one {
+                true => assert_eq!(stream.outcome(), Outcome::Waits, "{token}"),
+                false => assert_eq!(stream.refusal().1, "subject_token_missing", "{token}"),
+            }
+            stream.end();
+            // Whose signature nobody has looked at, may have any.
+            let stream = plugin.request(&request);
+            assert_eq!(stream.outcome(), Outcome::Waits, "{token}");
+            stream.end();
+        }
+    });
+}
+
+#[test]
+fn no_backend_gets_the_identity_token_from_an_sts_that_hands_it_back() {
+    let endpoint = json!({"tokenUrl": "https://sts.example.com/token", "cluster": "sts"});
+    let with = |more: Value| {
+        let mut block = endpoint.clone();
+        for (key, value) in more.as_object().unwrap() {
+            block[key] = value.clone();
+        }
+        block
+    };
+    let actor = json!({"actorProviderName": "github"});
+    let bearer = json!({"grantType": "jwt_bearer"});
+    let client = json!({"clientId": "c", "clientSecret": "CANARY-secret", "audience": "api://b"});
+    for (strategy, key, block) in [
+        ("token_exchange", "tokenExchange", endpoint.clone()),
+        ("token_exchange", "tokenExchange", with(actor)),
+        ("token_exchange", "tokenExchange", with(bearer)),
+        ("obo", "obo", with(client)),
+    ] {
+        let mut configuration = configuration(FILTER_STATE);
+        configuration["outgoingAuth"]["backends"]["api"] = json!({"type": strategy, key: block});
+        worker(|envoy| {
+            let plugin = envoy.plugin(&configuration);
+            let tokens = json!({"github": "CANARY-agent"});
+            let request = || Request::to("api").tokens(&tokens).through_the_door();
+            let stream = plugin.request(&request());
+            envoy.call().answer(&Answer::token(TH_JWT, 300));
+            let refusal = (502, "token_exchange_invalid_response".to_owned());
+            assert_eq!(stream.refusal(), refusal, "{block}");
+            let lines = envoy.warnings().concat();
+            let told = "what is wrong: access_token is what was handed in";
+            assert!(lines.contains(told), "{lines}");
+            // Nothing is kept of it.
+            let stream = plugin.request(&request());
+            envoy.call().answer(&Answer::token("CANARY-exchanged", 300));
+            assert_eq!(stream.received(AUTHORIZATION), ["Bearer CANARY-exchanged"]);
+        });
+    }
+}
+
 /// Otherwise a second attempt would have the first one's credential exchanged.
 #[test]
 fn upstream_no_header_is_ever_a_subject() {
