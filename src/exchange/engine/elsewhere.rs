@@ -224,8 +224,10 @@ impl<W> Engine<W> {
             let Some(key) = self.to_look.pop_front() else {
                 break;
             };
-            // Everybody may have left.
-            let Some(watch) = self.watches.remove(&key) else {
+            // If everybody has left, it ends here, and not when they leave: who comes back meanwhile finds
+            // it, and it is looked after once.
+            let watch = self.watches.remove(&key);
+            let Some(watch) = watch.filter(|watch| !watch.waiting.is_empty()) else {
                 continue;
             };
             match self.look_again(&key, watch, clock) {

@@ -298,11 +298,7 @@ impl<W> Engine<W> {
         let place = waiting.iter().position(|one| is_it(&one.waiter));
         if let Some(place) = place {
             let gone = waiting.remove(place);
-            let nobody = waiting.is_empty();
             self.goes(gone.backend);
-            if nobody {
-                self.watches.remove(key);
-            }
         }
     }
 
