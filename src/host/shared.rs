@@ -39,6 +39,7 @@ fn name(slot: Slot) -> Cow<'static, str> {
     match slot {
         Slot::Seed => "upstream_inject.seed".into(),
         Slot::Dropped => "upstream_inject.dropped".into(),
+        Slot::LeftAlone => "upstream_inject.left_alone".into(),
         Slot::Bucket(place) => format!("upstream_inject.bucket.{place}").into(),
     }
 }

@@ -19,6 +19,7 @@ trials!(
     a_refusal_is_told_to_all_who_waited_and_to_all_who_come,
     a_broken_call_is_told_to_all_who_waited,
     a_401_makes_all_workers_forget,
+    an_endpoint_that_says_when_to_come_again_is_left_alone_by_all_workers,
     listener_updates_cost_no_call,
     a_vm_that_crashes_keeps_nobody_waiting_for_long,
     without_the_capabilities_each_worker_exchanges,
@@ -39,10 +40,12 @@ async fn bed() -> &'static Bed {
     BED.get(|| {
         // What is tested here takes as long as the machine is busy.
         let patient = json!({"timeout": "60s"});
-        let all: Vec<_> = ["many", "slow", "once", "refused", "broken", "not-401"]
-            .into_iter()
-            .map(|name| (name, patient.clone()))
-            .collect();
+        let all: Vec<_> = [
+            "many", "slow", "once", "refused", "broken", "not-401", "later",
+        ]
+        .into_iter()
+        .map(|name| (name, patient.clone()))
+        .collect();
         plan("sharing", &all, json!({})).start()
     })
     .await
@@ -101,6 +104,23 @@ async fn a_thousand_requests_of_forty_users_cost_forty_calls() {
     }
     assert_eq!(without_a_call, 960);
     assert!(lane.sts_count("shared").await > 0);
+}
+
+async fn an_endpoint_that_says_when_to_come_again_is_left_alone_by_all_workers() {
+    let lane = Lane::of(bed().await, "later");
+    lane.sts()
+        .set_script(|_| Answer::raw(429, "").header("retry-after", "60"));
+    let reply = lane.get(&lane.login("first"), "x").await;
+    assert_eq!(reply.status, 503);
+    let users: Vec<String> = (0..CROWD)
+        .map(|user| lane.login(&user.to_string()))
+        .collect();
+    for reply in crowd(lane, &users, "x").await {
+        assert_eq!(reply.status, 503);
+        let left: u64 = reply.header("retry-after").parse().expect("seconds");
+        assert!((2..=60).contains(&left), "{left}");
+    }
+    assert_eq!(lane.sts().calls(), 1);
 }
 
 async fn everybody_waits_for_one_slow_call() {

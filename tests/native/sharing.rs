@@ -153,6 +153,76 @@ fn what_one_worker_obtained_serves_all() {
 }
 
 #[test]
+fn an_endpoint_that_wants_to_be_left_alone_is_so_by_all_workers() {
+    let shared = SharedData::default();
+    let unavailable = (503, "token_exchange_unavailable".to_owned());
+    worker_of(&shared, |envoy| {
+        let plugin = envoy.plugin(&usual());
+        let streams = ["alice", "bob"].map(|user| plugin.request(&of(user)));
+        for (call, seconds) in envoy.calls().into_iter().zip(["30", "2"]) {
+            let mut answer = Answer::new(429, "");
+            let field = ("retry-after".to_owned(), seconds.into());
+            answer.headers.push(field);
+            call.answer(&answer);
+        }
+        for stream in streams {
+            assert_eq!(stream.refusal(), unavailable);
+            stream.end();
+        }
+        worker_of(&shared, |other| {
+            let plugin = other.plugin(&usual());
+            other.advance(Duration::from_secs(10));
+            let stream = plugin.request(&of("carol"));
+            assert_eq!(stream.refusal(), unavailable);
+            assert_eq!(stream.reply().headers["retry-after"], "20");
+            assert!(other.calls().is_empty());
+            stream.end();
+            // The endpoint is meant, not the server that it is at.
+            let another = json!({"tokenUrl": "https://sts.example.com/other"});
+            let another = other.plugin(&configuration(&another, &json!({})));
+            assert_exchanges(other, another, "carol");
+            other.advance(Duration::from_secs(20));
+            assert_exchanges(other, plugin, "carol");
+        });
+    });
+}
+
+#[test]
+fn who_comes_and_goes_while_another_worker_calls_costs_no_more_than_who_waits() {
+    let shared = SharedData::default();
+    worker_of(&shared, |envoy| {
+        let plugin = envoy.plugin(&usual());
+        let stream = plugin.request(&of("alice"));
+        let call = envoy.call();
+        worker_of(&shared, |other| {
+            let plugin = other.plugin(&usual());
+            let looks = || {
+                other.host_calls();
+                plugin.tick();
+                let calls = other.host_calls();
+                let reads = |call: &&String| call.contains("get_shared_data");
+                calls.iter().filter(reads).count()
+            };
+            let waiting = plugin.request(&of("alice"));
+            let usual = looks();
+            waiting.end();
+            for _ in 0..200 {
+                plugin.request(&of("alice")).end();
+            }
+            let waiting = plugin.request(&of("alice"));
+            assert!(looks() <= usual);
+            waiting.end();
+            plugin.tick();
+            plugin.tick();
+            assert!(plugin.tick_period().unwrap() >= Duration::from_millis(100));
+            assert!(other.calls().is_empty());
+        });
+        call.answer(&Answer::token("CANARY-1", 300));
+        assert_went_on_with(stream, "CANARY-1");
+    });
+}
+
+#[test]
 fn requests_wait_for_another_workers_call() {
     for (answer, token) in [
         (Answer::token("CANARY-1", 300), Some("CANARY-1")),

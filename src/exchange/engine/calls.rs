@@ -84,6 +84,9 @@ impl<W> Engine<W> {
     ) -> Result<Started, Stop> {
         let now = clock.steady();
         let who = self.who(key);
+        if let Some(place) = self.endpoint_of(key, Step::First) {
+            self.hear_endpoint(place, now);
+        }
         let prepared = self.exchanges.get_mut(index(key.exchange()));
         // A key that nobody can have: its call cannot be made, and says so.
         let (paused, endpoint) = match prepared {
@@ -142,6 +145,15 @@ impl<W> Engine<W> {
             .exchange(key.exchange())
             .is_some_and(|exchange| exchange.has_actor);
         self.flights.hasher().hash_one(key.tokens(has_actor).0)
+    }
+
+    /// The place of the endpoint that this call of the exchange goes to.
+    fn endpoint_of(&self, key: &Key, step: Step) -> Option<usize> {
+        let (first, second) = self.exchanges.get(index(key.exchange()))?.endpoints;
+        Some(match step {
+            Step::First => first,
+            Step::Second => second,
+        })
     }
 
     /// The call for `key` was let go out, and is not made.
@@ -325,10 +337,10 @@ impl<W> Engine<W> {
     ) -> Result<Under, Failure> {
         let now = clock.steady();
         let who = self.who(key);
-        let place = self
-            .exchanges
-            .get(index(key.exchange()))
-            .map(|prepared| prepared.endpoints.1);
+        let place = self.endpoint_of(key, Step::Second);
+        if let Some(place) = place {
+            self.hear_endpoint(place, now);
+        }
         let endpoint = place.and_then(|place| self.endpoints.get_mut(place));
         let admitted = match endpoint.map(|endpoint| endpoint.admit(who, now)) {
             Some(Ok(admitted)) => admitted,
@@ -355,14 +367,14 @@ impl<W> Engine<W> {
         now: Steady,
     ) -> u32 {
         let who = self.who(key);
-        let places = self
-            .exchanges
-            .get(index(key.exchange()))
-            .map(|prepared| prepared.endpoints);
-        let endpoint = places.and_then(|(first, second)| match at.step {
-            Step::First => self.endpoints.get_mut(first),
-            Step::Second => self.endpoints.get_mut(second),
-        });
+        let place = self.endpoint_of(key, at.step);
+        let wait = failure
+            .filter(|failure| failure.kind != FailureKind::UnavailableForUser)
+            .and_then(|failure| failure.wait);
+        if let (Some(place), Some(wait)) = (place, wait) {
+            self.tell_of_endpoint(place, wait, now);
+        }
+        let endpoint = place.and_then(|place| self.endpoints.get_mut(place));
         let Some(endpoint) = endpoint else {
             return 1;
         };
@@ -377,10 +389,7 @@ impl<W> Engine<W> {
             Some(FailureKind::Misconfigured) if unsigned => breaker.not_called(now),
             _ => breaker.answered(who, now),
         }
-        if let Some(failure) = failure
-            && let Some(wait) = failure.wait
-            && failure.kind != FailureKind::UnavailableForUser
-        {
+        if let Some(wait) = wait {
             endpoint.leave_alone(wait, now);
         }
         endpoint.retry_after(now)

@@ -4,6 +4,7 @@
 use super::super::shared::bucket::{Forgotten, Settled};
 use super::super::shared::dropped::News;
 use super::super::shared::key::ExchangeBytes;
+use super::super::shared::left_alone::EndpointName;
 use super::super::shared::{self, Shared, claim_time};
 use super::*;
 
@@ -17,6 +18,8 @@ const SWEEPS: Duration = Duration::from_millis(500);
 pub(super) struct Sharing {
     shared: Shared,
     exchanges: Vec<ExchangeBytes>,
+    /// The names of the endpoints, in their places.
+    endpoints: Vec<Option<EndpointName>>,
     swept: Option<Steady>,
 }
 
@@ -71,9 +74,23 @@ impl<W> Engine<W> {
         let exchanges = exchanges
             .map(|prepared| ExchangeBytes::of(&prepared.exchange))
             .collect();
+        let mut endpoints = vec![None; self.endpoints.len()];
+        for prepared in &self.exchanges {
+            let (first, second) = prepared.endpoints;
+            let calls = [
+                (first, Some(&prepared.exchange.first)),
+                (second, prepared.exchange.second.as_ref()),
+            ];
+            for (place, call) in calls {
+                if let (Some(name), Some(call)) = (endpoints.get_mut(place), call) {
+                    *name = Some(EndpointName::of(call));
+                }
+            }
+        }
         self.sharing = Some(Sharing {
             shared,
             exchanges,
+            endpoints,
             swept: None,
         });
     }
@@ -86,6 +103,29 @@ impl<W> Engine<W> {
             Pace::Holds
         } else {
             Pace::Idle
+        }
+    }
+
+    /// Keeps to what an endpoint has asked of another worker.
+    #[inline(never)]
+    pub(super) fn hear_endpoint(&mut self, place: usize, now: Steady) {
+        let told = self.sharing.as_ref().and_then(|sharing| {
+            let name = (*sharing.endpoints.get(place)?)?;
+            sharing.shared.left_alone(name, now).ok()?
+        });
+        if let (Some(until), Some(endpoint)) = (told, self.endpoints.get_mut(place)) {
+            endpoint.leave_alone(until.since(now), now);
+        }
+    }
+
+    /// Tells the other workers that an endpoint wants to be left alone for so long.
+    #[inline(never)]
+    pub(super) fn tell_of_endpoint(&self, place: usize, wait: Duration, now: Steady) {
+        if let Some(sharing) = &self.sharing
+            && let Some(Some(name)) = sharing.endpoints.get(place)
+        {
+            // If that fails, this worker at least keeps to it.
+            let _ = sharing.shared.leave_alone(*name, now.plus(wait), now);
         }
     }
 

@@ -5,6 +5,7 @@
 pub mod bucket;
 pub mod dropped;
 pub mod key;
+pub mod left_alone;
 #[cfg(test)]
 mod model_tests;
 pub mod store;
@@ -18,6 +19,7 @@ use crate::time::{Clock, Steady};
 use bucket::{Bounds, Bucket, ClaimId, Compares, Forgotten, Outcome, Seen, Settled, Token};
 use dropped::{Dropped, News};
 use key::{Address, ExchangeBytes};
+use left_alone::{EndpointName, LeftAlone};
 use std::time::Duration;
 use store::{Slot, Store, Unavailable};
 
@@ -220,6 +222,48 @@ impl Shared {
         let news = dropped.since(self.read);
         self.read = dropped.count();
         Ok(news)
+    }
+
+    /// Until when that token endpoint wants to be left alone.
+    ///
+    /// # Errors
+    /// If the store cannot be used.
+    #[inline(never)]
+    pub fn left_alone(
+        &self,
+        endpoint: EndpointName,
+        now: Steady,
+    ) -> Result<Option<Steady>, Unavailable> {
+        Ok(self.list_left_alone()?.1.until(endpoint, now))
+    }
+
+    /// That token endpoint wants to be left alone until then.
+    ///
+    /// # Errors
+    /// If the store cannot be used.
+    #[inline(never)]
+    pub fn leave_alone(
+        &self,
+        endpoint: EndpointName,
+        until: Steady,
+        now: Steady,
+    ) -> Result<(), Unavailable> {
+        for _ in 0..TRIES {
+            let (version, mut list) = self.list_left_alone()?;
+            if !list.add(endpoint, until, now)
+                || self.swap(Slot::LeftAlone, version, &list.write(&self.format))?
+            {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn list_left_alone(&self) -> Result<(Option<u32>, LeftAlone), Unavailable> {
+        let read = self.store.get(Slot::LeftAlone)?;
+        let version = read.as_ref().map(|read| read.version);
+        let list = read.and_then(|read| LeftAlone::read(&read.value, &self.format));
+        Ok((version, list.unwrap_or_default()))
     }
 
     /// Removes what has ended from the next few buckets, so that no token stays in memory for long

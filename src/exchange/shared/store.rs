@@ -9,6 +9,8 @@ pub enum Slot {
     Seed,
     /// Tokens that are no longer to be used, the newest last.
     Dropped,
+    /// Until when token endpoints want to be left alone.
+    LeftAlone,
     /// A part of the store.
     Bucket(u32),
 }
