@@ -460,7 +460,11 @@ fn what_sharing_costs() {
         let plugin = envoy.plugin(&usual());
         envoy.host_calls();
         let stream = plugin.request(&of("alice"));
-        assert_eq!(store_calls(envoy), (3, 1), "a look, another, and a claim");
+        assert_eq!(
+            store_calls(envoy),
+            (4, 1),
+            "a look, another, what the endpoint asks for, and a claim"
+        );
         let joins = plugin.request(&of("alice"));
         assert_eq!(store_calls(envoy), (0, 0));
         envoy.call().answer(&Answer::token("CANARY-1", 300));
