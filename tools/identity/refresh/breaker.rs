@@ -9,8 +9,8 @@ use crate::session::Digest;
 const FAILURES: usize = 5;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// A provider that asks to be left alone is, for at most so long.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// Whoever asks to be left alone is, for at most so long.
+pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// A breaker of one provider, told the time in milliseconds.
 #[derive(Debug, Default)]
@@ -38,7 +38,8 @@ impl Breaker {
         *self = Self::default();
     }
 
-    /// There was none, for this token; the provider may have said when to come again.
+    /// There was none, for this token; the provider may have said when to come again. What it says to
+    /// one user is kept to for that user's token (`memory`), and for all when calls stop.
     pub fn failed(&mut self, token: Digest, retry_after: Option<Duration>, now_ms: i64) {
         let probe = std::mem::take(&mut self.probing);
         if !self.failed.contains(&token) && self.failed.len() < FAILURES {
@@ -51,9 +52,9 @@ impl Breaker {
             } else if probe {
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE);
             }
-            pause = self.pause;
+            let wanted = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
+            pause = self.pause.max(wanted);
         }
-        let pause = retry_after.map_or(pause, |wanted| wanted.min(LONGEST_RETRY_AFTER).max(pause));
         let until = now_ms.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
         self.open_until_ms = self.open_until_ms.max(until);
     }
@@ -128,13 +129,19 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_after_is_kept_to_for_at_most_a_minute() {
+    fn a_retry_after_stops_everybody_once_several_users_were_told() {
         let mut breaker = Breaker::default();
-        breaker.failed(token(1), Some(Duration::from_secs(7)), 0);
+        let seven = Some(Duration::from_secs(7));
+        breaker.failed(token(1), seven, 0);
+        assert!(breaker.may_call(0), "one user was told");
+        for number in 2..=FAILURES {
+            breaker.failed(token(number), seven, 0);
+        }
         assert!(!breaker.may_call(6_999));
         assert!(breaker.may_call(7_000));
         breaker.failed(token(1), Some(Duration::from_secs(86_400)), 7_000);
-        assert!(breaker.may_call(67_000));
+        assert!(!breaker.may_call(66_999));
+        assert!(breaker.may_call(67_000), "for at most a minute");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lru::LruCache;
 
+use super::breaker::LONGEST_RETRY_AFTER;
 use crate::session::Digest;
 
 /// How long a dead refresh token is remembered.
@@ -67,13 +68,21 @@ impl Memory {
         (now_ms < paused.until_ms).then_some(paused.why)
     }
 
-    /// It brought nothing: not again for a second, two, four, … thirty.
-    pub fn pause(&mut self, token: Digest, why: &'static str, now_ms: i64) {
+    /// It brought nothing: not again for a second, two, four, … thirty, or for as long as the provider
+    /// wants, up to a minute.
+    pub fn pause(
+        &mut self,
+        token: Digest,
+        why: &'static str,
+        retry_after: Option<Duration>,
+        now_ms: i64,
+    ) {
         let pause = self
             .paused
             .peek(&token)
             .map_or(FIRST_PAUSE, |paused| (paused.pause * 2).min(LONGEST_PAUSE));
-        let until_ms = now_ms.saturating_add(millis(pause));
+        let wanted = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
+        let until_ms = now_ms.saturating_add(millis(pause.max(wanted)));
         self.paused.put(
             token,
             Paused {
@@ -125,13 +134,20 @@ mod tests {
         let token = Digest::of("rt");
         let mut now = 0;
         for pause in [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000] {
-            memory.pause(token, "timeout", now);
+            memory.pause(token, "timeout", None, now);
             assert_eq!(memory.paused(token, now + pause - 1), Some("timeout"));
             now += pause;
             assert_eq!(memory.paused(token, now), None);
         }
         memory.forgive(token);
-        memory.pause(token, "timeout", now);
+        memory.pause(token, "timeout", None, now);
         assert_eq!(memory.paused(token, now + 1_000), None);
+        for (wanted, until) in [(7, 7_000), (86_400, 60_000)] {
+            let wanted = Some(Duration::from_secs(wanted));
+            memory.forgive(token);
+            memory.pause(token, "status 429", wanted, now);
+            assert_eq!(memory.paused(token, now + until - 1), Some("status 429"));
+            assert_eq!(memory.paused(token, now + until), None);
+        }
     }
 }

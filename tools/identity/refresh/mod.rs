@@ -7,8 +7,5 @@ pub mod machine;
 pub mod memory;
 pub mod provider;
 
-#[cfg(test)]
-mod orders;
-
 pub use driver::Refresher;
 pub use due::Need;

@@ -10,12 +10,11 @@
     missing_docs
 )]
 
-#[path = "../bed/mod.rs"]
 mod bed;
-
 mod configuration;
 mod dead_ends;
 mod doors;
+mod http2;
 mod load;
 mod providers;
 mod refreshing;

@@ -10,7 +10,7 @@ use crate::session::store::Store;
 use crate::session::store::conformance::{Seed, conforms};
 use crate::session::{Keys, Row, RowKey};
 
-#[path = "../../../tests/bed/redis.rs"]
+#[path = "../../../tests/service/bed/redis.rs"]
 #[allow(dead_code, missing_docs)]
 mod server;
 

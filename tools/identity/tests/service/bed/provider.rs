@@ -50,6 +50,8 @@ pub enum Script {
     Issue(u64, bool, Option<Value>),
     /// The same, after a while.
     Slow(Duration, u64, bool),
+    /// Wants to be asked again after so many seconds.
+    Later(u16, &'static str),
     /// Never answers.
     Hang,
     /// Leads elsewhere.
@@ -173,6 +175,11 @@ impl State {
                 tokio::time::sleep(time).await;
                 self.issue(life, rotate, None)
             }
+            Script::Later(status, seconds) => Response::builder()
+                .status(status)
+                .header("retry-after", seconds)
+                .body(Full::default())
+                .expect("an answer"),
             Script::Hang => {
                 let _ = token;
                 std::future::pending().await

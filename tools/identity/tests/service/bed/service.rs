@@ -176,6 +176,29 @@ pub fn command(arguments: &[&str]) -> Command {
     command
 }
 
+/// Runs it to its end, which must come soon: its exit code, standard output and standard error.
+pub fn run_to_its_end(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut child = command(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let status = loop {
+        match child.try_wait().expect("its state") {
+            Some(status) => break status.code(),
+            None if Instant::now() > deadline => {
+                let _ = child.kill();
+                break None;
+            }
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    let output = child.wait_with_output().expect("its output");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (status, text(&output.stdout), text(&output.stderr))
+}
+
 impl Service {
     /// Starts it at free ports and waits until it serves.
     pub async fn start(arguments: &[&str]) -> Self {

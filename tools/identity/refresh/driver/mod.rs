@@ -1,22 +1,23 @@
 //! Carries refreshes out: one flight for each refresh token, which goes on when nobody waits any
 //! more, and is finished before the process ends.
 
+mod flight;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::breaker::Breaker;
 use super::due::Need;
-use super::machine::{Answer, Event, Machine, Outcome, Pace, Step};
-use super::memory::{DEAD, Memory, REDEEMED};
+use super::machine::{Machine, Outcome, Pace};
+use super::memory::Memory;
 use super::provider::Provider;
 use crate::http::Client;
-use crate::log;
 use crate::metrics::Metrics;
-use crate::session::store::{Lock, Owner, Store, Wanted};
+use crate::session::store::{Store, Wanted};
 use crate::session::{Digest, Row, RowKey, RowState};
 use crate::time::now_ms;
 
@@ -279,157 +280,6 @@ impl Refresher {
             refresher.under_way.send_modify(|count| *count -= 1);
         });
         Ok(flight)
-    }
-
-    async fn carry_out(
-        &self,
-        key: &RowKey,
-        mut machine: Machine,
-        mut step: Step,
-        token: Digest,
-    ) -> Landed {
-        let began = Instant::now();
-        let lock = Lock {
-            token,
-            owner: Owner::new(),
-        };
-        let mut called = false;
-        loop {
-            let event = match step {
-                Step::Claim => Event::Claimed(self.store.claim(&lock, self.pace.lock, key).await),
-                Step::Wait(time) => {
-                    sleep(time).await;
-                    Event::Waited
-                }
-                Step::Call { subject } => {
-                    called = true;
-                    let answer = self
-                        .call(key, machine.refresh_token(), &subject, token)
-                        .await;
-                    Event::Answered(answer)
-                }
-                Step::Gather { user } => Event::Gathered(
-                    self.store
-                        .rows_with(&user, &key.provider, machine.refresh_token())
-                        .await,
-                ),
-                Step::Write { rows, redeemed } => {
-                    if machine.has_redeemed() {
-                        self.memory()
-                            .bury(token, "redeemed before", REDEEMED, now_ms());
-                    }
-                    let written = self
-                        .store
-                        .write(&lock, machine.refresh_token(), &rows, redeemed)
-                        .await;
-                    if let Err(error) = &written {
-                        log::warn(
-                            "refreshed tokens could not be written",
-                            &[("provider", &key.provider), ("error", error)],
-                        );
-                    }
-                    Event::Wrote(written)
-                }
-                Step::Delete(rows) => {
-                    self.memory()
-                        .bury(token, "redeemed before", REDEEMED, now_ms());
-                    Event::Wrote(
-                        self.store
-                            .delete(&lock, machine.refresh_token(), &rows)
-                            .await,
-                    )
-                }
-                Step::Release => {
-                    // It ends by itself if this fails.
-                    let _ = self.store.release(&lock).await;
-                    Event::Released
-                }
-                Step::Done(outcome) => {
-                    if let (false, Some(member)) = (called, self.providers.get(&key.provider)) {
-                        self::lock(&member.breaker).not_called();
-                    }
-                    self.account(key, &outcome, called, began.elapsed());
-                    return Landed { outcome, called };
-                }
-            };
-            step = machine.step(event, now_ms());
-        }
-    }
-
-    /// Redeems the token, and remembers what that taught.
-    async fn call(
-        &self,
-        key: &RowKey,
-        refresh_token: &str,
-        subject: &str,
-        token: Digest,
-    ) -> Answer {
-        let Some(member) = self.providers.get(&key.provider) else {
-            return Answer::NoUse("no such upstream");
-        };
-        let redeemed = timeout(
-            self.settings.timeout,
-            member
-                .provider
-                .redeem(&self.http, &*self.store, refresh_token, subject),
-        )
-        .await;
-        let (answer, retry_after) = match redeemed {
-            Ok(redeemed) => (redeemed.answer, redeemed.retry_after),
-            Err(_) => (Answer::NoAnswer("timeout"), None),
-        };
-        let now = now_ms();
-        let mut breaker = lock(&member.breaker);
-        match &answer {
-            Answer::NoAnswer(_) => breaker.failed(token, retry_after, now),
-            _ => breaker.answered(),
-        }
-        drop(breaker);
-        self.tell_breaker(member);
-        let mut memory = self.memory();
-        match &answer {
-            Answer::Tokens(_) => memory.forgive(token),
-            Answer::Dead(why) => memory.bury(token, why, DEAD, now),
-            Answer::OtherSubject(_) => memory.pause(token, Outcome::FOREIGN, now),
-            Answer::NoUse(why) | Answer::NoAnswer(why) => memory.pause(token, why, now),
-        }
-        answer
-    }
-
-    /// Remembers an ID token that a refresh did not renew, or renewed with one that has ended.
-    fn note_kept(&self, before: &str, after: &Row) {
-        let useless = after.id_token == before || !super::due::id_is_good(after, now_ms());
-        if !after.id_token.is_empty() && useless {
-            self.memory().keep(Digest::of(&after.id_token));
-        }
-    }
-
-    fn account(&self, key: &RowKey, outcome: &Outcome, called: bool, took: Duration) {
-        let (word, why) = match outcome {
-            Outcome::Held(_) if called => ("refreshed", ""),
-            Outcome::Held(_) => ("by_another", ""),
-            Outcome::Missing(why) => ("missing", *why),
-            Outcome::Unavailable(why) => ("unavailable", *why),
-        };
-        let provider = if self.knows(&key.provider) {
-            key.provider.as_str()
-        } else {
-            "other"
-        };
-        self.metrics
-            .refreshed(provider, word, called.then_some(took));
-        if !why.is_empty() {
-            log::limited(
-                log::Level::Warn,
-                &format!("refresh {provider} {word} {why}"),
-                "a token could not be refreshed",
-                &[
-                    ("provider", &provider),
-                    ("outcome", &word),
-                    ("reason", &why),
-                ],
-            );
-        }
     }
 
     fn tell_breaker(&self, member: &Member) {
