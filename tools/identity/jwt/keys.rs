@@ -21,6 +21,9 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 const USUAL_LIFE: Duration = Duration::from_secs(300);
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
 
+/// Keys that may have signed a token, and the edition of the set that they are from.
+pub type Candidates = (Vec<Arc<DecodingKey>>, u64);
+
 /// There is no key set to be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoKeys;
@@ -43,6 +46,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Held {
     keys: Vec<Key>,
+    /// Which set this is: another one each time that keys were fetched.
+    edition: u64,
     /// From when to when they count.
     life: Option<(Instant, Duration)>,
     /// The last attempt to fetch.
@@ -93,8 +98,9 @@ impl Held {
     }
 
     /// A token that names no key may be of any, and a key that has no name may be anybody's.
-    fn candidates(&self, id: Option<&str>, algorithm: Algorithm) -> Vec<Arc<DecodingKey>> {
-        self.keys
+    fn candidates(&self, id: Option<&str>, algorithm: Algorithm) -> Candidates {
+        let keys = self
+            .keys
             .iter()
             .filter(|key| key.algorithm == algorithm)
             .filter(|key| match (id, &key.id) {
@@ -102,7 +108,8 @@ impl Held {
                 _ => true,
             })
             .map(|key| Arc::clone(&key.key))
-            .collect()
+            .collect();
+        (keys, self.edition)
     }
 }
 
@@ -121,6 +128,20 @@ impl KeySet {
         }
     }
 
+    /// Which edition of the keys counts just now, if one does.
+    #[must_use]
+    pub fn edition(&self) -> Option<u64> {
+        let held = self.shared.held();
+        if !held.are_good() {
+            return None;
+        }
+        if held.are_old() && held.may_try(UNKNOWN_KEY) {
+            let shared = Arc::clone(&self.shared);
+            tokio::spawn(async move { shared.fetch(Why::Ahead).await });
+        }
+        Some(held.edition)
+    }
+
     /// The keys that may have signed a token with this `kid` and algorithm.
     ///
     /// # Errors
@@ -129,17 +150,11 @@ impl KeySet {
         &self,
         id: Option<&str>,
         algorithm: Algorithm,
-    ) -> Result<Vec<Arc<DecodingKey>>, NoKeys> {
-        let (good, found) = {
-            let held = self.shared.held();
-            if held.are_good() && held.are_old() && held.may_try(UNKNOWN_KEY) {
-                let shared = Arc::clone(&self.shared);
-                tokio::spawn(async move { shared.fetch(Why::Ahead).await });
-            }
-            (held.are_good(), held.candidates(id, algorithm))
-        };
+    ) -> Result<Candidates, NoKeys> {
+        let good = self.edition().is_some();
+        let (found, edition) = self.shared.held().candidates(id, algorithm);
         if good && !found.is_empty() {
-            return Ok(found);
+            return Ok((found, edition));
         }
         let why = if good { Why::UnknownKey } else { Why::NoKeys };
         self.shared.fetch(why).await;
@@ -147,12 +162,12 @@ impl KeySet {
         if !held.are_good() {
             return Err(NoKeys);
         }
-        let found = held.candidates(id, algorithm);
+        let (found, edition) = held.candidates(id, algorithm);
         if found.is_empty() && why == Why::NoKeys {
             // What was fetched just now does not have this key either.
             held.looked_for_unknown = held.tried;
         }
-        Ok(found)
+        Ok((found, edition))
     }
 }
 
@@ -200,6 +215,7 @@ impl Shared {
         match fetched {
             Ok((keys, life)) => {
                 held.keys = keys;
+                held.edition += 1;
                 held.life = Some((began, life));
                 self.metrics.fetched_keys("ok");
             }

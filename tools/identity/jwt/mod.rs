@@ -3,9 +3,11 @@
 pub mod keys;
 mod signatures;
 
-use std::sync::Arc;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
+use lru::LruCache;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -13,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use self::keys::{KeySet, NoKeys};
-use crate::session::SessionId;
+use crate::session::{Digest, SessionId};
 use crate::time::now_ms;
 
 /// Clocks may differ by so many seconds, as `jwt_authn` allows.
@@ -24,8 +26,11 @@ const NO_JWT: Unverified = Unverified::Token("not a JWT");
 /// Longer tokens are not looked at.
 const LONGEST: usize = 16 * 1024;
 
+/// So many tokens are remembered as verified; the oldest go first.
+pub const KEPT: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+
 /// What a verified token says.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Identity {
     /// Its session, if it names one that can be one.
     pub session: Option<SessionId>,
@@ -48,13 +53,47 @@ pub struct Verifier {
     keys: KeySet,
     issuer: Option<String>,
     audiences: Vec<String>,
+    /// Tokens whose signature was checked, by their digests. The same one comes for each of a user's
+    /// providers, from each Envoy, and again and again.
+    kept: Mutex<LruCache<Digest, Kept>>,
+}
+
+/// A token whose signature was checked.
+#[derive(Debug)]
+struct Kept {
+    /// By which edition of the keys: a key that has gone may be what signed it.
+    edition: u64,
+    signed: Signed,
+}
+
+/// What a token says, signed by the auth server for whom it should be. Only time can spoil it.
+#[derive(Clone, Debug)]
+struct Signed {
+    identity: Identity,
+    /// `nbf` and `exp`, in Unix seconds.
+    from: Option<f64>,
+    until: f64,
+}
+
+impl Signed {
+    fn now(&self) -> Result<Identity, Unverified> {
+        #[allow(clippy::cast_precision_loss)] // far from any limit
+        let now = now_ms() as f64 / 1000.0;
+        if self.until < now - SKEW {
+            return Err(Unverified::Token("expired"));
+        }
+        if self.from.is_some_and(|from| from > now + SKEW) {
+            return Err(Unverified::Token("not valid yet"));
+        }
+        Ok(self.identity.clone())
+    }
 }
 
 #[derive(Deserialize)]
 struct Head {
     alg: String,
     kid: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     crit: Option<Value>,
 }
 
@@ -84,6 +123,7 @@ impl Verifier {
             keys,
             issuer,
             audiences,
+            kept: Mutex::new(LruCache::new(KEPT)),
         }
     }
 
@@ -95,6 +135,25 @@ impl Verifier {
         if token.len() > LONGEST {
             return Err(Unverified::Token("too long"));
         }
+        let digest = Digest::of(token);
+        if let Some(edition) = self.keys.edition()
+            && let Some(kept) = self.kept().get(&digest)
+            && kept.edition == edition
+        {
+            return kept.signed.now();
+        }
+        let (signed, edition) = self.signed(token).await?;
+        let identity = signed.now()?;
+        self.kept().put(digest, Kept { edition, signed });
+        Ok(identity)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, LruCache<Digest, Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Checks who has signed a token, and for whom; and by which edition of the keys.
+    async fn signed(&self, token: &str) -> Result<(Signed, u64), Unverified> {
         let head = head(token)?;
         let algorithm = match head.alg.as_str() {
             "ES256" => Algorithm::ES256,
@@ -105,7 +164,7 @@ impl Verifier {
         if head.crit.is_some() {
             return Err(Unverified::Token("an extension that is not known (crit)"));
         }
-        let keys = self
+        let (keys, edition) = self
             .keys
             .candidates(head.kid.as_deref(), algorithm)
             .await
@@ -125,22 +184,19 @@ impl Verifier {
         let (_, payload) = signed.split_once('.').ok_or(NO_JWT)?;
         let claims = URL_SAFE_NO_PAD.decode(payload).map_err(|_| NO_JWT)?;
         let claims = serde_json::from_slice(&claims).map_err(|_| NO_JWT)?;
-        self.identity(&claims)
+        Ok((self.judge(&claims)?, edition))
     }
 
-    /// Whom these claims, which are signed, are about, if they are what they must be.
-    fn identity(&self, claims: &Claims) -> Result<Identity, Unverified> {
-        #[allow(clippy::cast_precision_loss)] // far from any limit
-        let now = now_ms() as f64 / 1000.0;
-        let exp = claims.exp.as_f64();
-        if exp.ok_or(Unverified::Token("a claim is missing"))? < now - SKEW {
-            return Err(Unverified::Token("expired"));
-        }
-        if let Some(nbf) = &claims.nbf
-            && nbf.as_f64().ok_or(NO_JWT)? > now + SKEW
-        {
-            return Err(Unverified::Token("not valid yet"));
-        }
+    /// What these claims, which are signed, say, if they are what they must be.
+    fn judge(&self, claims: &Claims) -> Result<Signed, Unverified> {
+        let until = claims
+            .exp
+            .as_f64()
+            .ok_or(Unverified::Token("a claim is missing"))?;
+        let from = match &claims.nbf {
+            None => None,
+            Some(nbf) => Some(nbf.as_f64().ok_or(NO_JWT)?),
+        };
         if !self.audiences.is_empty() && !self.is_for_us(&claims.aud) {
             return Err(Unverified::Token("for another audience"));
         }
@@ -154,9 +210,13 @@ impl Verifier {
             .iat
             .as_i64()
             .or_else(|| claims.iat.as_f64().map(|iat| iat as i64));
-        Ok(Identity {
-            session: claims.tsid.as_str().and_then(SessionId::parse),
-            login,
+        Ok(Signed {
+            identity: Identity {
+                session: claims.tsid.as_str().and_then(SessionId::parse),
+                login,
+            },
+            from,
+            until,
         })
     }
 

@@ -260,6 +260,10 @@ async fn a_token_that_is_not_good_is_refused() {
             with(json!({"alg": "ES256", "kid": "k1", "crit": ["b64"]})),
         ),
         (
+            "crit that is null",
+            with(json!({"alg": "ES256", "kid": "k1", "crit": null})),
+        ),
+        (
             "no signature",
             format!("{}.", good.rsplit_once('.').unwrap().0),
         ),
@@ -337,4 +341,38 @@ async fn keys_rotate_and_those_that_have_gone_verify_nothing() {
         Unverified::NoKeys,
         "old keys do not count, and there are no new ones"
     );
+}
+
+#[tokio::test]
+async fn a_token_that_was_verified_before_still_ends() {
+    let signer = Signer::new("k1");
+    let jwks = Jwks::start(vec![signer.jwk()], 3600).await;
+    let verifier = jwks.verifier(&[]);
+    let token = signer.token(|claims| claims["exp"] = json!(now_ms() / 1000 - 57));
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    assert!(verifier.verify(&token).await.is_ok(), "within the skew");
+    while verifier.verify(&token).await.is_ok() {
+        assert!(std::time::Instant::now() < deadline, "it never ends");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(refused(&verifier, &token).await, "expired");
+}
+
+#[tokio::test]
+async fn a_token_that_was_verified_before_goes_with_its_key() {
+    let (old, new) = (Signer::new("old"), Signer::new("new"));
+    let jwks = Jwks::start(vec![old.jwk()], 1).await;
+    let verifier = jwks.verifier(&[]);
+    let token = old.token(|_| {});
+    for _ in 0..2 {
+        assert!(verifier.verify(&token).await.is_ok());
+    }
+    let altered = format!("{token}A");
+    refused(&verifier, &altered).await;
+    jwks.set(Some((vec![new.jwk()], 1)));
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while verifier.verify(&token).await.is_ok() {
+        assert!(std::time::Instant::now() < deadline, "it never goes");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
