@@ -5,12 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
+use http_body::Body;
 use http_body_util::Full;
 use tokio::sync::watch;
 
 use crate::core::Core;
 use crate::metrics::Metrics;
+use crate::serve::body::whole;
 
+const IGNORED: usize = 64 * 1024;
 const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -34,9 +37,14 @@ impl Door {
     }
 
     /// Answers a request.
-    pub async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        drop(request);
+        // Nothing in it counts, but an answer before its end may be taken for a broken stream.
+        let _ = whole(request.into_body(), IGNORED).await;
         if !matches!(method, Method::GET | Method::HEAD) {
             return say(
                 StatusCode::METHOD_NOT_ALLOWED,

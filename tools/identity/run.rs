@@ -15,6 +15,7 @@ use tonic_health::server::HealthReporter;
 use crate::core::Core;
 use crate::door::check::{Door as CheckDoor, METHOD};
 use crate::log;
+use crate::serve::body::whole;
 use crate::serve::{Address, Listener, serve};
 use crate::setup::Service;
 use crate::{COMMIT, admin};
@@ -23,6 +24,8 @@ use crate::{COMMIT, admin};
 const LOOK: Duration = Duration::from_secs(2);
 /// How long connections may take to end.
 const CONNECTIONS: Duration = Duration::from_secs(10);
+/// So much is read of what is for nobody here, so that its answer is not taken for a broken stream.
+const IGNORED: usize = 64 * 1024;
 const HEALTH_SERVICE: &str = "/grpc.health.v1.Health/";
 const AUTHORIZATION: &str = "envoy.service.auth.v3.Authorization";
 
@@ -135,6 +138,7 @@ where
             Err(never) => match never {},
         };
     }
+    let _ = whole(request.into_body(), IGNORED).await;
     tonic::Status::unimplemented("only envoy.service.auth.v3.Authorization/Check is here")
         .into_http()
 }

@@ -1,5 +1,7 @@
 //! Listening: TCP or a Unix socket, with or without TLS, until the process is told to end.
 
+mod begun;
+pub mod body;
 pub mod tls;
 
 use std::convert::Infallible;
@@ -22,11 +24,15 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use self::begun::begun;
 use self::tls::Tls;
 use crate::log;
 
-/// How long a peer may take for a handshake, or for the head of a request.
+/// How long a peer may take for a handshake, for its first words, and for the body of a request.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it may take for the head of one, and say nothing before the next one. What is rendered has
+/// Envoy close what has been idle for 60 s: it must not be us who close while it sends.
+const BETWEEN: Duration = Duration::from_secs(75);
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,6 +157,7 @@ pub async fn serve<F, R, B>(
             }
         };
         let watcher = connections.watcher();
+        let stop = stop.clone();
         let builder = Arc::clone(&builder);
         let service = service.clone();
         match (stream, &tls) {
@@ -159,15 +166,19 @@ pub async fn serve<F, R, B>(
                 tokio::spawn(async move {
                     // Whoever cannot speak TLS, or has no certificate, is told so by TLS.
                     if let Ok(Ok(stream)) = timeout(PATIENCE, acceptor.accept(stream)).await {
-                        connection(&builder, stream, service, watcher).await;
+                        connection(&builder, stream, service, watcher, stop).await;
                     }
                 });
             }
             (Stream::Tcp(stream), None) => {
-                tokio::spawn(async move { connection(&builder, stream, service, watcher).await });
+                tokio::spawn(async move {
+                    connection(&builder, stream, service, watcher, stop).await;
+                });
             }
             (Stream::Unix(stream), _) => {
-                tokio::spawn(async move { connection(&builder, stream, service, watcher).await });
+                tokio::spawn(async move {
+                    connection(&builder, stream, service, watcher, stop).await;
+                });
             }
         }
     }
@@ -196,7 +207,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE);
+        .header_read_timeout(BETWEEN);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -211,6 +222,7 @@ async fn connection<S, F, R, B>(
     stream: S,
     service: F,
     watcher: Watcher,
+    mut stop: watch::Receiver<bool>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(Request<Incoming>) -> R + Send + 'static,
@@ -219,6 +231,13 @@ async fn connection<S, F, R, B>(
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let begun = tokio::select! {
+        begun = timeout(PATIENCE, begun(stream)) => begun,
+        _ = stop.wait_for(|stop| *stop) => return,
+    };
+    let Ok(Ok(stream)) = begun else {
+        return;
+    };
     let service = service_fn(move |request| {
         let answer = service(request);
         async move { Ok::<_, Infallible>(answer.await) }

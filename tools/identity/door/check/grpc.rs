@@ -8,8 +8,9 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Body, Frame};
-use http_body_util::{BodyExt as _, Limited};
 use tonic::{Code, Status};
+
+use crate::serve::body::whole;
 
 /// Larger messages are refused; tonic's own limit.
 const LARGEST: usize = 4 * 1024 * 1024;
@@ -56,14 +57,16 @@ where
         .headers()
         .get(CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(GRPC.as_bytes()));
+    // Read whatever it is: many a client takes an answer to what it has not sent yet for a broken
+    // stream.
+    let body = whole(request.into_body(), LARGEST + PREFIX).await;
     if !is_grpc {
         return Err(Status::new(Code::Unknown, "not a gRPC request"));
     }
-    let body = Limited::new(request.into_body(), LARGEST + PREFIX)
-        .collect()
-        .await
-        .map_err(|_| Status::new(Code::Internal, "the message broke off or is too large"))?
-        .to_bytes();
+    let body = body.ok_or_else(|| {
+        let text = "the message broke off, is too large or takes too long";
+        Status::new(Code::Internal, text)
+    })?;
     let (compressed, length) = match body.first_chunk::<PREFIX>() {
         Some([compressed, length @ ..]) => (*compressed, u32::from_be_bytes(*length)),
         None => return Err(Status::new(Code::Internal, "there is no message")),
@@ -128,7 +131,7 @@ impl Body for Answer {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::Full;
+    use http_body_util::{BodyExt as _, Full};
 
     use super::*;
 

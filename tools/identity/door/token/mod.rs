@@ -11,7 +11,7 @@ use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 use serde::Serialize;
 
 use self::client::Credentials;
@@ -20,6 +20,7 @@ use crate::core::{Core, DeadEnd, Found, Token};
 use crate::jwt::{Identity, Unverified, Verifier};
 use crate::log;
 use crate::metrics::Metrics;
+use crate::serve::body::whole;
 use crate::session::store::StoreError;
 use crate::time::now_ms;
 
@@ -119,22 +120,26 @@ impl Door {
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        if request.uri().path() != PATH {
+        let (head, body) = request.into_parts();
+        // Whatever is refused is read first: many a client takes an answer to what it has not sent
+        // yet for a broken stream.
+        let body = whole(body, LARGEST).await;
+        if head.uri.path() != PATH {
             return Err(Refusal::new(
                 StatusCode::NOT_FOUND,
                 "invalid_request",
                 "the token endpoint is /token",
             ));
         }
-        if request.method() != Method::POST {
+        if head.method != Method::POST {
             return Err(Refusal::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "invalid_request",
                 "the token endpoint takes POST",
             ));
         }
-        let is_form = request
-            .headers()
+        let is_form = head
+            .headers
             .get(CONTENT_TYPE)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.split(';').next())
@@ -148,19 +153,18 @@ impl Door {
                 "the body must be application/x-www-form-urlencoded",
             ));
         }
-        let authorization: Vec<HeaderValue> = request
-            .headers()
-            .get_all(AUTHORIZATION)
-            .iter()
-            .cloned()
-            .collect();
-        let body = Limited::new(request.into_body(), LARGEST)
-            .collect()
-            .await
-            .map_err(|_| Refusal::bad("invalid_request", "the body broke off or is too large"))?
-            .to_bytes();
+        let body = body.ok_or(Refusal::bad(
+            "invalid_request",
+            "the body broke off, is too large or takes too long",
+        ))?;
         let form = Form::parse(&body).map_err(|text| Refusal::bad("invalid_request", text))?;
         if let Some(credentials) = &self.credentials {
+            let authorization: Vec<HeaderValue> = head
+                .headers
+                .get_all(AUTHORIZATION)
+                .iter()
+                .cloned()
+                .collect();
             credentials
                 .check(&authorization, &form)
                 .map_err(|why| match why {

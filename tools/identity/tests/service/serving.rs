@@ -314,3 +314,39 @@ async fn no_proxy_stands_between_processes_of_one_machine() {
     let answer = service.ask(&bed.token("S"), "github", &[]).await;
     assert_eq!(answer.token(), "issued-at-1");
 }
+
+#[tokio::test]
+async fn whoever_says_nothing_keeps_nothing_open() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let bed = Bed::new().await;
+    let mut redis = bed.redis.connect().await;
+    put(&mut redis, "S1", "github", &row("github", |_| {})).await;
+    let service = bed.service(&[]).await;
+    let head = "POST /token HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\
+                content-type: application/x-www-form-urlencoded\r\n\r\n";
+    let said = [
+        String::new(),
+        "P".to_owned(),
+        "PRI * HTTP/2.0\r\n".to_owned(),
+        format!("{head}grant_type="),
+    ];
+    let heard = said.iter().map(async |said| {
+        let address = ("127.0.0.1", service.token_port);
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(said.as_bytes()).await.unwrap();
+        let mut heard = String::new();
+        let end = stream.read_to_string(&mut heard);
+        let ended = tokio::time::timeout(Duration::from_secs(60), end).await;
+        ended
+            .unwrap_or_else(|_| panic!("{said:?} is still open"))
+            .unwrap();
+        heard
+    });
+    let asked = async {
+        let token = bed.token("S1");
+        assert_eq!(service.ask(&token, "github", &[]).await.status, 200);
+    };
+    let (heard, ()) = tokio::join!(futures_util::future::join_all(heard), asked);
+    assert_eq!(heard[..3], [""; 3]);
+    assert!(heard[3].starts_with("HTTP/1.1 400 "), "{}", heard[3]);
+}
