@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use identity::options::{LogFormat, Options};
+use identity::options::{self, LogFormat, Options};
 use identity::{log, run, setup};
 
 /// musl's own allocator is slow.
@@ -17,7 +17,15 @@ const MISCONFIGURED: u8 = 2;
 const FAILED: u8 = 1;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        // What was asked for (--help, --version).
+        Err(said) if !said.use_stderr() => said.exit(),
+        Err(wrong) => {
+            log::error(&format!("config: {}", options::in_a_line(&wrong)), &[]);
+            return ExitCode::from(MISCONFIGURED);
+        }
+    };
     log::use_json(options.log_format == LogFormat::Json);
     // One thread: a request costs some tens of microseconds, and several threads would cost it more.
     let runtime = match tokio::runtime::Builder::new_current_thread()

@@ -148,6 +148,20 @@ pub enum LogFormat {
     Json,
 }
 
+/// What is wrong with the command line, in a line like any other problem.
+#[must_use]
+pub fn in_a_line(wrong: &clap::Error) -> String {
+    let text = wrong.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .filter(|line| !line.is_empty())
+        .collect();
+    format!("{} (--help lists every option)", lines.join(" "))
+}
+
 fn listen(text: &str) -> Result<Listen, String> {
     if text == "off" {
         return Ok(Listen::Off);

@@ -1,10 +1,10 @@
 //! Every key that ToolHive's auth server knows (its v0.44.0), so that one which it would silently
 //! drop is found.
 
-use upstream_inject::config::{Node, Path};
+use upstream_inject::config::{Node, Path, Problem};
 
 use super::Warning;
-use crate::{entries, words};
+use crate::{entries, items, words};
 
 /// What may stand in a map.
 enum Shape {
@@ -196,6 +196,37 @@ pub fn unknown(node: &Node, at: &Path) -> Vec<Warning> {
     let mut warnings = Vec::new();
     look(node, &RUN_CONFIG, at, &mut warnings);
     warnings
+}
+
+/// Names every key that stands twice in its map, which ToolHive's reader refuses.
+#[must_use]
+pub fn twice(node: &Node, at: &Path) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    look_for_twins(node, at, &mut problems);
+    problems
+}
+
+fn look_for_twins(node: &Node, at: &Path, problems: &mut Vec<Problem>) {
+    let members = entries(node);
+    for (place, (name, value)) in members.iter().enumerate() {
+        let path = at.key(name);
+        look_for_twins(value, &path, problems);
+        // Said once, however often it stands there.
+        let earlier = members
+            .iter()
+            .take(place)
+            .filter(|(other, _)| other == name);
+        if earlier.count() == 1 {
+            problems.push(Problem {
+                path,
+                rule: None,
+                text: "given twice".to_owned(),
+            });
+        }
+    }
+    for (index, item) in items(node).iter().enumerate() {
+        look_for_twins(item, &at.index(index), problems);
+    }
 }
 
 fn look(node: &Node, shape: &Shape, at: &Path, warnings: &mut Vec<Warning>) {

@@ -19,7 +19,7 @@ const DEFAULT_NAME: &str = "default";
 /// Every problem that keeps ToolHive, or whoever reads its sessions, from using it.
 pub fn read(node: &Node, at: &Path) -> Result<(RunConfig, Vec<Warning>), Vec<Problem>> {
     let mut reader = Reader {
-        problems: Vec::new(),
+        problems: keys::twice(node, at),
         warnings: keys::unknown(node, at),
     };
     let run_config = reader.run_config(&Spot {

@@ -1,18 +1,19 @@
 //! From the command line to everything that runs, or every reason why nothing does.
 
 mod challenge;
+mod doors;
 mod sessions;
+mod store;
 mod upstreams;
 
 use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
 
-use document::auth_server::{self, Found, RunConfig, SecretRef, Storage};
+use document::auth_server::{self, Found, RunConfig};
 use upstream_inject::config::Path;
 
 use crate::core::Core;
-use crate::door::token::client::Credentials;
 use crate::door::{check, token};
 use crate::http::Client;
 use crate::jwt::Verifier;
@@ -24,9 +25,8 @@ use crate::refresh::Refresher;
 use crate::refresh::driver;
 use crate::refresh::provider::Provider;
 use crate::serve::Address;
-use crate::serve::tls::{Files, Tls};
+use crate::serve::tls::Tls;
 use crate::session::store::Store;
-use crate::session::store::redis::{self, Password, RedisStore};
 
 /// Fetching keys takes at most so long: requests wait for it.
 const FETCH: Duration = Duration::from_secs(5);
@@ -110,7 +110,7 @@ pub fn service(options: &Options) -> Result<Service, Problems> {
         .and_then(|file| sessions::read(file, &mut problems));
     let store = match (&sessions, &configured.found, &configured.run_config) {
         (Some(sessions), ..) => Some(Arc::new(sessions.store()) as Arc<dyn Store>),
-        (None, Some(found), Some(run_config)) => store(
+        (None, Some(found), Some(run_config)) => store::store(
             found,
             &run_config.storage,
             options.store_timeout,
@@ -120,9 +120,10 @@ pub fn service(options: &Options) -> Result<Service, Problems> {
     };
     let upstreams = upstreams.or_else(|| sessions.as_ref().map(sessions::Sessions::upstreams));
     let challenge = challenge::challenge(options, configured.found.as_ref(), &mut problems);
-    let credentials = credentials(options, &mut problems);
-    let tls = tls(options, &mut problems);
-    doors(options, &mut problems);
+    let credentials = doors::credentials(options, &mut problems);
+    let tls = doors::tls(options, &mut problems);
+    doors::open_to(options, &mut problems);
+    doors::names(options, &mut problems);
     let issuer = configured
         .run_config
         .as_ref()
@@ -132,7 +133,7 @@ pub fn service(options: &Options) -> Result<Service, Problems> {
                 .as_ref()
                 .and_then(|sessions| sessions.issuer.clone())
         });
-    let jwks_url = jwks_url(options, issuer.as_deref(), &mut problems);
+    let jwks_url = doors::jwks_url(options, issuer.as_deref(), &mut problems);
     let http =
         Client::new(options.refresh_timeout).and_then(|refresh| Ok((refresh, Client::new(FETCH)?)));
     let (Some(upstreams), Some(store), Some(challenge), Ok((http, fetch)), []) =
@@ -245,89 +246,6 @@ fn configured(options: &Options, problems: &mut Problems) -> Configured {
     configured
 }
 
-fn store(
-    found: &Found,
-    storage: &Storage,
-    call: Duration,
-    problems: &mut Problems,
-) -> Option<Arc<dyn Store>> {
-    let configured = match storage {
-        Storage::Redis(configured) => configured,
-        Storage::Memory(path) => {
-            problems.at(
-                found,
-                path,
-                "memory lives inside the auth server, where nobody else can read it; must be redis",
-            );
-            return None;
-        }
-    };
-    let before = problems.0.len();
-    let mut variable = |reference: &Option<SecretRef>| match reference {
-        Some(SecretRef::Env(name, path)) => match std::env::var(name) {
-            Ok(value) => Some(value),
-            Err(_) => {
-                let text = format!("environment variable {name} is not set");
-                problems.at(found, path, &text);
-                None
-            }
-        },
-        _ => None,
-    };
-    let username = variable(&configured.username_env);
-    let password = variable(&configured.password_env).unwrap_or_default();
-    let mut tls = |tls: &Option<auth_server::Tls>| {
-        tls.as_ref().map(|tls| redis::Tls {
-            ca: tls
-                .ca_cert_file
-                .as_ref()
-                .and_then(|(file, path)| file_at(found, file, path, problems)),
-            insecure: tls.insecure_skip_verify,
-        })
-    };
-    let settings = redis::Settings {
-        tls: tls(&configured.tls),
-        topology: match &configured.topology {
-            auth_server::Topology::Standalone(at) => redis::Topology::Standalone(at.clone()),
-            auth_server::Topology::Cluster(at) => redis::Topology::Cluster(at.clone()),
-            auth_server::Topology::Sentinel {
-                master,
-                sentinels,
-                tls: sentinel_tls,
-                db,
-            } => redis::Topology::Sentinel {
-                master: master.clone(),
-                sentinels: sentinels.clone(),
-                tls: tls(sentinel_tls),
-                db: i64::from(*db),
-            },
-        },
-        username,
-        password: Password(password),
-        key_prefix: configured.key_prefix.clone(),
-        dial: configured.dial_timeout,
-        call: call.min(configured.read_timeout),
-    };
-    if problems.0.len() > before {
-        return None;
-    }
-    let made = RedisStore::new(&settings, |why| {
-        log::limited(
-            log::Level::Error,
-            "store",
-            "the session store cannot be reached",
-            &[("reason", &why)],
-        );
-    });
-    match made {
-        Ok(store) => Some(Arc::new(store)),
-        Err(error) => {
-            problems.at(found, &found.at.key("storage").key("redis_config"), &error);
-            None
-        }
-    }
-}
-
 /// What is in a file that the configuration names.
 fn file_at(found: &Found, file: &str, path: &Path, problems: &mut Problems) -> Option<Vec<u8>> {
     std::fs::read(FilePath::new(file))
@@ -336,87 +254,4 @@ fn file_at(found: &Found, file: &str, path: &Path, problems: &mut Problems) -> O
             problems.at(found, path, &text);
         })
         .ok()
-}
-
-fn credentials(options: &Options, problems: &mut Problems) -> Option<Credentials> {
-    let (id, name) = (
-        options.client_id.as_ref()?,
-        options.client_secret_env.as_ref()?,
-    );
-    let secret = std::env::var(name).unwrap_or_default();
-    let secret = secret.trim_end_matches(['\r', '\n']);
-    if secret.is_empty() {
-        let text = format!("environment variable {name} is not set, or empty");
-        problems.flag("--client-secret-env", text);
-    }
-    if id.is_empty() {
-        problems.flag("--client-id", "empty");
-    }
-    Some(Credentials::new(id, secret))
-}
-
-fn tls(options: &Options, problems: &mut Problems) -> Option<Arc<Tls>> {
-    let files = Files {
-        cert: options.tls_cert.clone()?,
-        key: options.tls_key.clone()?,
-        client_ca: options.tls_client_ca.clone(),
-    };
-    Tls::new(files)
-        .map(Arc::new)
-        .map_err(|error| problems.flag("--tls-cert", error))
-        .ok()
-}
-
-/// Both doors give tokens away: who reaches them from elsewhere must say who they are.
-fn doors(options: &Options, problems: &mut Problems) {
-    let has_tls = options.tls_cert.is_some();
-    let is_mutual = options.tls_client_ca.is_some();
-    let has_client = options.client_id.is_some();
-    let is_open = |address: Option<&Address>| address.is_some_and(|address| !address.is_local());
-    if is_open(options.listen.address()) && !is_mutual {
-        problems.flag(
-            "--listen",
-            "beyond this machine it gives tokens to whoever asks; --tls-cert, --tls-key and \
-             --tls-client-ca are needed, or an address of loopback or a Unix socket",
-        );
-    }
-    if is_open(options.exchange_listen.address()) && !(is_mutual || (has_tls && has_client)) {
-        problems.flag(
-            "--exchange-listen",
-            "beyond this machine it gives tokens to whoever asks; --tls-cert and --tls-key are \
-             needed, with --tls-client-ca or with --client-id and --client-secret-env",
-        );
-    }
-    if options.listen.address().is_none() && options.exchange_listen.address().is_none() {
-        problems.flag(
-            "--exchange-listen",
-            "off, and no --listen either: nothing to serve",
-        );
-    }
-}
-
-fn jwks_url(options: &Options, issuer: Option<&str>, problems: &mut Problems) -> String {
-    if options.exchange_listen.address().is_none() {
-        return String::new();
-    }
-    let url = match (&options.jwks_url, issuer) {
-        (Some(url), _) => url.clone(),
-        (None, Some(issuer)) => format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/')),
-        (None, None) => {
-            if options.config.is_none() {
-                problems.flag(
-                    "--jwks-url",
-                    "needed with --sessions alone, unless the file has an issuer, or \
-                     --exchange-listen is off: tokens are verified",
-                );
-            }
-            return String::new();
-        }
-    };
-    let is_sound = url::Url::parse(&url)
-        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    if !is_sound && options.jwks_url.is_some() {
-        problems.flag("--jwks-url", "must be an absolute http or https URL");
-    }
-    url
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path as FilePath;
 
-use document::{Document, entries, get, get_text};
+use document::{Document, entries, get};
 use upstream_inject::config::{Node, Path};
 
 use super::Problems;
@@ -46,7 +46,11 @@ pub(super) fn read(file: &FilePath, problems: &mut Problems) -> Option<Sessions>
         .map_err(|error| problems.add(format!("(root): cannot be read: {} ({name})", error.kind())))
         .ok()?;
     let document = match document::parse(&bytes) {
-        Ok(documents) => documents.into_iter().next()?,
+        Ok(mut documents) if documents.len() == 1 => documents.pop()?,
+        Ok(_) => {
+            problems.add(format!("(root): must be one document ({name})"));
+            return None;
+        }
         Err(error) => {
             let place = error
                 .at
@@ -61,10 +65,8 @@ pub(super) fn read(file: &FilePath, problems: &mut Problems) -> Option<Sessions>
         problems,
     };
     let rows = reader.rows();
-    Some(Sessions {
-        rows,
-        issuer: get_text(&document.root, "issuer").map(str::to_owned),
-    })
+    let issuer = reader.issuer();
+    Some(Sessions { rows, issuer })
 }
 
 struct Reader<'a> {
@@ -82,13 +84,43 @@ impl Reader<'_> {
         ));
     }
 
+    fn issuer(&mut self) -> Option<String> {
+        match get(&self.document.root, "issuer")? {
+            Node::String(issuer) if !issuer.is_empty() => Some(issuer.clone()),
+            _ => {
+                self.problem(
+                    &Path::root().key("issuer"),
+                    "must be a text that is not empty",
+                );
+                None
+            }
+        }
+    }
+
+    /// Of two values under one key nobody knows which is meant. The key itself may be a credential.
+    fn no_twins(&mut self, map: &Node, at: &Path) {
+        let mut names: Vec<&String> = entries(map).iter().map(|(name, _)| name).collect();
+        names.sort_unstable();
+        if names.windows(2).any(|pair| pair.first() == pair.last()) {
+            self.problem(at, "a key given twice");
+        }
+    }
+
     fn rows(&mut self) -> Vec<(RowKey, Row)> {
         let root = &self.document.root;
+        self.no_twins(root, &Path::root());
+        for (name, _) in entries(root) {
+            if !matches!(name.as_str(), "issuer" | "sessions") {
+                let text = "unknown key (allowed here: issuer, sessions)";
+                self.problem(&Path::root().key(name), text);
+            }
+        }
         let at = Path::root().key("sessions");
         let Some(sessions @ Node::Map(_)) = get(root, "sessions") else {
             self.problem(&at, "must be a map from session to provider to token");
             return Vec::new();
         };
+        self.no_twins(sessions, &at);
         let mut rows = Vec::new();
         for (number, (session, providers)) in entries(sessions).iter().enumerate() {
             // A session's id is a credential, and no name for a line that is logged.
@@ -97,7 +129,14 @@ impl Reader<'_> {
                 self.problem(&path, "a session's id must be 1 to 128 of A-Z a-z 0-9 _ -");
                 continue;
             };
+            if !matches!(providers, Node::Map(_)) {
+                self.problem(&path, "must be a map from provider to token");
+            }
+            self.no_twins(providers, &path);
             for (provider, token) in entries(providers) {
+                if provider.is_empty() {
+                    self.problem(&path, "a provider without a name");
+                }
                 let row = self.row(provider, token, &path.key(provider));
                 let key = RowKey {
                     session: session.clone(),
@@ -117,6 +156,7 @@ impl Reader<'_> {
         match token {
             Node::String(token) => row.access_token.clone_from(token),
             Node::Map(members) => {
+                self.no_twins(token, at);
                 for (name, value) in members {
                     self.member(&mut row, name, value, &at.key(name));
                 }

@@ -2,18 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::bed::service::{Bed, Directory, Service, command, run_config, standalone};
+use crate::bed::service::{Bed, Directory, Service, run_config, run_to_its_end, standalone};
 use crate::bed::session::{put, row};
 
 fn lines(directory: &Directory, file: &str, more: &[&str]) -> (Option<i32>, String) {
     let config = directory.path().join(file).display().to_string();
     let mut all = vec!["--config", &config, "--admin", "off"];
     all.extend(more);
-    let output = command(&all).output().expect("it runs");
-    (
-        output.status.code(),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-    )
+    let (code, _, log) = run_to_its_end(&all);
+    (code, log)
 }
 
 #[tokio::test]
@@ -89,6 +86,10 @@ async fn every_problem_is_told_in_a_line_with_its_place() {
         directory.write("authserver-config.yaml", &config.to_string());
         lines(&directory, "authserver-config.yaml", &[])
     };
+    let none = directory.write("none.pem", "no certificate\n");
+    let no_authority = |config: &mut Value| {
+        config["storage"]["redis_config"]["tls"] = json!({"ca_cert_file": none});
+    };
     let cases: Vec<(Change<'_>, &str)> = vec![
         (&|c| c["issuer"] = json!(null), "issuer: missing"),
         (
@@ -161,6 +162,7 @@ async fn every_problem_is_told_in_a_line_with_its_place() {
             &|c| c["storage"]["redis_config"]["tls"] = json!({"ca_cert_file": "/nowhere.pem"}),
             "storage.redis_config.tls.ca_cert_file: /nowhere.pem cannot be read",
         ),
+        (&no_authority, "storage.redis_config.tls.ca_cert_file: "),
         (
             &|c| c["allowed_audiences"] = json!("x"),
             "allowed_audiences: must be a list",
@@ -193,6 +195,8 @@ async fn files_that_are_none_are_told() {
     directory.write("broken.yaml", "issuer: [\n");
     directory.write("empty.yaml", "");
     directory.write("vmcp.yaml", "outgoingAuth: {}\n");
+    let twice = "issuer: https://a\nissuer: https://b\nupstreams: [{name: x, name: y}]\n";
+    directory.write("twice.yaml", twice);
     directory.write(
         "both.yaml",
         &json!({"authServer": {"runConfig": config}}).to_string(),
@@ -206,6 +210,8 @@ async fn files_that_are_none_are_told() {
         ("broken.yaml", vec![], "line "),
         ("empty.yaml", vec![], "nothing is in it"),
         ("vmcp.yaml", vec![], "no auth server"),
+        ("twice.yaml", vec![], "issuer: given twice"),
+        ("twice.yaml", vec![], "upstreams[0].name: given twice"),
         (
             "both.yaml",
             vec!["--auth-server", &other],
@@ -220,8 +226,105 @@ async fn files_that_are_none_are_told() {
         );
         assert!(log.contains(file), "{file}: {log}");
     }
-    for misuse in [&["--config"][..], &[], &["--sessions", "x", "--unknown"]] {
-        assert_eq!(command(misuse).output().unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn a_command_line_that_is_wrong_is_told_in_a_line() {
+    let directory = Directory::new();
+    let sessions = directory.write("sessions.yaml", "sessions: {A: {g: x}}\n");
+    let good = ["--sessions", sessions.to_str().unwrap(), "--jwks-url"];
+    for (more, text) in [
+        (&["--config"][..], "--jwks-url"),
+        (&["http://127.0.0.1:1/", "--unknown"], "--unknown"),
+        (
+            &["http://127.0.0.1:1/", "--store-timeout", "5"],
+            "--store-timeout",
+        ),
+        (
+            &["http://127.0.0.1:1/", "--client-id", "x"],
+            "--client-secret-env",
+        ),
+        (
+            &["http://127.0.0.1:1/", "--payload-key", ""],
+            "--payload-key: empty",
+        ),
+        (
+            &["http://127.0.0.1:1/", "--health-check-path", "healthz"],
+            "--health-check-path: ",
+        ),
+        (&["ftp://127.0.0.1/"], "--jwks-url: must be"),
+    ] {
+        let arguments = [&good[..], more].concat();
+        let (code, _, log) = run_to_its_end(&arguments);
+        assert_eq!(code, Some(2), "{more:?}: {log}");
+        assert_eq!(log.lines().count(), 1, "{more:?}: {log}");
+        assert!(
+            log.contains("ERROR config: ") && log.contains(text),
+            "{log}"
+        );
+    }
+    assert_eq!(run_to_its_end(&[]).0, Some(2));
+    for asked in ["--help", "--version"] {
+        let (code, out, log) = run_to_its_end(&[asked]);
+        assert_eq!(code, Some(0), "{asked}");
+        assert!(!out.is_empty() && log.is_empty(), "{asked}: {log}");
+    }
+}
+
+#[test]
+fn a_file_of_sessions_is_read_with_the_same_care() {
+    let directory = Directory::new();
+    for (text, line) in [
+        (
+            "sessions: {A: {g: x}}\nisuer: https://x\n",
+            "isuer: unknown key",
+        ),
+        (
+            "issuer: 5\nsessions: {A: {g: x}}\n",
+            "issuer: must be a text",
+        ),
+        ("sessions: [x]\n", "sessions: must be a map"),
+        ("session: {}\n", "sessions: must be a map"),
+        ("sessions: {A: [x]}\n", "sessions[0]: must be a map"),
+        ("sessions: {A: {g: 5}}\n", "sessions[0].g: must be a token"),
+        (
+            "sessions: {A: {\"\": x}}\n",
+            "sessions[0]: a provider without",
+        ),
+        (
+            "sessions: {\"a:b\": {g: x}}\n",
+            "sessions[0]: a session's id",
+        ),
+        (
+            "sessions: {A: {g: {acces_token: x}}}\n",
+            "sessions[0].g.acces_token: unknown key",
+        ),
+        (
+            "sessions: {A: {g: {expires_at: 1.5}}}\n",
+            "sessions[0].g.expires_at: must be seconds",
+        ),
+        (
+            "sessions: {A: {g: x}}\n---\nsessions: {}\n",
+            "(root): must be one document",
+        ),
+        (
+            "sessions: {A: {g: x}, A: {}}\n",
+            "sessions: a key given twice",
+        ),
+        ("sessions: {\n", "(root): "),
+    ] {
+        let file = directory.write("sessions.yaml", text);
+        let file = file.to_str().unwrap();
+        let arguments = ["--sessions", file, "--jwks-url", "http://127.0.0.1:1/"];
+        let (code, _, log) = run_to_its_end(&arguments);
+        assert_eq!(code, Some(2), "{text}: {log}");
+        let wanted = format!("ERROR config: {line}");
+        assert!(log.contains(&wanted), "wanted {wanted} in {log}");
+        assert!(log.contains("sessions.yaml"), "{log}");
+        assert!(
+            !log.contains("a:b"),
+            "a session's id is a credential: {log}"
+        );
     }
 }
 
