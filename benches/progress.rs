@@ -1,11 +1,14 @@
 //! What goes on, on standard error.
 
+use std::cell::Cell;
 use std::io::{IsTerminal, Write};
 
 /// Says which part is being measured, and how far it is.
 pub struct Progress {
     part: &'static str,
     terminal: bool,
+    /// How many tenths were told where there is no terminal.
+    told: Cell<usize>,
 }
 
 impl Progress {
@@ -15,7 +18,11 @@ impl Progress {
         if !terminal {
             eprintln!("measuring {part}");
         }
-        Self { part, terminal }
+        Self {
+            part,
+            terminal,
+            told: Cell::new(0),
+        }
     }
 
     /// `done` of `all` steps are done.
@@ -25,6 +32,11 @@ impl Progress {
             eprint!("\r\x1b[Kmeasuring {}: {percent} %", self.part);
             // A progress line that cannot be written is no reason to stop.
             let _ = std::io::stderr().flush();
+            return;
+        }
+        let tenths = done * 10 / all.max(1);
+        if self.told.replace(tenths) < tenths {
+            eprintln!("measuring {}: {tenths}0 %", self.part);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::wire::{Connection, Fields, Question};
@@ -18,11 +19,27 @@ pub struct Target {
     pub address: SocketAddr,
     /// Its path and whatever else is in the header.
     pub fields: Arc<Fields>,
-    /// The questions, one after the other.
+    /// The questions, one after the other, and from the first one again.
     pub questions: Arc<Vec<Question>>,
+    /// How many have been put.
+    put: Arc<AtomicUsize>,
 }
 
 impl Target {
+    /// Questions for whoever is at this address.
+    pub fn new(
+        address: SocketAddr,
+        fields: Vec<(&'static str, String)>,
+        questions: Vec<Question>,
+    ) -> Self {
+        Self {
+            address,
+            fields: Arc::new(fields),
+            questions: Arc::new(questions),
+            put: Arc::default(),
+        }
+    }
+
     /// Puts so many questions, as fast as they are answered.
     pub fn load(&self, count: usize) {
         self.run(count / CONNECTIONS, None);
@@ -36,10 +53,11 @@ impl Target {
 
     fn run(&self, each: usize, rate: Option<f64>) -> Vec<f64> {
         let start = Instant::now() + Duration::from_millis(5);
+        let first = self.put.fetch_add(each * CONNECTIONS, Ordering::Relaxed);
         let threads: Vec<_> = (0..CONNECTIONS)
             .map(|number| {
                 let target = self.clone();
-                std::thread::spawn(move || target.drive(number, each, start, rate))
+                std::thread::spawn(move || target.drive(first + number, each, start, rate))
             })
             .collect();
         threads
@@ -48,13 +66,14 @@ impl Target {
             .collect()
     }
 
-    fn drive(&self, number: usize, count: usize, start: Instant, rate: Option<f64>) -> Vec<f64> {
+    /// One connection's share: every fourth question from the `first` on.
+    fn drive(&self, first: usize, count: usize, start: Instant, rate: Option<f64>) -> Vec<f64> {
         super::leave_the_first_core();
         // SAFETY: a plain system call, for this thread alone: waits end when they should, not up to
         // fifty microseconds later.
         unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1_000) };
         let due = |place: usize| {
-            let place = (place * CONNECTIONS + number) as f64;
+            let place = (place * CONNECTIONS + first % CONNECTIONS) as f64;
             start + rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(place / rate))
         };
         let mut connection = Connection::open(self.address, &self.fields);
@@ -63,7 +82,7 @@ impl Target {
         while samples.len() < count {
             let now = Instant::now();
             while sent < count && connection.waiting() < STREAMS && due(sent) <= now {
-                let question = (sent * CONNECTIONS + number) % self.questions.len();
+                let question = (first + sent * CONNECTIONS) % self.questions.len();
                 connection.ask(&self.questions, question, due(sent));
                 sent += 1;
             }

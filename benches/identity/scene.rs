@@ -4,7 +4,6 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -19,6 +18,9 @@ use super::wire::Question;
 
 /// Sessions of as many users.
 const SESSIONS: usize = 64;
+/// TH-JWTs of which one has been forgotten before it comes again: more than the service remembers
+/// (`tools/identity/jwt`).
+const STRANGERS: usize = 17_000;
 const CLIENT_SECRET: &str = "made-up-secret";
 const AUDIENCE: &str = "https://mcp.example.com/mcp";
 
@@ -28,8 +30,10 @@ pub struct Scene {
     pub constant: Server,
     /// The service's `ext_authz`.
     pub check: Server,
-    /// Its `/token`.
+    /// Its `/token`, with TH-JWTs that it has seen before.
     pub token: Server,
+    /// The same with TH-JWTs that it has not.
+    pub first: Server,
     /// A TH-JWT, and the point of the key that has signed it.
     pub signed: (String, Vec<u8>),
     _constant: Constant,
@@ -87,38 +91,40 @@ impl Scene {
         let (child, address) = start_constant(constant, &sessions[0]);
         super::pin(child.0.id(), true);
 
-        let checks = Arc::new(sessions.iter().map(Session::check).collect::<Vec<_>>());
-        let constant = Target {
-            address,
-            fields: Arc::new(grpc_fields()),
-            questions: Arc::new(
-                sessions
-                    .iter()
-                    .map(|session| Question {
-                        body: session.check().body,
-                        needle: Finder::new(&sessions[0].github).into_owned(),
-                    })
-                    .collect(),
-            ),
-        };
-        let check = Target {
-            address: service.check_address(),
-            fields: Arc::new(grpc_fields()),
-            questions: checks,
-        };
-        let token = Target {
-            address: service.token_address(),
-            fields: Arc::new(token_fields()),
-            questions: Arc::new(sessions.iter().map(Session::exchange).collect()),
-        };
+        let constant = sessions
+            .iter()
+            .map(|session| Question {
+                needle: Finder::new(&sessions[0].github).into_owned(),
+                ..session.check()
+            })
+            .collect();
+        let checks = sessions.iter().map(Session::check).collect();
+        let known = sessions
+            .iter()
+            .map(|session| session.exchange(&session.th_jwt));
+        let new = (0..STRANGERS).map(|number| {
+            let session = &sessions[number % SESSIONS];
+            session.exchange(&session.refreshed(number, &auth_server))
+        });
+        let exchange = |questions| Target::new(service.token_address(), token_fields(), questions);
         let pid = service.pid();
         Self {
             constant: Server {
                 pid: child.0.id(),
-                target: constant,
+                target: Target::new(address, grpc_fields(), constant),
             },
-            check: Server { pid, target: check },
-            token: Server { pid, target: token },
+            check: Server {
+                pid,
+                target: Target::new(service.check_address(), grpc_fields(), checks),
+            },
+            token: Server {
+                pid,
+                target: exchange(known.collect()),
+            },
+            first: Server {
+                pid,
+                target: exchange(new.collect()),
+            },
             signed: (sessions[0].th_jwt.clone(), point(&auth_server)),
             _constant: child,
             _service: service,
@@ -206,12 +212,19 @@ impl Session {
         }
     }
 
-    fn exchange(&self) -> Question {
+    /// What its client has after yet another refresh.
+    fn refreshed(&self, number: usize, auth_server: &EmbeddedAs) -> String {
+        let mut claims = self.claims.clone();
+        claims["jti"] = json!(format!("5b7d5a1e-0c4e-4a4e-8e62-{number:012x}"));
+        auth_server.issuer().sign(&claims)
+    }
+
+    fn exchange(&self, th_jwt: &str) -> Question {
         let form = format!(
             "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&subject_token={}\
              &subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token\
              &audience=github",
-            self.th_jwt
+            th_jwt
         );
         Question {
             body: form.into_bytes(),
