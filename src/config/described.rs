@@ -1,18 +1,16 @@
 //! What keys say of themselves to people, editors and tools. The `.wasm` holds none of it.
 
-#[cfg(not(target_family = "wasm"))]
-use serde_json::{Value, json};
+use super::section::Object;
 
 /// What is said of a key besides what it is called and what it may be.
-#[derive(Clone, Copy)]
-pub struct Doc(#[cfg(not(target_family = "wasm"))] Said);
-
-#[cfg(not(target_family = "wasm"))]
-#[derive(Clone, Copy)]
-struct Said {
-    text: &'static str,
-    absent: Option<&'static str>,
-    role: Role,
+#[derive(Clone, Copy, Debug)]
+pub struct Doc {
+    /// What the key is for, as Markdown.
+    pub text: &'static str,
+    /// What takes its place when it is absent, where that is no value of its own, as Markdown.
+    pub absent: Option<&'static str>,
+    /// What a tool must know of it.
+    pub role: Role,
 }
 
 /// What a tool that changes or judges a configuration must know of a key.
@@ -36,163 +34,59 @@ pub enum Role {
     Header,
 }
 
-#[cfg(not(target_family = "wasm"))]
 impl Doc {
-    /// What the key is for, as Markdown.
+    /// What the key is for, and nothing else.
     pub const fn new(text: &'static str) -> Self {
-        Self(Said {
-            text,
-            absent: None,
-            role: Role::Plain,
-        })
+        let (absent, role) = (None, Role::Plain);
+        Self { text, absent, role }
     }
 
-    /// What takes its place when it is absent, where that is no value of its own, as Markdown.
+    /// The same, and what takes its place when it is absent.
     pub const fn absent(self, words: &'static str) -> Self {
-        Self(Said {
-            absent: Some(words),
-            ..self.0
-        })
+        let absent = Some(words);
+        Self { absent, ..self }
     }
 
-    /// What a tool must know of it.
+    /// The same, and what a tool must know of it.
     pub const fn is(self, role: Role) -> Self {
-        Self(Said { role, ..self.0 })
+        Self { role, ..self }
     }
 }
 
-#[cfg(target_family = "wasm")]
-impl Doc {
-    /// Nothing.
-    pub const fn new(_: &'static str) -> Self {
-        Self()
-    }
-
-    /// Nothing.
-    pub const fn absent(self, _: &'static str) -> Self {
-        self
-    }
-
-    /// Nothing.
-    pub const fn is(self, _: Role) -> Self {
-        self
-    }
-}
-
-/// A key of the configuration, as it is shown.
-#[cfg(not(target_family = "wasm"))]
+/// A key of the configuration, for whoever shows it or makes a schema of it.
 pub struct Described {
     /// What it is called.
     pub name: &'static str,
-    /// What it is for, and within which bounds, as Markdown.
-    pub text: String,
-    /// What it is, or what takes its place, when it is absent, as Markdown.
-    pub default: Option<String>,
+    /// What is said of it.
+    pub doc: Doc,
+    /// Its value when it is absent, as it would be written.
+    pub default: Option<&'static str>,
     /// Whether it must be there.
     pub required: bool,
-    /// What a tool must know of it.
-    pub role: Role,
-    /// The keys of the map that it is, or of the maps that it holds.
-    pub keys: Vec<Described>,
-    /// What it may be, as JSON Schema.
-    pub schema: Value,
-}
-
-#[cfg(not(target_family = "wasm"))]
-impl Described {
-    /// A key that may be what `shape` says; `default` is its value where it is absent.
-    pub(super) fn new(
-        name: &'static str,
-        doc: Doc,
-        shape: &dyn Shape,
-        required: bool,
-        default: Option<Value>,
-    ) -> Self {
-        let Said { text, absent, role } = doc.0;
-        let mut text = text.trim_start().to_owned();
-        if let Some(bounds) = shape.bounds(&text) {
-            text = format!("{text} {bounds}.");
-        }
-        let worded = absent.map_or(String::new(), |words| format!(" By default {words}."));
-        let description = format!("{text}{worded}");
-        let schema = of_key(shape, required, description, default.clone());
-        let default = default.map(|value| match value {
-            Value::String(word) => format!("`{word}`"),
-            other => format!("`{other}`"),
-        });
-        Self {
-            name,
-            text,
-            default: default.or_else(|| absent.map(str::to_owned)),
-            required,
-            role,
-            keys: shape.keys(),
-            schema,
-        }
-    }
-}
-
-/// A key that may be what `shape` says.
-#[cfg(not(target_family = "wasm"))]
-#[allow(
-    clippy::indexing_slicing,
-    reason = "every value that is added to is an object literal, and no wasm holds this"
-)]
-fn of_key(shape: &dyn Shape, required: bool, description: String, default: Option<Value>) -> Value {
-    let mut schema = shape.json_schema();
-    if !required {
-        schema = or_null(schema);
-    }
-    schema["description"] = description.into();
-    if let Some(default) = default {
-        schema["default"] = default;
-    }
-    schema
-}
-
-/// `null` counts as absent.
-#[cfg(not(target_family = "wasm"))]
-#[allow(
-    clippy::indexing_slicing,
-    reason = "every value that is added to is an object literal, and no wasm holds this"
-)]
-pub(super) fn or_null(mut schema: Value) -> Value {
-    let absent = json!({"type": "null"});
-    if let Some(kind) = schema.get("type").cloned() {
-        schema["type"] = json!([kind, "null"]);
-        schema
-    } else if let Some(Value::Array(words)) = schema.get_mut("enum") {
-        words.push(Value::Null);
-        schema
-    } else if let Some(Value::Array(ways)) = schema.get_mut("anyOf") {
-        ways.push(absent);
-        schema
-    } else {
-        json!({"anyOf": [schema, absent]})
-    }
+    /// What it may be.
+    pub shape: Shape,
 }
 
 /// What a value may be.
-#[cfg(not(target_family = "wasm"))]
-pub trait Shape {
-    /// As JSON Schema, which may allow more than the filter does, never less.
-    fn json_schema(&self) -> Value;
-
-    /// In words, as a sentence without its full stop, if there is more to say than `text` does.
-    fn bounds(&self, text: &str) -> Option<String> {
-        let _ = text;
-        None
-    }
-
-    /// The keys of the map that it is, or of the maps that it holds, if they are declared.
-    fn keys(&self) -> Vec<Described> {
-        Vec::new()
-    }
+pub enum Shape {
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number from 0 to this.
+    Count(u32),
+    /// A text that matches this regular expression (ECMA 262); any, if that is empty.
+    Text(&'static str),
+    /// One of these words.
+    OneOf(Vec<&'static str>),
+    /// A duration within these bounds, in words, and whether 0 is one.
+    Duration(&'static str, bool),
+    /// A list of such values, and whether it must not be empty.
+    List(Box<Shape>, bool),
+    /// Such a value, or a list of them.
+    OneOrMany(Box<Shape>),
+    /// A map from texts of this regular expression to such values.
+    Map(&'static str, Box<Shape>),
+    /// A map of declared keys.
+    Object(&'static Object),
+    /// A strategy: `type`, and the block of settings that belongs to it.
+    Strategy,
 }
-
-/// Nobody asks the filter for it.
-#[cfg(target_family = "wasm")]
-pub trait Shape {}
-
-#[cfg(target_family = "wasm")]
-impl<T: ?Sized> Shape for T {}

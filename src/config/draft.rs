@@ -1,7 +1,7 @@
 //! A plan in the making: what the strategies of a configuration have in common.
 
 use super::Environment;
-use super::format::{AnyText, TextFormat, VariableName};
+use super::format::{TextFormat, TextOf};
 use super::problem::{Reported, Rule, Wrong, quoted};
 use super::section::{Entry, Optional, Section};
 use crate::decision::ProviderToken;
@@ -84,7 +84,7 @@ impl<'d> Draft<'d> {
         block: &Section<'_>,
         key: &dyn Entry,
         name: &str,
-        format: &impl TextFormat,
+        format: &TextOf,
     ) -> Result<Secret, Reported> {
         let value = self.environment.var(name);
         checked(block, key, name, value, format)
@@ -100,7 +100,7 @@ impl<'d> Draft<'d> {
         key: &dyn Entry,
         name: &str,
     ) -> Result<Secret, Reported> {
-        checked(block, key, name, self.environment.pem(name), &AnyText)
+        checked(block, key, name, self.environment.pem(name), &TextOf::ANY)
     }
 
     /// A secret that is written in the configuration under one key, or in the environment under
@@ -108,15 +108,12 @@ impl<'d> Draft<'d> {
     ///
     /// # Errors
     /// If both keys are there, or what [`Draft::variable`] says.
-    pub fn secret<F>(
+    pub fn secret(
         &self,
         block: &Section<'_>,
-        inline: &Optional<F>,
-        variable: &Optional<VariableName>,
-    ) -> Result<Option<Secret>, Reported>
-    where
-        F: for<'n> TextFormat<Value<'n> = &'n str>,
-    {
+        inline: &Optional<TextOf>,
+        variable: &Optional<TextOf>,
+    ) -> Result<Option<Secret>, Reported> {
         let from_text = block.get(inline);
         let from_environment = block.get(variable).and_then(|name| {
             name.map(|name| self.variable(block, variable, name, &inline.format))
@@ -179,7 +176,7 @@ fn checked(
     key: &dyn Entry,
     name: &str,
     value: Option<String>,
-    format: &impl TextFormat,
+    format: &TextOf,
 ) -> Result<Secret, Reported> {
     let mut value = value.unwrap_or_default();
     value.truncate(value.trim_end_matches(['\r', '\n']).len());

@@ -4,8 +4,8 @@
 use super::described::{Doc, Role};
 use super::draft::Draft;
 use super::format::{
-    AnyText, Boolean, Choice, DurationIn, Endpoint, ErrorWord, FormParameter, MapOf, OneOrMany,
-    Text, TokenUrl, VariableName, leaves_in_clear,
+    Boolean, Choice, DurationIn, Endpoint, FormParameter, HttpUrl, MapOf, OneOrMany, TextOf,
+    leaves_in_clear,
 };
 use super::problem::{Reported, Wrong};
 use super::section::{
@@ -20,16 +20,16 @@ use std::time::Duration;
 
 /// The keys of one token endpoint, whatever they are called in the strategy's block.
 pub(crate) struct EndpointKeys {
-    pub token_url: Required<TokenUrl>,
-    pub cluster: Optional<Text>,
+    pub token_url: Required<HttpUrl>,
+    pub cluster: Optional<TextOf>,
     pub insecure: Usually<Boolean>,
-    pub client_id: Optional<Text>,
-    pub client_secret: Optional<Text>,
-    pub client_secret_env: Optional<VariableName>,
+    pub client_id: Optional<TextOf>,
+    pub client_secret: Optional<TextOf>,
+    pub client_secret_env: Optional<TextOf>,
     pub auth_method: Optional<Choice<Method>>,
-    pub key_env: Optional<VariableName>,
-    pub key_id: Optional<Text>,
-    pub parameters: Optional<MapOf<OneOrMany<AnyText>, FormParameter>>,
+    pub key_env: Optional<TextOf>,
+    pub key_id: Optional<TextOf>,
+    pub parameters: Optional<MapOf<OneOrMany<TextOf>, FormParameter>>,
     /// How a client with a secret authenticates, unless it says otherwise.
     usual: Method,
 }
@@ -119,45 +119,50 @@ pub(crate) const fn endpoint(
     let of_parameters = "Further form fields: a string or a list of strings each. None that the \
                          filter sets itself.";
     let all_parameters = MapOf {
-        item: OneOrMany(AnyText),
+        item: OneOrMany(TextOf::ANY),
         name: FormParameter { but },
+        allowed: "a map",
     };
     EndpointKeys {
         token_url: Declared::new(
             url,
-            TokenUrl,
+            HttpUrl,
             OrWrong(&[]),
             Doc::new(url_is).is(Role::TokenUrl(cluster, insecure)),
         ),
         cluster: optional(
             cluster,
-            Text,
+            TextOf::NOT_EMPTY,
             Doc::new(at_cluster).absent("the URL's `host[:port]`"),
         ),
         insecure: Declared::new(
             insecure,
             Boolean,
-            Or(false),
+            Or("false"),
             Doc::new("Allows plain `http` beyond localhost."),
         ),
-        client_id: optional(id, Text, Doc::new(id_is)),
+        client_id: optional(id, TextOf::NOT_EMPTY, Doc::new(id_is)),
         client_secret: optional(
             secret,
-            Text,
+            TextOf::NOT_EMPTY,
             Doc::new(of_secret).is(Role::Secret(secret_env)),
         ),
         client_secret_env: optional(
             secret_env,
-            VariableName,
+            TextOf::VARIABLE_NAME,
             Doc::new(of_secret_env).is(Role::SecretVariable),
         ),
         auth_method: optional(method, METHODS, Doc::new(of_method).absent(without_method)),
         key_env: optional(
             key_env,
-            VariableName,
+            TextOf::VARIABLE_NAME,
             Doc::new(of_key).is(Role::KeyVariable),
         ),
-        key_id: optional(key_id, Text, Doc::new("`kid` of the client's assertion.")),
+        key_id: optional(
+            key_id,
+            TextOf::NOT_EMPTY,
+            Doc::new("`kid` of the client's assertion."),
+        ),
         parameters: optional(parameters, all_parameters, Doc::new(of_parameters)),
         usual,
     }
@@ -181,25 +186,25 @@ pub(crate) const OF_ASSERTION: [&dyn Entry; 2] = [&CERTIFICATE_ENV, &ASSERTION_A
 keys! {
     /// The environment variable that holds the key's certificate (PEM), which goes along as `x5t#S256`
     /// of the assertion.
-    optional CERTIFICATE_ENV "clientCertificateEnv": VariableName, is Role::CertificateVariable;
+    optional CERTIFICATE_ENV "clientCertificateEnv": TextOf = TextOf::VARIABLE_NAME, is Role::CertificateVariable;
     /// `aud` of the assertion.
-    optional ASSERTION_AUDIENCE "clientAssertionAudience": Text,
+    optional ASSERTION_AUDIENCE "clientAssertionAudience": TextOf = TextOf::NOT_EMPTY,
         absent "`tokenUrl` without its query";
     /// How long each call to a token endpoint may take.
     optional TIMEOUT "timeout": DurationIn = DurationIn {
         least: Duration::from_millis(1),
         most: Duration::from_secs(60),
         bounds: "from 1ms to 60s",
-    }, or Duration::from_secs(5);
+    }, or "5s";
 }
 
 /// `stsErrors`.
-pub(crate) type StsErrors = Optional<MapOf<Choice<Meaning>, ErrorWord>>;
+pub(crate) type StsErrors = Optional<MapOf<Choice<Meaning>, TextOf>>;
 
 keys! {
     /// What error words of the token endpoint mean: `rejected`, `forbidden`, `step_up`,
     /// `misconfigured` or `unavailable`. Never a success.
-    optional STS_ERRORS "stsErrors": MapOf<Choice<Meaning>, ErrorWord> = MapOf {
+    optional STS_ERRORS "stsErrors": MapOf<Choice<Meaning>, TextOf> = MapOf {
         item: Choice(&[
             ("rejected", Meaning::Rejected),
             ("forbidden", Meaning::Forbidden),
@@ -207,7 +212,8 @@ keys! {
             ("misconfigured", Meaning::Misconfigured),
             ("unavailable", Meaning::Unavailable),
         ]),
-        name: ErrorWord,
+        name: TextOf::ERROR_WORD,
+        allowed: "a map",
     };
     /// How long a token lives of which the STS does not say; without it, such a token serves one
     /// request.
@@ -234,12 +240,11 @@ pub(crate) struct Common {
 
 impl Common {
     pub(crate) fn of(block: &Section<'_>, sts_errors: &StsErrors) -> Self {
-        let owned = |(word, meaning): (&str, Meaning)| (word.to_owned(), meaning);
+        let errors = block.get(sts_errors).map(Option::unwrap_or_default);
+        let said = |(word, meaning): (&str, Result<_, _>)| Ok((word.to_owned(), meaning?));
         Self {
             timeout: block.get(&TIMEOUT),
-            sts_errors: block
-                .get(sts_errors)
-                .map(|errors| errors.unwrap_or_default().into_iter().map(owned).collect()),
+            sts_errors: errors.and_then(|errors| errors.into_iter().map(said).collect()),
         }
     }
 }
@@ -259,31 +264,24 @@ impl Called<'_, '_> {
     pub(crate) fn with(self, grant: Grant, draft: &Draft<'_>) -> Result<TokenCall, Reported> {
         let endpoint = self.endpoint();
         let client = self.client(endpoint.as_ref().ok(), draft);
-        let cluster = self.block.get(&self.keys.cluster);
-        let parameters = self.block.get(&self.keys.parameters);
-        let timeout = self.common.timeout?;
         let endpoint = endpoint?;
+        let cluster = self.block.get(&self.keys.cluster)?;
+        let mut parameters = Vec::new();
+        for (name, values) in self.block.get(&self.keys.parameters)?.unwrap_or_default() {
+            let pair = |value: &str| (name.to_owned(), value.to_owned());
+            parameters.extend(values?.into_iter().map(pair));
+        }
         Ok(TokenCall {
             name: self.name,
-            cluster: match cluster? {
-                Some(cluster) => cluster.to_owned(),
-                None => endpoint.authority.clone(),
-            },
+            cluster: cluster.unwrap_or(&endpoint.authority).to_owned(),
             token_url: endpoint.url,
             authority: endpoint.authority,
             path: endpoint.path,
             client: client?,
             grant,
-            parameters: parameters?
-                .unwrap_or_default()
-                .into_iter()
-                .flat_map(|(name, values)| {
-                    let pair = move |value: &str| (name.to_owned(), value.to_owned());
-                    values.into_iter().map(pair)
-                })
-                .collect(),
+            parameters,
             sts_errors: self.common.sts_errors?,
-            timeout,
+            timeout: self.common.timeout?,
         })
     }
 
@@ -426,7 +424,7 @@ impl Called<'_, '_> {
 /// What the PEM text holds that is in the environment variable, if one is named.
 fn pem<T, E: std::fmt::Display>(
     block: &Section<'_>,
-    variable: &Optional<VariableName>,
+    variable: &Optional<TextOf>,
     draft: &Draft<'_>,
     parse: impl Fn(&str) -> Result<T, E>,
 ) -> Result<Option<T>, Reported> {

@@ -35,6 +35,10 @@ impl<'de> Deserialize<'de> for Node {
 
 struct NodeVisitor;
 
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "a number too large for a double is out of every range"
+)]
 impl<'de> Visitor<'de> for NodeVisitor {
     type Value = Node;
 
@@ -50,18 +54,10 @@ impl<'de> Visitor<'de> for NodeVisitor {
         Ok(Node::Bool(value))
     }
 
-    #[allow(
-        clippy::cast_precision_loss,
-        reason = "a number this large is out of every range"
-    )]
     fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
         Ok(Node::Number(value as f64))
     }
 
-    #[allow(
-        clippy::cast_precision_loss,
-        reason = "a number this large is out of every range"
-    )]
     fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
         Ok(Node::Number(value as f64))
     }
@@ -72,10 +68,6 @@ impl<'de> Visitor<'de> for NodeVisitor {
 
     fn visit_str<E>(self, value: &str) -> Result<Node, E> {
         Ok(Node::String(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Node, E> {
-        Ok(Node::String(value))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! bytes ──▶ Node ──▶ Section by Section, key by key, against the table of keys ──▶ Plan
-//!  json.rs            section.rs            schema.rs, strategy/, endpoint.rs
+//!  json.rs            section/              schema.rs, strategy/, endpoint.rs
 //!  proto_struct.rs    rules.rs, strategy/                     format/
 //! ```
 
@@ -11,8 +11,6 @@ pub(crate) mod draft;
 pub(crate) mod endpoint;
 pub(crate) mod format;
 mod json;
-#[cfg(not(target_family = "wasm"))]
-mod json_schema;
 pub mod path;
 pub mod problem;
 mod proto_struct;
@@ -24,7 +22,6 @@ mod strategies;
 mod tests;
 pub mod tree;
 
-#[cfg(not(target_family = "wasm"))]
 pub use described::Described;
 pub use path::Path;
 pub use problem::{Problem, Rule, is_slip};
@@ -110,25 +107,18 @@ pub fn plan(root: &Node, registry: &'static [StrategyType], env: &dyn Environmen
     rules::plan(root, registry, env)
 }
 
-/// The configuration's JSON Schema (draft 2020-12).
-#[cfg(not(target_family = "wasm"))]
-pub fn json_schema(registry: &'static [StrategyType]) -> serde_json::Value {
-    json_schema::document(registry)
-}
-
-/// Every key outside of strategies, as it is shown.
+/// Every key outside of strategies, for whoever shows it or makes a schema of it.
 #[cfg(not(target_family = "wasm"))]
 pub fn keys() -> Vec<Described> {
-    json_schema::described(schema::ROOT.keys)
+    schema::ROOT.described()
 }
 
-/// The block of each strategy that has one, as it is shown.
+/// Each type of strategy, and its block, if it has one.
 #[cfg(not(target_family = "wasm"))]
-pub fn blocks(registry: &'static [StrategyType]) -> Vec<Described> {
-    let blocks = registry
-        .iter()
-        .filter_map(|strategy| strategy.kind.block.as_ref());
-    blocks.map(section::Entry::described).collect()
+pub fn strategies(registry: &'static [StrategyType]) -> Vec<(&'static str, Option<Described>)> {
+    let kinds = registry.iter().map(|strategy| &strategy.kind);
+    let block = |kind: &'static section::Kind| kind.block.as_ref().map(section::Entry::described);
+    kinds.map(|kind| (kind.name, block(kind))).collect()
 }
 
 /// A `Struct` has a control character near its beginning: the length of the first key, or the tag

@@ -254,7 +254,7 @@ fn challenges(root: &Section<'_>) -> Result<Challenges, Reported> {
     let backends = section.get(&keys::CHALLENGE_BACKENDS)?.unwrap_or_default();
     let backends = backends
         .into_iter()
-        .map(|(name, section)| Ok((name.into(), challenge(&section, &default)?)))
+        .map(|(name, section)| Ok((name.into(), challenge(&section?, &default)?)))
         .collect::<Result<_, Reported>>()?;
     Ok(Challenges {
         default,
@@ -270,10 +270,10 @@ fn challenge(section: &Section<'_>, otherwise: &Challenge) -> Result<Challenge, 
     };
     Ok(Challenge {
         realm: or(section.get(&keys::REALM)?, &otherwise.realm),
-        resource_metadata: or(
-            section.get(&keys::RESOURCE_METADATA)?,
-            &otherwise.resource_metadata,
-        ),
+        resource_metadata: section
+            .get(&keys::RESOURCE_METADATA)?
+            .map(|endpoint| endpoint.url)
+            .or_else(|| otherwise.resource_metadata.clone()),
         scope: or(section.get(&keys::SCOPE)?, &otherwise.scope),
         authorization_uri: or(
             section.get(&keys::AUTHORIZATION_URI)?,

@@ -4,17 +4,16 @@
 
 use super::endpoint::{ENDPOINT, OF_ASSERTION, TIMEOUT};
 use super::format::{
-    AnyText, BackendName, Boolean, Bytes, ChallengeText, Choice, Count, DurationIn, ErrorWord,
-    HttpUrl, HttpsUrl, ListOf, MapOf, MetadataKey, MetadataKeyOrNone, Scopes,
+    Boolean, Bytes, Choice, Count, DurationIn, HttpUrl, HttpsUrl, ListOf, MapOf, MetadataKey,
+    MetadataKeyOrNone, TextOf,
 };
 use super::problem::Rule;
 use super::section::{Nested, Object, keys};
-use super::strategies::{Backends, OneStrategy};
+use super::strategies::OneStrategy;
 use crate::backend::BackendFrom;
 use crate::challenge::FromBackends;
-use crate::exchange::{CachePolicy, Meaning};
+use crate::exchange::Meaning;
 use crate::identity::{IdentitySettings, TokenFrom};
-use std::time::Duration;
 
 keys! {
     map ROOT:
@@ -33,7 +32,7 @@ keys! {
         ("route_name", BackendFrom::RouteName),
         ("route_metadata", BackendFrom::RouteMetadata),
         ("gateway_route", BackendFrom::GatewayRoute),
-    ]), or BackendFrom::ClusterName;
+    ]), or "cluster_name";
     /// Where the user's identity and upstream tokens are.
     optional IDENTITY "identity": Nested = Nested(&IDENTITY_KEYS);
     /// What a client is told when it must log in again.
@@ -51,7 +50,7 @@ keys! {
 keys! {
     open map RUN_CONFIG_KEYS:
     /// Its issuer.
-    optional ISSUER "issuer": AnyText;
+    optional ISSUER "issuer": TextOf = TextOf::ANY;
     /// The identity providers whose tokens it collects; at least one (V-05).
     required UPSTREAMS "upstreams" by Rule::V05: ListOf<Nested> = ListOf {
         item: Nested(&UPSTREAM_KEYS),
@@ -71,11 +70,15 @@ pub(super) const UPSTREAM_WITHOUT_NAME: &str = "default";
 keys! {
     map OUTGOING_AUTH_KEYS:
     /// There is nothing to discover here.
-    optional SOURCE "source": Choice<()> = Choice(&[("inline", ())]), or ();
+    optional SOURCE "source": Choice<()> = Choice(&[("inline", ())]), or "inline";
     /// The strategy of backends that are not listed. Absent: they are refused.
     optional DEFAULT "default": OneStrategy;
     /// The strategy of each backend, by its name.
-    optional BACKENDS "backends": Backends;
+    optional BACKENDS "backends": MapOf<OneStrategy, TextOf> = MapOf {
+        item: OneStrategy,
+        name: TextOf::BACKEND_NAME,
+        allowed: "a map from backend names to strategies",
+    };
 }
 
 keys! {
@@ -85,7 +88,7 @@ keys! {
     optional IDENTITY_SOURCE "source": Choice<IdentitySource> = Choice(&[
         ("metadata", IdentitySource::Metadata),
         ("exchange", IdentitySource::Exchange),
-    ]), or IdentitySource::Metadata;
+    ]), or "metadata";
     /// With `source: exchange`: who is asked for a provider's token.
     optional IDENTITY_EXCHANGE "exchange": Nested = Nested(&IDENTITY_EXCHANGE_KEYS);
     /// The namespace of the dynamic metadata that holds the authorization server's answer.
@@ -147,7 +150,7 @@ static IDENTITY_EXCHANGE_KEYS: Object = Object {
 keys! {
     /// What error words of this token endpoint mean: `rejected`, `not_found`, `forbidden`, `step_up`,
     /// `misconfigured` or `unavailable`. Never a success.
-    optional IDENTITY_STS_ERRORS "stsErrors": MapOf<Choice<Meaning>, ErrorWord> = MapOf {
+    optional IDENTITY_STS_ERRORS "stsErrors": MapOf<Choice<Meaning>, TextOf> = MapOf {
         item: Choice(&[
             ("rejected", Meaning::Rejected),
             ("not_found", Meaning::NotFound),
@@ -156,21 +159,22 @@ keys! {
             ("misconfigured", Meaning::Misconfigured),
             ("unavailable", Meaning::Unavailable),
         ]),
-        name: ErrorWord,
+        name: TextOf::ERROR_WORD,
+        allowed: "a map",
     };
     /// How long a provider's token is used before it is asked for again.
     optional MAX_AGE "maxAge": DurationIn = DurationIn::seconds(1, 3600, "from 1s to 1h"),
-        or Duration::from_secs(60);
+        or "1m";
 }
 
 keys! {
     map CHALLENGE_KEYS:
     /// The realm of every `Bearer` challenge.
-    optional REALM "realm": ChallengeText;
+    optional REALM "realm": TextOf = TextOf::CHALLENGE;
     /// The URL where MCP clients find the authorization server (RFC 9728); added to every challenge.
     optional RESOURCE_METADATA "resourceMetadata": HttpUrl;
     /// The scope of every `Bearer` challenge, with spaces between scopes.
-    optional SCOPE "scope": Scopes;
+    optional SCOPE "scope": TextOf = TextOf::SCOPES;
     /// Goes along with `insufficient_claims` as `authorization_uri`, as Entra's clients want it.
     optional AUTHORIZATION_URI "authorizationUri": HttpsUrl;
     /// What becomes of a backend's own challenge: it never reaches the client, and a 401 to the
@@ -178,11 +182,12 @@ keys! {
     optional FROM_BACKENDS "fromBackends": Choice<FromBackends> = Choice(&[
         ("replace", FromBackends::Replace),
         ("keep", FromBackends::Keep),
-    ]), or FromBackends::Replace;
+    ]), or "replace";
     /// What differs for a backend, by its name.
-    optional CHALLENGE_BACKENDS "backends": MapOf<Nested, BackendName> = MapOf {
+    optional CHALLENGE_BACKENDS "backends": MapOf<Nested, TextOf> = MapOf {
         item: Nested(&CHALLENGE_OF_BACKEND_KEYS),
-        name: BackendName,
+        name: TextOf::BACKEND_NAME,
+        allowed: "a map",
     };
 }
 
@@ -191,28 +196,26 @@ static CHALLENGE_OF_BACKEND_KEYS: Object = Object {
     open: false,
 };
 
-const CACHE: CachePolicy = CachePolicy::DEFAULT;
-
 keys! {
     map TOKEN_CACHE_KEYS:
     /// Exchanged tokens (and refusals) kept per worker, and once more by all together where they
     /// share; `0` turns caching and sharing off.
-    optional MAX_ENTRIES "maxEntries": Count = Count { most: 1_000_000 }, or CACHE.max_entries;
+    optional MAX_ENTRIES "maxEntries": Count = Count { most: 1_000_000 }, or "4096";
     /// Keys and tokens together, per worker, and once more for all together where they share: a
     /// number and `KiB`, `MiB` or `GiB`, up to `1GiB`.
-    optional MAX_BYTES "maxBytes": Bytes, or CACHE.max_bytes;
+    optional MAX_BYTES "maxBytes": Bytes, or "64MiB";
     /// Whether one exchange serves all workers of the Envoy; `false`: each worker exchanges for
     /// itself.
-    optional SHARE "share": Boolean, or CACHE.share;
+    optional SHARE "share": Boolean, or "true";
     /// The longest a token is kept.
     optional MAX_TTL "maxTtl": DurationIn = DurationIn::seconds(0, 24 * 3600, "from 0 to 24h"),
-        or CACHE.max_ttl;
+        or "1h";
     /// A token is never used in this last part of its life, or in its last fifth if that is less.
     optional EXPIRY_SKEW "expirySkew": DurationIn = DurationIn::seconds(0, 10 * 60, "from 0 to 10m"),
-        or CACHE.expiry_skew;
+        or "15s";
     /// Whether a token in use is renewed in the last fifth of its usable life.
-    optional REFRESH_AHEAD "refreshAhead": Boolean, or CACHE.refresh_ahead;
+    optional REFRESH_AHEAD "refreshAhead": Boolean, or "true";
     /// How long a subject that the STS refused is remembered; `0` turns that off.
     optional NEGATIVE_TTL "negativeTtl": DurationIn = DurationIn::seconds(0, 5 * 60, "from 0 to 5m"),
-        or CACHE.negative_ttl;
+        or "10s";
 }

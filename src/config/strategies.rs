@@ -1,9 +1,10 @@
 //! `outgoingAuth.default` and `outgoingAuth.backends`: which strategy, and its own block.
 
+use super::described::Shape;
 #[cfg(not(target_family = "wasm"))]
 use super::described::{Described, Doc};
 use super::draft::Draft;
-use super::format::{BackendName, named, one_of};
+use super::format::one_of;
 use super::problem::{Reported, Wrong, is_slip, quoted};
 use super::section::{At, Entry, Format, Key, Kind, Nested, Optional, Reading, Section};
 use super::tree::Node;
@@ -80,6 +81,10 @@ impl Format for OneStrategy {
         "a map".into()
     }
 
+    fn shape(&self) -> Shape {
+        Shape::Strategy
+    }
+
     fn read<'n>(&self, node: &'n Node, at: &At<'n>) -> Result<Chosen<'n>, Reported> {
         let Node::Map(entries) = node else {
             return Err(at.error(Wrong::kind("a map", node)));
@@ -150,7 +155,13 @@ impl Entry for TypeKey {
 
     #[cfg(not(target_family = "wasm"))]
     fn described(&self) -> Described {
-        Described::new("type", Doc::new("The strategy."), self, true, None)
+        Described {
+            name: "type",
+            doc: Doc::new("The strategy."),
+            default: None,
+            required: true,
+            shape: Shape::Text(""),
+        }
     }
 
     fn missing(&self, reading: &Reading<'_>) -> Option<Wrong> {
@@ -169,24 +180,5 @@ impl Key for TypeKey {
     fn take<'n>(&self, section: &Section<'n>) -> Result<(usize, &'n Kind), Reported> {
         let node = section.claim("type").ok_or_else(|| section.miss(self))?;
         Self::read(node, &section.at(self))
-    }
-}
-
-/// A map from a backend's name to its strategy.
-#[derive(Clone, Copy, Debug)]
-pub struct Backends;
-
-impl Format for Backends {
-    /// Each strategy by itself: the rules of those that are right are applied in any case.
-    type Value<'n> = Vec<(&'n str, Result<Chosen<'n>, Reported>)>;
-
-    fn allowed(&self) -> Cow<'static, str> {
-        "a map from backend names to strategies".into()
-    }
-
-    fn read<'n>(&self, node: &'n Node, at: &At<'n>) -> Result<Self::Value<'n>, Reported> {
-        let named = named(node, &self.allowed(), &BackendName, at)?;
-        let chosen = |(name, node)| (name, OneStrategy.read(node, &at.key(name)));
-        Ok(named.into_iter().map(chosen).collect())
     }
 }

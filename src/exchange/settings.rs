@@ -152,21 +152,18 @@ pub struct CachePolicy {
     pub negative_ttl: Duration,
 }
 
-impl CachePolicy {
-    /// What holds unless the configuration says otherwise.
-    pub const DEFAULT: Self = Self {
-        max_entries: 4096,
-        max_bytes: 64 << 20,
-        share: true,
-        max_ttl: Duration::from_secs(3600),
-        expiry_skew: Duration::from_secs(15),
-        refresh_ahead: true,
-        negative_ttl: Duration::from_secs(10),
-    };
-}
-
+/// What holds unless the configuration says otherwise, for tests of what a policy does.
+#[cfg(test)]
 impl Default for CachePolicy {
     fn default() -> Self {
-        Self::DEFAULT
+        Self {
+            max_entries: 4096,
+            max_bytes: 64 << 20,
+            share: true,
+            max_ttl: Duration::from_secs(3600),
+            expiry_skew: Duration::from_secs(15),
+            refresh_ahead: true,
+            negative_ttl: Duration::from_secs(10),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use crate::config::StrategyType;
 use crate::config::described::Role;
 use crate::config::draft::Draft;
-use crate::config::format::{HeaderName, HeaderValue, VariableName};
+use crate::config::format::{HeaderName, TextOf};
 use crate::config::problem::{Reported, Wrong};
 use crate::config::section::{Nested, Section, keys};
 use crate::decision::{Credential, Decision, Request, Strategy};
@@ -48,9 +48,9 @@ keys! {
     /// header.
     required HEADER_NAME "headerName": HeaderName, is Role::Header;
     /// Its value: visible ASCII, space and tab.
-    optional HEADER_VALUE "headerValue": HeaderValue, is Role::Secret("headerValueEnv");
+    optional HEADER_VALUE "headerValue": TextOf = TextOf::HEADER_VALUE, is Role::Secret("headerValueEnv");
     /// Or the environment variable that holds it. Exactly one of the two.
-    optional HEADER_VALUE_ENV "headerValueEnv": VariableName, is Role::SecretVariable;
+    optional HEADER_VALUE_ENV "headerValueEnv": TextOf = TextOf::VARIABLE_NAME, is Role::SecretVariable;
 }
 
 fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>, Reported> {

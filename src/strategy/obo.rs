@@ -8,7 +8,7 @@ use crate::config::endpoint::{
     ASSUMED_LIFETIME, Called, Common, EndpointKeys, ID_IS, Method, NAMES, OF_ASSERTION,
     REFRESH_AHEAD, STS_ERRORS, TIMEOUT, URL_IS, endpoint, terms,
 };
-use crate::config::format::{Count, ListOf, MetadataKeyOrNone, ScopeToken, Text};
+use crate::config::format::{Count, ListOf, MetadataKeyOrNone, TextOf};
 use crate::config::problem::{Reported, Wrong};
 use crate::config::section::{Nested, Object, Section, keys};
 use crate::decision::{Decision, Obtain, Request, Strategy};
@@ -90,12 +90,12 @@ static ENDPOINT: EndpointKeys =
 
 keys! {
     /// The scopes that are asked for; this or `audience` is needed.
-    optional SCOPES "scopes": ListOf<ScopeToken> = ListOf {
-        item: ScopeToken,
+    optional SCOPES "scopes": ListOf<TextOf> = ListOf {
+        item: TextOf::SCOPE_TOKEN,
         not_empty: None,
     };
     /// Instead of `scopes`: the application whose `.default` scope is asked for.
-    optional AUDIENCE "audience": Text;
+    optional AUDIENCE "audience": TextOf = TextOf::NOT_EMPTY;
     /// Whose upstream token is the assertion. Absent or empty: the TH-JWT (V-03 warns).
     optional SUBJECT_TOKEN_PROVIDER_NAME "subjectTokenProviderName": MetadataKeyOrNone,
         is Role::Provider;

@@ -10,8 +10,8 @@ use crate::config::endpoint::{
     owned, terms,
 };
 use crate::config::format::{
-    AbsoluteUri, GrantKind, GrantType, HeaderName, ListOf, MetadataKeyOrNone, OneOrMany,
-    RequestedTokenType, ScopeToken, Text, TokenType,
+    GrantKind, GrantType, HeaderName, ListOf, MetadataKeyOrNone, OneOrMany, RequestedTokenType,
+    TextOf, TokenType,
 };
 use crate::config::problem::{Reported, Wrong};
 use crate::config::section::{Entry, Nested, Object, Section, keys};
@@ -107,18 +107,18 @@ static KEYS: Object = Object {
 keys! {
     /// `token_exchange` (RFC 8693), `jwt_bearer` (RFC 7523: the subject is the assertion), or a URI: the
     /// form of RFC 8693 under that grant type.
-    optional GRANT_TYPE "grantType": GrantType, or GrantKind::TokenExchange;
+    optional GRANT_TYPE "grantType": GrantType, or "token_exchange";
     /// Whom the token is for (RFC 8693): a string or a list.
-    optional AUDIENCE "audience": OneOrMany<Text> = OneOrMany(Text);
+    optional AUDIENCE "audience": OneOrMany<TextOf> = OneOrMany(TextOf::NOT_EMPTY);
     /// What the token is for (RFC 8707): a URI or a list of them.
-    optional RESOURCE "resource": OneOrMany<AbsoluteUri> = OneOrMany(AbsoluteUri);
+    optional RESOURCE "resource": OneOrMany<TextOf> = OneOrMany(TextOf::ABSOLUTE_URI);
     /// The scopes that are asked for.
-    optional SCOPES "scopes": ListOf<ScopeToken> = ListOf {
-        item: ScopeToken,
+    optional SCOPES "scopes": ListOf<TextOf> = ListOf {
+        item: TextOf::SCOPE_TOKEN,
         not_empty: None,
     };
     /// What the subject token is: `access_token`, `id_token`, `jwt`, or an absolute URI.
-    optional SUBJECT_TOKEN_TYPE "subjectTokenType": TokenType, or TokenType::ACCESS_TOKEN;
+    optional SUBJECT_TOKEN_TYPE "subjectTokenType": TokenType, or "access_token";
     /// What is asked for: the same values; `""` leaves the parameter out.
     optional REQUESTED_TOKEN_TYPE "requestedTokenType": RequestedTokenType,
         absent "`access_token`";
@@ -131,7 +131,7 @@ keys! {
     /// Whose upstream token goes along as `actor_token`.
     optional ACTOR_PROVIDER_NAME "actorProviderName": MetadataKeyOrNone, is Role::Provider;
     /// What the actor token is: the same values as for the subject token.
-    optional ACTOR_TOKEN_TYPE "actorTokenType": TokenType, or TokenType::ACCESS_TOKEN;
+    optional ACTOR_TOKEN_TYPE "actorTokenType": TokenType, or "access_token";
 }
 
 fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>, Reported> {

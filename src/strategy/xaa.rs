@@ -10,7 +10,7 @@ use crate::config::endpoint::{
     ASSUMED_LIFETIME, Called, Common, EndpointKeys, Method, REFRESH_AHEAD, STS_ERRORS, TIMEOUT,
     endpoint, terms,
 };
-use crate::config::format::{AbsoluteUri, IdTokenType, ListOf, MetadataKey, ScopeToken, Text};
+use crate::config::format::{ListOf, MetadataKey, TextOf};
 use crate::config::problem::{Reported, Rule};
 use crate::config::section::{Nested, Object, Section, keys};
 use crate::decision::{Decision, Obtain, ProviderToken, Request, Strategy};
@@ -128,12 +128,12 @@ static TARGET: EndpointKeys = endpoint(
 
 keys! {
     /// The partner's authorization server, as the identity provider knows it.
-    required TARGET_AUDIENCE "targetAudience": Text;
+    required TARGET_AUDIENCE "targetAudience": TextOf = TextOf::NOT_EMPTY;
     /// The resource that the token is for (RFC 8707).
-    optional TARGET_RESOURCE "targetResource": AbsoluteUri;
+    optional TARGET_RESOURCE "targetResource": TextOf = TextOf::ABSOLUTE_URI;
     /// The scopes that are asked for.
-    optional SCOPES "scopes": ListOf<ScopeToken> = ListOf {
-        item: ScopeToken,
+    optional SCOPES "scopes": ListOf<TextOf> = ListOf {
+        item: TextOf::SCOPE_TOKEN,
         not_empty: None,
     };
     /// Whose ID token it begins with: a name from `authServer.runConfig.upstreams` (V-06: not
@@ -142,7 +142,7 @@ keys! {
         not_empty: Some(Rule::V06),
     }, is Role::Provider;
     /// `urn:ietf:params:oauth:token-type:id_token`, the only value.
-    optional SUBJECT_TOKEN_TYPE "subjectTokenType": IdTokenType;
+    optional SUBJECT_TOKEN_TYPE "subjectTokenType": TextOf = TextOf::ID_TOKEN_TYPE;
 }
 
 fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>, Reported> {

@@ -18,6 +18,7 @@ mod formats;
 mod golden;
 mod operator;
 mod providers;
+mod reference;
 mod render;
 mod render_control_planes;
 mod render_options;

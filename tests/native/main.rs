@@ -22,7 +22,6 @@ mod identity;
 mod observing;
 mod own_calls;
 mod readers;
-mod reference;
 mod refusals;
 mod reload;
 mod sequences;

@@ -1,8 +1,8 @@
 //! What the filter's table of keys says of the keys that the tool must know.
 
+use document::keys::{blocks, keys_of};
 use std::sync::LazyLock;
-use upstream_inject::config::described::Role;
-use upstream_inject::config::{self, Described};
+use upstream_inject::config::described::{Role, Shape};
 use upstream_inject::strategy::REGISTRY;
 
 /// A key of a strategy's block that is more to the tool than a name.
@@ -13,31 +13,30 @@ struct Known {
 }
 
 static OF_STRATEGIES: LazyLock<Vec<Known>> = LazyLock::new(|| {
-    let blocks = config::blocks(REGISTRY);
-    let known = blocks
-        .iter()
-        .flat_map(|block| known(block.name, &block.keys));
+    let blocks = blocks(REGISTRY).into_iter();
+    let known = blocks.flat_map(|block| known(block.name, &block.shape));
     known.collect()
 });
 
 /// Those of `identity.exchange`, which is no strategy, but calls a token endpoint as well.
 static OF_IDENTITY: LazyLock<Vec<Known>> = LazyLock::new(|| {
-    let keys = config::keys();
-    let identity = keys.iter().filter(|key| key.name == "identity");
+    let keys = upstream_inject::config::keys().into_iter();
+    let identity = keys.filter(|key| key.name == "identity");
     let exchange = identity
-        .flat_map(|identity| &identity.keys)
+        .flat_map(|identity| keys_of(&identity.shape))
         .filter(|key| key.name == "exchange");
     exchange
-        .flat_map(|exchange| known("exchange", &exchange.keys))
+        .flat_map(|exchange| known("exchange", &exchange.shape))
         .collect()
 });
 
-fn known(block: &'static str, keys: &[Described]) -> impl Iterator<Item = Known> {
-    let keys = keys.iter().filter(|key| key.role != Role::Plain);
+fn known(block: &'static str, shape: &Shape) -> impl Iterator<Item = Known> + use<> {
+    let keys = keys_of(shape).into_iter();
+    let keys = keys.filter(|key| key.doc.role != Role::Plain);
     keys.map(move |key| Known {
         block,
         key: key.name,
-        role: key.role,
+        role: key.doc.role,
     })
 }
 
@@ -103,8 +102,9 @@ mod tests {
     #[test]
     fn every_key_that_names_a_variable_says_what_the_variable_holds() {
         let known: Vec<_> = variables().map(|(block, key, _)| (block, key)).collect();
-        for block in config::blocks(REGISTRY) {
-            for key in block.keys.iter().filter(|key| key.name.ends_with("Env")) {
+        for block in blocks(REGISTRY) {
+            let keys = keys_of(&block.shape).into_iter();
+            for key in keys.filter(|key| key.name.ends_with("Env")) {
                 assert!(known.contains(&(block.name, key.name)), "{}", key.name);
             }
         }
@@ -123,12 +123,9 @@ mod tests {
         ] {
             assert!(endpoints.contains(&known), "{known:?}");
         }
-        for block in config::blocks(REGISTRY) {
-            for key in block
-                .keys
-                .iter()
-                .filter(|key| key.name.ends_with("okenUrl"))
-            {
+        for block in blocks(REGISTRY) {
+            let keys = keys_of(&block.shape).into_iter();
+            for key in keys.filter(|key| key.name.ends_with("okenUrl")) {
                 let is_known = |of: &Keys<_>| (of.0, of.1) == (block.name, key.name);
                 let is_switch = key.name.starts_with("insecure");
                 assert_eq!(endpoints.iter().any(is_known), !is_switch, "{}", key.name);

@@ -134,7 +134,7 @@ fn explain(args: &ExplainArgs) -> Verdict {
 /// Nothing can be found here; the options for findings are taken, so that a script can give them to
 /// every verb.
 fn schema(args: &SchemaArgs) -> Verdict {
-    let schema = upstream_inject::config::json_schema(upstream_inject::strategy::REGISTRY);
+    let schema = document::keys::json_schema(upstream_inject::strategy::REGISTRY);
     let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
     text.push('\n');
     args.reporting.aside(&[]);

@@ -17,6 +17,7 @@
 pub mod auth_server;
 pub mod configuration;
 mod json;
+pub mod keys;
 mod located;
 mod resolve;
 pub mod words;

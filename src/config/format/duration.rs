@@ -1,8 +1,8 @@
 //! Durations such as `250ms` and `1.5s`.
 
-use super::Scalar;
-use crate::config::problem::Wrong;
-use crate::config::section::{Format, WithDefault};
+use crate::config::described::Shape;
+use crate::config::problem::{Reported, Wrong};
+use crate::config::section::{At, Format, WithDefault};
 use crate::config::tree::Node;
 use std::borrow::Cow;
 use std::time::Duration;
@@ -30,42 +30,39 @@ impl DurationIn {
     }
 }
 
-impl Scalar for DurationIn {
-    type Value<'n> = Duration;
-
-    fn form(&self) -> Cow<'static, str> {
-        format!("a duration {}, such as 250ms, 1.5s, 5m or 1h", self.bounds).into()
-    }
-
+impl DurationIn {
     fn take(&self, node: &Node) -> Result<Duration, Wrong> {
         let duration = match node {
             Node::Number(number) if *number == 0.0 => Some(Duration::ZERO),
             Node::String(text) if text == "0" => Some(Duration::ZERO),
             Node::String(text) => parse(text),
-            other => return Err(Wrong::kind(&self.form(), other)),
+            other => return Err(Wrong::kind(&self.allowed(), other)),
         };
         duration
             .filter(|duration| (self.least..=self.most).contains(duration))
-            .ok_or_else(|| Wrong::new(format!("must be {}", self.form())))
+            .ok_or_else(|| Wrong::new(format!("must be {}", self.allowed())))
+    }
+}
+
+impl Format for DurationIn {
+    type Value<'n> = Duration;
+
+    fn allowed(&self) -> Cow<'static, str> {
+        format!("a duration {}, such as 250ms, 1.5s, 5m or 1h", self.bounds).into()
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Duration(self.bounds, self.least.is_zero())
+    }
+
+    fn read<'n>(&self, node: &'n Node, at: &At<'n>) -> Result<Duration, Reported> {
+        self.take(node).map_err(|wrong| at.error(wrong))
     }
 }
 
 impl WithDefault for DurationIn {
-    type Default = Duration;
-
-    fn default<'n>(default: Self::Default) -> <Self as Format>::Value<'n> {
-        default
-    }
-
-    #[cfg(not(target_family = "wasm"))]
-    fn written(&self, default: Self::Default) -> serde_json::Value {
-        let mut units = UNITS.iter().rev();
-        let unit = units.find(|(_, nanos)| default.as_nanos().is_multiple_of((*nanos).into()));
-        let text = unit.and_then(|(unit, nanos)| {
-            let number = default.as_nanos().checked_div((*nanos).into())?;
-            Some(format!("{number}{unit}"))
-        });
-        text.into()
+    fn usual<'n>(&self, word: &'static str) -> Option<Self::Value<'n>> {
+        parse(word)
     }
 }
 

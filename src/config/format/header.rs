@@ -1,8 +1,7 @@
 //! What may stand in an HTTP header.
 
-use super::{TextFormat, must_be};
+use super::{Looks, TextFormat, TextOf};
 use crate::config::problem::Wrong;
-use crate::config::section::{Format, WithDefault};
 
 /// The name of a request header that the filter may set; becomes lower case.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +29,13 @@ const MOST_HYPHENS: usize = 3;
 
 impl TextFormat for HeaderName {
     type Value<'n> = String;
-    const ALLOWED: &'static str = "the name of an HTTP header";
-    const PATTERN: &'static str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
+
+    fn looks(&self) -> Looks {
+        Looks::new(
+            "the name of an HTTP header",
+            "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
+        )
+    }
 
     fn parse(&self, text: &str) -> Result<String, Wrong> {
         let name = text.to_ascii_lowercase();
@@ -39,7 +43,7 @@ impl TextFormat for HeaderName {
         let pseudo =
             bare.map(|_| Wrong::new("must not be a pseudo-header (one that starts with a colon)"));
         let is_token = bare.unwrap_or(&name).bytes().all(is_tchar) && !text.is_empty();
-        let misspelt = (!is_token).then(|| must_be(self));
+        let misspelt = (!is_token).then(|| self.looks().missed());
         let fixed = NOT_TO_BE_SET.contains(&name.as_str()).then(|| {
             Wrong::new(format!(
                 "must not be {name}: hop-by-hop headers, host and content-length cannot be set"
@@ -56,63 +60,33 @@ impl TextFormat for HeaderName {
     }
 }
 
-impl WithDefault for HeaderName {
-    type Default = &'static str;
-
-    fn default<'n>(default: Self::Default) -> <Self as Format>::Value<'n> {
-        default.to_owned()
-    }
-
-    #[cfg(not(target_family = "wasm"))]
-    fn written(&self, default: Self::Default) -> serde_json::Value {
-        default.into()
-    }
-}
-
 /// `tchar` of RFC 9110 §5.6.2.
 fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// A header's value: visible ASCII, space and tab, and something besides blanks, since blanks at
-/// the ends are no part of a value (RFC 9110 §5.5).
-#[derive(Clone, Copy, Debug)]
-pub struct HeaderValue;
+impl TextOf {
+    /// A header's value: visible ASCII, space and tab, and something besides blanks, since blanks at
+    /// the ends are no part of a value (RFC 9110 §5.5).
+    pub const HEADER_VALUE: Self = Self::new(
+        "a header value: visible ASCII, spaces and tabs, not only blanks",
+        "^[\\t -~]*[!-~][\\t -~]*$",
+        |text| {
+            let printable = text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
+            printable && text.bytes().any(|byte| byte.is_ascii_graphic())
+        },
+    );
 
-impl TextFormat for HeaderValue {
-    type Value<'n> = &'n str;
-    const ALLOWED: &'static str = "a header value: visible ASCII, spaces and tabs, not only blanks";
-    const PATTERN: &'static str = "^[\\t -~]*[!-~][\\t -~]*$";
-
-    fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
-        let printable = text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
-        if printable && text.bytes().any(|byte| byte.is_ascii_graphic()) {
-            Ok(text)
-        } else {
-            Err(must_be(self))
-        }
-    }
-}
-
-/// A value for a quoted string of `www-authenticate` that needs no escape: many clients do not
-/// undo one.
-#[derive(Clone, Copy, Debug)]
-pub struct ChallengeText;
-
-impl TextFormat for ChallengeText {
-    type Value<'n> = &'n str;
-    const ALLOWED: &'static str =
-        "a string of visible ASCII, spaces and tabs without \" and \\, not empty";
-    const PATTERN: &'static str = "^[\\t !#-\\[\\]-~]+$";
-
-    fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
-        let fits = |byte| matches!(byte, b'\t' | b' ' | b'!' | b'#'..=b'[' | b']'..=b'~');
-        if !text.is_empty() && text.bytes().all(fits) {
-            Ok(text)
-        } else {
-            Err(must_be(self))
-        }
-    }
+    /// A value for a quoted string of `www-authenticate` that needs no escape: many clients do not
+    /// undo one.
+    pub const CHALLENGE: Self = Self::new(
+        "a string of visible ASCII, spaces and tabs without \" and \\, not empty",
+        "^[\\t !#-\\[\\]-~]+$",
+        |text| {
+            let fits = |byte| matches!(byte, b'\t' | b' ' | b'!' | b'#'..=b'[' | b']'..=b'~');
+            !text.is_empty() && text.bytes().all(fits)
+        },
+    );
 }
 
 #[cfg(test)]
@@ -182,7 +156,7 @@ mod tests {
             ("k\x7f", false),
             ("ké", false),
         ] {
-            assert_eq!(HeaderValue.parse(text).is_ok(), fits, "{text:?}");
+            assert_eq!(TextOf::HEADER_VALUE.parse(text).is_ok(), fits, "{text:?}");
         }
     }
 
@@ -197,7 +171,7 @@ mod tests {
             ("line\nfeed", false),
             ("é", false),
         ] {
-            assert_eq!(ChallengeText.parse(text).is_ok(), fits, "{text:?}");
+            assert_eq!(TextOf::CHALLENGE.parse(text).is_ok(), fits, "{text:?}");
         }
     }
 }

@@ -1,51 +1,45 @@
-//! Scopes (RFC 6749) and token types (RFC 8693).
+//! Scopes (RFC 6749), token types (RFC 8693), and what else token endpoints are told.
 
-use super::{AbsoluteUri, TextFormat, must_be};
+use super::text::NOT_EMPTY;
+use super::{Looks, TextFormat, TextOf};
 use crate::config::problem::Wrong;
-use crate::config::section::{Format, WithDefault};
 
-/// One `scope-token` (RFC 6749 §3.3).
-#[derive(Clone, Copy, Debug)]
-pub struct ScopeToken;
+impl TextOf {
+    /// One `scope-token` (RFC 6749 §3.3).
+    pub const SCOPE_TOKEN: Self = Self::new(
+        "one scope: visible ASCII without blanks, \" and \\ (RFC 6749 section 3.3)",
+        "^[!#-\\[\\]-~]+$",
+        is_scope_token,
+    );
 
-impl TextFormat for ScopeToken {
-    type Value<'n> = &'n str;
-    const ALLOWED: &'static str =
-        "one scope: visible ASCII without blanks, \" and \\ (RFC 6749 section 3.3)";
-    const PATTERN: &'static str = "^[!#-\\[\\]-~]+$";
+    /// A `scope`: scope-tokens with one space between them.
+    pub const SCOPES: Self = Self::new(
+        "scopes with one space between them: visible ASCII without \" and \\ (RFC 6749 section 3.3)",
+        "^[!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*$",
+        |text| text.split(' ').all(is_scope_token),
+    );
 
-    fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
-        if is_scope_token(text) {
-            Ok(text)
-        } else {
-            Err(must_be(self))
-        }
-    }
+    /// An error word of a token endpoint.
+    pub const ERROR_WORD: Self = Self::new(
+        "an error word: 1 to 64 of a-z, 0-9, _, . and -",
+        "^[a-z0-9_.-]{1,64}$",
+        |text| {
+            let fits = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-');
+            (1..=64).contains(&text.len()) && text.bytes().all(fits)
+        },
+    );
+
+    /// The type of an ID token, and nothing else.
+    pub const ID_TOKEN_TYPE: Self = Self::new(
+        "urn:ietf:params:oauth:token-type:id_token, the only value",
+        "^(id_token|urn:ietf:params:oauth:token-type:id_token)$",
+        |text| TokenType.parse(text) == Ok(TokenType::ID_TOKEN),
+    );
 }
 
 fn is_scope_token(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| matches!(byte, b'!' | b'#'..=b'[' | b']'..=b'~'))
-}
-
-/// A `scope`: scope-tokens with one space between them.
-#[derive(Clone, Copy, Debug)]
-pub struct Scopes;
-
-impl TextFormat for Scopes {
-    type Value<'n> = &'n str;
-    const ALLOWED: &'static str = "scopes with one space between them: visible ASCII without \" and \\ (RFC 6749 section 3.3)";
-    const PATTERN: &'static str = "^[!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*$";
-
-    fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
-        if text.split(' ').all(is_scope_token) {
-            Ok(text)
-        } else {
-            Err(must_be(self))
-        }
-    }
+    let fits = |byte| matches!(byte, b'!' | b'#'..=b'[' | b']'..=b'~');
+    !text.is_empty() && text.bytes().all(fits)
 }
 
 /// A token type identifier: a URI, or the short name of one of RFC 8693 §3. Becomes the URI.
@@ -63,55 +57,50 @@ const SHORT_NAMES: [(&str, &str); 3] = [
 ];
 
 impl TokenType {
-    /// `urn:ietf:params:oauth:token-type:access_token`: the default everywhere.
-    pub const ACCESS_TOKEN: &'static str = SHORT_NAMES[0].1;
     /// `urn:ietf:params:oauth:token-type:id_token`.
     pub const ID_TOKEN: &'static str = SHORT_NAMES[1].1;
 }
 
 impl TextFormat for TokenType {
     type Value<'n> = &'n str;
-    const ALLOWED: &'static str = "access_token, id_token, jwt or an absolute URI without fragment";
-    const PATTERN: &'static str =
-        "^(access_token|id_token|jwt|[A-Za-z][A-Za-z0-9+.-]*:[!$-;=?-Z_a-z~\\[\\]]*)$";
+
+    fn looks(&self) -> Looks {
+        Looks::new(
+            "access_token, id_token, jwt or an absolute URI without fragment",
+            "^(access_token|id_token|jwt|[A-Za-z][A-Za-z0-9+.-]*:[!$-;=?-Z_a-z~\\[\\]]*)$",
+        )
+    }
 
     fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
         match SHORT_NAMES.iter().find(|(name, _)| *name == text) {
             Some((_, uri)) => Ok(uri),
-            None => AbsoluteUri.parse(text).map_err(|_| must_be(self)),
+            None => TextOf::ABSOLUTE_URI
+                .parse(text)
+                .map_err(|_| self.looks().missed()),
         }
     }
 }
 
-impl WithDefault for TokenType {
-    type Default = &'static str;
-
-    fn default<'n>(default: Self::Default) -> <Self as Format>::Value<'n> {
-        default
-    }
-
-    #[cfg(not(target_family = "wasm"))]
-    fn written(&self, default: Self::Default) -> serde_json::Value {
-        let mut names = SHORT_NAMES.iter();
-        let name = names.find(|(_, uri)| *uri == default);
-        name.map_or(default, |(name, _)| *name).into()
-    }
-}
-
-/// The type of an ID token, and nothing else.
+/// `requestedTokenType`: a [`TokenType`], or the empty text to leave the parameter out.
 #[derive(Clone, Copy, Debug)]
-pub struct IdTokenType;
+pub struct RequestedTokenType;
 
-impl TextFormat for IdTokenType {
-    type Value<'n> = ();
-    const ALLOWED: &'static str = "urn:ietf:params:oauth:token-type:id_token, the only value";
-    const PATTERN: &'static str = "^(id_token|urn:ietf:params:oauth:token-type:id_token)$";
+impl TextFormat for RequestedTokenType {
+    type Value<'n> = Option<&'n str>;
 
-    fn parse(&self, text: &str) -> Result<(), Wrong> {
-        match TokenType.parse(text) {
-            Ok(uri) if uri == TokenType::ID_TOKEN => Ok(()),
-            _ => Err(must_be(self)),
+    fn looks(&self) -> Looks {
+        Looks::new(
+            "access_token, id_token, jwt, an absolute URI without fragment, or empty to leave it out",
+            "^(|access_token|id_token|jwt|[A-Za-z][A-Za-z0-9+.-]*:[!$-;=?-Z_a-z~\\[\\]]*)$",
+        )
+    }
+
+    fn parse<'n>(&self, text: &'n str) -> Result<Option<&'n str>, Wrong> {
+        if text.is_empty() {
+            return Ok(None);
         }
+        let uri = TokenType.parse(text).map(Some);
+        uri.map_err(|_| self.looks().missed())
     }
 }
 
@@ -132,38 +121,23 @@ pub enum GrantKind<'n> {
 
 impl TextFormat for GrantType {
     type Value<'n> = GrantKind<'n>;
-    const ALLOWED: &'static str =
-        "token_exchange, jwt_bearer or an absolute URI without fragment, the grant type itself";
-    const PATTERN: &'static str =
-        "^(token_exchange|jwt_bearer|[A-Za-z][A-Za-z0-9+.-]*:[!$-;=?-Z_a-z~\\[\\]]*)$";
+
+    fn looks(&self) -> Looks {
+        Looks::new(
+            "token_exchange, jwt_bearer or an absolute URI without fragment, the grant type itself",
+            "^(token_exchange|jwt_bearer|[A-Za-z][A-Za-z0-9+.-]*:[!$-;=?-Z_a-z~\\[\\]]*)$",
+        )
+    }
 
     fn parse<'n>(&self, text: &'n str) -> Result<GrantKind<'n>, Wrong> {
         match text {
             "token_exchange" => Ok(GrantKind::TokenExchange),
             "jwt_bearer" => Ok(GrantKind::JwtBearer),
-            text => match AbsoluteUri.parse(text) {
+            text => match TextOf::ABSOLUTE_URI.parse(text) {
                 Ok(uri) => Ok(GrantKind::Other(uri)),
-                Err(_) => Err(must_be(self)),
+                Err(_) => Err(self.looks().missed()),
             },
         }
-    }
-}
-
-impl WithDefault for GrantType {
-    type Default = GrantKind<'static>;
-
-    fn default<'n>(default: Self::Default) -> <Self as Format>::Value<'n> {
-        default
-    }
-
-    #[cfg(not(target_family = "wasm"))]
-    fn written(&self, default: Self::Default) -> serde_json::Value {
-        match default {
-            GrantKind::TokenExchange => "token_exchange",
-            GrantKind::JwtBearer => "jwt_bearer",
-            GrantKind::Other(uri) => uri,
-        }
-        .into()
     }
 }
 
@@ -197,8 +171,10 @@ const OWN_PARAMETERS: [&str; 16] = [
 
 impl TextFormat for FormParameter {
     type Value<'n> = ();
-    const ALLOWED: &'static str = "a parameter that the filter does not set itself";
-    const PATTERN: &'static str = "^[\\s\\S]";
+
+    fn looks(&self) -> Looks {
+        Looks::new("a parameter that the filter does not set itself", NOT_EMPTY)
+    }
 
     fn parse(&self, text: &str) -> Result<(), Wrong> {
         if text.is_empty() {
@@ -208,43 +184,6 @@ impl TextFormat for FormParameter {
             true => Err(Wrong::new(format!("{text} is set by the filter itself"))),
             false => Ok(()),
         }
-    }
-}
-
-/// An error word of a token endpoint.
-#[derive(Clone, Copy, Debug)]
-pub struct ErrorWord;
-
-impl TextFormat for ErrorWord {
-    type Value<'n> = ();
-    const ALLOWED: &'static str = "an error word: 1 to 64 of a-z, 0-9, _, . and -";
-    const PATTERN: &'static str = "^[a-z0-9_.-]{1,64}$";
-
-    fn parse(&self, text: &str) -> Result<(), Wrong> {
-        let fits = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-');
-        match (1..=64).contains(&text.len()) && text.bytes().all(fits) {
-            true => Ok(()),
-            false => Err(must_be(self)),
-        }
-    }
-}
-
-/// `requestedTokenType`: a [`TokenType`], or the empty text to leave the parameter out.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestedTokenType;
-
-impl TextFormat for RequestedTokenType {
-    type Value<'n> = Option<&'n str>;
-    const ALLOWED: &'static str =
-        "access_token, id_token, jwt, an absolute URI without fragment, or empty to leave it out";
-    const PATTERN: &'static str =
-        "^(|access_token|id_token|jwt|[A-Za-z][A-Za-z0-9+.-]*:[!$-;=?-Z_a-z~\\[\\]]*)$";
-
-    fn parse<'n>(&self, text: &'n str) -> Result<Option<&'n str>, Wrong> {
-        if text.is_empty() {
-            return Ok(None);
-        }
-        TokenType.parse(text).map(Some).map_err(|_| must_be(self))
     }
 }
 
@@ -266,15 +205,18 @@ mod tests {
             ("b\\", false, false),
             ("é", false, false),
         ] {
-            assert_eq!(ScopeToken.parse(text).is_ok(), one, "{text:?}");
-            assert_eq!(Scopes.parse(text).is_ok(), several, "{text:?}");
+            assert_eq!(TextOf::SCOPE_TOKEN.parse(text).is_ok(), one, "{text:?}");
+            assert_eq!(TextOf::SCOPES.parse(text).is_ok(), several, "{text:?}");
         }
     }
 
     #[test]
     fn a_token_type_becomes_a_uri() {
         for (text, uri) in [
-            ("access_token", Some(TokenType::ACCESS_TOKEN)),
+            (
+                "access_token",
+                Some("urn:ietf:params:oauth:token-type:access_token"),
+            ),
             (
                 "id_token",
                 Some("urn:ietf:params:oauth:token-type:id_token"),

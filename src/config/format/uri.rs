@@ -1,28 +1,20 @@
 //! URIs (RFC 3986).
 
-use super::{TextFormat, must_be};
+use super::{Looks, TextFormat, TextOf};
 use crate::config::problem::Wrong;
 use fluent_uri::Uri;
 use fluent_uri::component::{Authority, Host};
 
-/// An absolute URI without fragment, of any scheme.
-#[derive(Clone, Copy, Debug)]
-pub struct AbsoluteUri;
-
-impl TextFormat for AbsoluteUri {
-    type Value<'n> = &'n str;
-    const ALLOWED: &'static str = "an absolute URI without fragment";
-    const PATTERN: &'static str = "^[A-Za-z][A-Za-z0-9+.-]*:[!$-;=?-Z_a-z~\\[\\]]*$";
-
-    fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
-        match Uri::parse(text) {
-            Ok(uri) if !uri.has_fragment() => Ok(text),
-            _ => Err(must_be(self)),
-        }
-    }
+impl TextOf {
+    /// An absolute URI without fragment, of any scheme.
+    pub const ABSOLUTE_URI: Self = Self::new(
+        "an absolute URI without fragment",
+        "^[A-Za-z][A-Za-z0-9+.-]*:[!$-;=?-Z_a-z~\\[\\]]*$",
+        |text| Uri::parse(text).is_ok_and(|uri| !uri.has_fragment()),
+    );
 }
 
-/// Where a token endpoint is.
+/// Where a token endpoint is, or what else can be fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The URL as written.
@@ -33,31 +25,22 @@ pub struct Endpoint {
     pub path: String,
 }
 
-/// `tokenUrl`: an absolute `http` or `https` URL that a request can be sent to.
-#[derive(Clone, Copy, Debug)]
-pub struct TokenUrl;
-
-impl TextFormat for TokenUrl {
-    type Value<'n> = Endpoint;
-    const ALLOWED: &'static str = "an absolute http or https URL";
-    const PATTERN: &'static str = HttpUrl::PATTERN;
-
-    fn parse(&self, text: &str) -> Result<Endpoint, Wrong> {
-        endpoint(text)
-    }
-}
-
-/// An absolute `http` or `https` URL that a client can fetch.
+/// An absolute `http` or `https` URL that a request can be sent to.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpUrl;
 
 impl TextFormat for HttpUrl {
-    type Value<'n> = &'n str;
-    const ALLOWED: &'static str = TokenUrl::ALLOWED;
-    const PATTERN: &'static str = "^[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9._~:\\[\\]-]+([/?][^#]*)?$";
+    type Value<'n> = Endpoint;
 
-    fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
-        endpoint(text).map(|_| text)
+    fn looks(&self) -> Looks {
+        Looks::new(
+            "an absolute http or https URL",
+            "^[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9._~:\\[\\]-]+([/?][^#]*)?$",
+        )
+    }
+
+    fn parse(&self, text: &str) -> Result<Endpoint, Wrong> {
+        endpoint(text)
     }
 }
 
@@ -67,16 +50,21 @@ pub struct HttpsUrl;
 
 impl TextFormat for HttpsUrl {
     type Value<'n> = &'n str;
-    const ALLOWED: &'static str = "an absolute https URL";
-    const PATTERN: &'static str = "^[Hh][Tt][Tt][Pp][Ss]://[A-Za-z0-9._~:\\[\\]-]+([/?][^#]*)?$";
+
+    fn looks(&self) -> Looks {
+        Looks::new(
+            "an absolute https URL",
+            "^[Hh][Tt][Tt][Pp][Ss]://[A-Za-z0-9._~:\\[\\]-]+([/?][^#]*)?$",
+        )
+    }
 
     fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
         let is_plain = Uri::parse(text).is_ok_and(|uri| is_http(&uri));
         match (endpoint(text), is_plain) {
             (Ok(_), false) => Ok(text),
-            (Ok(_), true) => Err(must_be(self)),
+            (Ok(_), true) => Err(self.looks().missed()),
             (Err(wrong), false) => Err(wrong),
-            (Err(wrong), true) => Err(must_be(self).and(wrong)),
+            (Err(wrong), true) => Err(self.looks().missed().and(wrong)),
         }
     }
 }
@@ -98,7 +86,7 @@ fn is_http(uri: &Uri<&str>) -> bool {
 /// Takes a URL apart. Everything that is wrong is said without quoting the URL: it may hold a password.
 fn endpoint(text: &str) -> Result<Endpoint, Wrong> {
     let Ok(uri) = Uri::parse(text) else {
-        return Err(Wrong::new("must be an absolute http or https URL"));
+        return Err(HttpUrl.looks().missed());
     };
     let authority = uri.authority();
     let is_of_http = is_http(&uri) || uri.scheme().as_str().eq_ignore_ascii_case("https");
@@ -185,7 +173,7 @@ mod tests {
             ),
             ("https://under_score/t", "under_score", "/t"),
         ] {
-            let endpoint = TokenUrl.parse(url).unwrap();
+            let endpoint = HttpUrl.parse(url).unwrap();
             assert_eq!(endpoint.authority, authority, "{url}");
             assert_eq!(endpoint.path, path, "{url}");
             assert!(!leaves_in_clear(url), "{url}");
@@ -246,7 +234,7 @@ mod tests {
                 "must be a URL whose port is a number from 1 to 65535",
             ),
         ] {
-            assert_eq!(TokenUrl.parse(url), Err(Wrong::new(why)), "{url:?}");
+            assert_eq!(HttpUrl.parse(url), Err(Wrong::new(why)), "{url:?}");
         }
     }
 
@@ -271,7 +259,7 @@ mod tests {
             ),
             ("https://a@/", &[user, "must be a URL with a host"]),
         ] {
-            assert_eq!(TokenUrl.parse(url).err(), all(expected), "{url}");
+            assert_eq!(HttpUrl.parse(url).err(), all(expected), "{url}");
         }
         assert_eq!(
             HttpsUrl.parse("http://a@b/").err(),
@@ -304,7 +292,7 @@ mod tests {
             ("http://[::ffff:127.0.0.1]/", false),
             ("http://sts/", false),
         ] {
-            assert!(TokenUrl.parse(url).is_ok(), "{url}");
+            assert!(HttpUrl.parse(url).is_ok(), "{url}");
             assert_eq!(leaves_in_clear(url), !loopback, "{url}");
         }
     }
@@ -323,7 +311,7 @@ mod tests {
             ("https://api/a b", false),
             ("1urn:x", false),
         ] {
-            assert_eq!(AbsoluteUri.parse(text).is_ok(), fits, "{text:?}");
+            assert_eq!(TextOf::ABSOLUTE_URI.parse(text).is_ok(), fits, "{text:?}");
         }
     }
 }

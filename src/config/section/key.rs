@@ -101,24 +101,21 @@ pub struct Declared<F, A> {
     pub format: F,
     /// What it is when it is absent.
     absence: A,
-    #[cfg_attr(
-        target_family = "wasm",
-        allow(dead_code, reason = "for people and editors")
-    )]
+    #[cfg(not(target_family = "wasm"))]
     doc: Doc,
 }
 
 /// A key that may be absent.
 pub type Optional<F> = Declared<F, OrNothing>;
 /// A key that may be absent, and is something then.
-pub type Usually<F> = Declared<F, Or<<F as WithDefault>::Default>>;
+pub type Usually<F> = Declared<F, Or>;
 /// A key that must be present.
 pub type Required<F> = Declared<F, OrWrong>;
 
 /// It is then nothing.
 pub struct OrNothing;
-/// It is then this.
-pub struct Or<D>(pub D);
+/// It is then what this would be, written there.
+pub struct Or(pub &'static str);
 /// It is wrong that it is absent, by this numbered rule if by one.
 pub struct OrWrong(pub &'static [Rule]);
 
@@ -131,32 +128,23 @@ pub trait Absence<F: Format>: Sync {
     fn present<'n>(value: F::Value<'n>) -> Self::Value<'n>;
 
     /// What takes its place, if anything may.
-    fn absent<'n>(&self) -> Option<Self::Value<'n>>;
+    fn absent<'n>(&self, format: &F) -> Option<Self::Value<'n>>;
 
     /// That nothing may, and the numbered rule that says so, if one does.
     fn demanded(&self) -> Option<Option<Rule>> {
         None
     }
 
-    /// The value that takes its place, as it is written.
-    #[cfg(not(target_family = "wasm"))]
-    fn written(&self, format: &F) -> Option<serde_json::Value> {
-        let _ = format;
+    /// The value that takes its place, as it would be written.
+    fn written(&self) -> Option<&'static str> {
         None
     }
 }
 
 /// A [`Format`] of keys that may be something when they are absent.
 pub trait WithDefault: Format {
-    /// What they are then.
-    type Default: Copy + Sync + 'static;
-
-    /// What becomes of it.
-    fn default<'n>(default: Self::Default) -> Self::Value<'n>;
-
-    /// As it is written.
-    #[cfg(not(target_family = "wasm"))]
-    fn written(&self, default: Self::Default) -> serde_json::Value;
+    /// What this becomes, which stands in the table of keys.
+    fn usual<'n>(&self, word: &'static str) -> Option<Self::Value<'n>>;
 }
 
 impl<F: Format> Absence<F> for OrNothing {
@@ -166,25 +154,24 @@ impl<F: Format> Absence<F> for OrNothing {
         Some(value)
     }
 
-    fn absent<'n>(&self) -> Option<Self::Value<'n>> {
+    fn absent<'n>(&self, _: &F) -> Option<Self::Value<'n>> {
         Some(None)
     }
 }
 
-impl<F: WithDefault> Absence<F> for Or<F::Default> {
+impl<F: WithDefault> Absence<F> for Or {
     type Value<'n> = F::Value<'n>;
 
     fn present<'n>(value: F::Value<'n>) -> Self::Value<'n> {
         value
     }
 
-    fn absent<'n>(&self) -> Option<Self::Value<'n>> {
-        Some(F::default(self.0))
+    fn absent<'n>(&self, format: &F) -> Option<Self::Value<'n>> {
+        format.usual(self.0)
     }
 
-    #[cfg(not(target_family = "wasm"))]
-    fn written(&self, format: &F) -> Option<serde_json::Value> {
-        Some(format.written(self.0))
+    fn written(&self) -> Option<&'static str> {
+        Some(self.0)
     }
 }
 
@@ -195,7 +182,7 @@ impl<F: Format> Absence<F> for OrWrong {
         value
     }
 
-    fn absent<'n>(&self) -> Option<Self::Value<'n>> {
+    fn absent<'n>(&self, _: &F) -> Option<Self::Value<'n>> {
         None
     }
 
@@ -207,10 +194,13 @@ impl<F: Format> Absence<F> for OrWrong {
 impl<F, A> Declared<F, A> {
     /// A key of this name and format; what it is when it is absent, and what is said of it.
     pub const fn new(name: &'static str, format: F, absence: A, doc: Doc) -> Self {
+        #[cfg(target_family = "wasm")]
+        let _ = doc;
         Self {
             name,
             format,
             absence,
+            #[cfg(not(target_family = "wasm"))]
             doc,
         }
     }
@@ -223,9 +213,13 @@ impl<F: Format, A: Absence<F>> Entry for Declared<F, A> {
 
     #[cfg(not(target_family = "wasm"))]
     fn described(&self) -> Described {
-        let required = self.absence.demanded().is_some();
-        let default = self.absence.written(&self.format);
-        Described::new(self.name, self.doc, &self.format, required, default)
+        Described {
+            name: self.name,
+            doc: self.doc,
+            default: self.absence.written(),
+            required: self.absence.demanded().is_some(),
+            shape: self.format.shape(),
+        }
     }
 
     fn missing(&self, _: &Reading<'_>) -> Option<Wrong> {
@@ -246,7 +240,10 @@ impl<F: Format, A: Absence<F>> Key for Declared<F, A> {
     fn take<'n>(&self, section: &Section<'n>) -> Result<Self::Value<'n>, Reported> {
         match section.claim(self.name) {
             Some(node) => self.format.read(node, &section.at(self)).map(A::present),
-            None => self.absence.absent().ok_or_else(|| section.miss(self)),
+            None => {
+                let absent = self.absence.absent(&self.format);
+                absent.ok_or_else(|| section.miss(self))
+            }
         }
     }
 }

@@ -26,6 +26,15 @@ pub struct Object {
     pub open: bool,
 }
 
+#[cfg(not(target_family = "wasm"))]
+impl Object {
+    /// Each of its keys.
+    pub fn described(&self) -> Vec<Described> {
+        let keys = self.keys.iter().copied().flatten();
+        keys.map(|key| key.described()).collect()
+    }
+}
+
 /// Groups of keys.
 pub type Keys<'k> = &'k [&'k [&'static dyn Entry]];
 
@@ -84,12 +93,15 @@ pub struct Kind {
 }
 
 /// What a value may look like, and what it becomes.
-pub trait Format: Sync + Shape {
+pub trait Format: Sync {
     /// What a valid value becomes.
     type Value<'n>;
 
     /// What is allowed, to follow "must be".
     fn allowed(&self) -> Cow<'static, str>;
+
+    /// The same for tools, which may allow more than the filter does, never less.
+    fn shape(&self) -> Shape;
 
     /// Takes a value, or reports what is wrong with it and with what it holds.
     fn read<'n>(&self, node: &'n Node, at: &At<'n>) -> Result<Self::Value<'n>, Reported>;
@@ -339,6 +351,10 @@ impl Format for Nested {
 
     fn allowed(&self) -> Cow<'static, str> {
         "a map".into()
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Object(self.0)
     }
 
     fn read<'n>(&self, node: &'n Node, at: &At<'n>) -> Result<Section<'n>, Reported> {

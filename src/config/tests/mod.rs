@@ -69,11 +69,16 @@ fn a_struct_says_the_same_as_json() {
     }
 }
 
+/// What editors load, and `upstream-inject schema` prints.
+fn json_schema() -> serde_json::Value {
+    serde_json::from_str(include_str!("../../../envoy/upstream-inject.schema.json")).unwrap()
+}
+
 /// Whatever the filter accepts is valid under the schema, and whatever it refuses is not, but for
 /// the rules that a schema cannot express.
 #[test]
 fn the_json_schema_agrees_with_the_filter() {
-    let schema = jsonschema::draft202012::new(&super::json_schema(REGISTRY)).unwrap();
+    let schema = jsonschema::draft202012::new(&json_schema()).unwrap();
     let disagree = |case: &cases::Case| {
         let document = serde_json::from_str(&case.text).unwrap();
         schema.is_valid(&document) != (case.errors.is_empty() || case.beyond_schema)
@@ -85,16 +90,5 @@ fn the_json_schema_agrees_with_the_filter() {
 
 #[test]
 fn the_json_schema_is_one() {
-    let schema = super::json_schema(REGISTRY);
-    jsonschema::draft202012::meta::validate(&schema).unwrap();
-}
-
-#[test]
-fn the_json_schema_that_editors_load_is_the_filters() {
-    let published: serde_json::Value =
-        serde_json::from_str(include_str!("../../../envoy/upstream-inject.schema.json")).unwrap();
-    assert!(
-        published == super::json_schema(REGISTRY),
-        "write it anew: upstream-inject schema > envoy/upstream-inject.schema.json"
-    );
+    jsonschema::draft202012::meta::validate(&json_schema()).unwrap();
 }

@@ -1,31 +1,24 @@
 //! The README's reference of keys, which is made of the filter's own table.
 
+use crate::golden;
+use crate::tool::repository;
+use document::keys::{self, keys_of};
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use upstream_inject::config::described::Shape;
 use upstream_inject::config::{self, Described};
 use upstream_inject::strategy::REGISTRY;
 
-/// `UPDATE_GOLDEN=1` writes the tables anew.
 #[test]
 fn the_readmes_tables_say_what_the_table_of_keys_says() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let written = std::fs::read_to_string(&file).unwrap();
-    let (keys, blocks) = (config::keys(), config::blocks(REGISTRY));
+    let written = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    let (keys, blocks) = (config::keys(), keys::blocks(REGISTRY));
     let of_exchange = blocks.iter().find(|key| key.name == "tokenExchange");
     let mut known = Known::default();
-    known.learn("tokenExchange", &of_exchange.unwrap().keys);
+    known.learn("tokenExchange", &keys_of(&of_exchange.unwrap().shape));
     let made = with_table(&written, "keys", &table(&keys, &mut known));
     let made = with_table(&made, "blocks", &table(&blocks, &mut known));
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&file, &made).unwrap();
-        return;
-    }
-    let differs = written.lines().zip(made.lines()).find(|(is, be)| is != be);
-    assert!(
-        written == made,
-        "the README is not what the table of keys says; UPDATE_GOLDEN=1 writes it anew: {differs:?}"
-    );
+    golden::compare("README.md", &made);
 }
 
 #[test]
@@ -44,8 +37,8 @@ fn a_row_says_what_is_written_by_default() {
 
 /// The text with another table between the marks `name`.
 fn with_table(text: &str, name: &str, table: &str) -> String {
-    let begin =
-        format!("<!-- {name}: made by `UPDATE_GOLDEN=1 cargo test --test native reference` -->\n");
+    let by = "`UPDATE_GOLDEN=1 cargo test -p upstream-inject-cli reference`";
+    let begin = format!("<!-- {name}: made by {by} -->\n");
     let end = format!("<!-- end of {name} -->\n");
     let (before, rest) = text.split_once(&begin).unwrap();
     let (_, after) = rest.split_once(&end).unwrap();
@@ -81,17 +74,13 @@ fn rows(map: &str, keys: &[Described], known: &mut Known, table: &mut String) {
         let names: Vec<_> = names.collect();
         writeln!(table, "| {}{said}", names.join(", ")).unwrap();
         for key in keys {
-            let step = match key.schema["additionalProperties"].is_object() {
-                true => ".NAME",
-                false if key.schema["type"][0] == "array" || key.schema["type"] == "array" => "[]",
-                false => "",
+            let step = match key.shape {
+                Shape::Map(..) => ".NAME",
+                Shape::List(..) => "[]",
+                _ => "",
             };
-            rows(
-                &format!("{}{step}", within(map, key.name)),
-                &key.keys,
-                known,
-                table,
-            );
+            let map = format!("{}{step}", within(map, key.name));
+            rows(&map, &keys_of(&key.shape), known, table);
         }
     }
 }
@@ -104,12 +93,12 @@ fn within(map: &str, name: &str) -> String {
 }
 
 fn cells(key: &Described) -> String {
-    let default = match (&key.default, key.required) {
+    let default = match (keys::default(key), key.required) {
         (Some(default), _) => format!(" {default} "),
         (None, true) => " required ".to_owned(),
         (None, false) => " ".to_owned(),
     };
-    format!(" |{default}| {} |", key.text)
+    format!(" |{default}| {} |", keys::text(key))
 }
 
 /// Which map a key was first shown in.
