@@ -13,7 +13,7 @@
 //!                         │  identity/                 who is it? whose upstream token?
 //!                         ▼
 //!                       decision.rs ───┬─ Forward ───▶ host/credential.rs   all credentials off, one on
-//!                                      ├─ Refuse ────▶ refusal.rs ──▶ host/reply.rs
+//!                                      ├─ Refuse ────▶ refusal/ ───▶ host/reply.rs
 //!                                      └─ Obtain ────▶ host/calls.rs: the subject, the actor, the token
 //!                                                        exchange/engine/, for each of them
 //!                                                        │ token in hand, or another worker's

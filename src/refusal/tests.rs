@@ -1,4 +1,5 @@
 use super::*;
+use crate::challenge::Challenge;
 use serde_json::Value;
 
 const ABOUT: About<'_> = About {
