@@ -12,12 +12,12 @@ use crate::secret::Secret;
 
 /// `headerInjection`.
 #[derive(Debug)]
-pub struct HeaderInjection {
+struct HeaderInjection {
     /// The header, in lower case.
-    pub header: String,
+    header: String,
     /// Its value: visible ASCII, space and tab. Rather name an environment variable, if it is a
     /// secret.
-    pub value: Secret,
+    value: Secret,
 }
 
 impl Strategy for HeaderInjection {

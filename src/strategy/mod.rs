@@ -1,5 +1,6 @@
 //! How requests to one backend are authenticated: one strategy, one file.
 
+mod exchanged;
 mod header_injection;
 mod obo;
 mod registry;
@@ -9,11 +10,6 @@ mod unauthenticated;
 mod upstream_inject;
 mod xaa;
 
-pub use header_injection::HeaderInjection;
-pub use obo::OnBehalfOf;
 pub use registry::REGISTRY;
-pub use subject::Subject;
-pub use token_exchange::TokenExchange;
-pub use unauthenticated::Unauthenticated;
-pub use upstream_inject::UpstreamInject;
-pub use xaa::CrossAppAccess;
+#[cfg(test)]
+pub(crate) use unauthenticated::Unauthenticated;

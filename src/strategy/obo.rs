@@ -1,6 +1,7 @@
 //! `obo`: Microsoft Entra's on-behalf-of grant.
 
-use super::subject::{Subject, subject};
+use super::exchanged::{AUTHORIZATION, Exchanged};
+use super::subject::subject;
 use crate::config::StrategyType;
 use crate::config::described::Role;
 use crate::config::draft::Draft;
@@ -11,49 +12,10 @@ use crate::config::endpoint::{
 use crate::config::format::{Count, ListOf, MetadataKeyOrNone, TextOf};
 use crate::config::problem::{Reported, Wrong};
 use crate::config::section::{Nested, Object, Section, keys};
-use crate::decision::{Decision, Obtain, Request, Strategy};
-use crate::exchange::{Exchange, ExchangeId, Purpose, Terms, grant};
+use crate::decision::Strategy;
+use crate::exchange::{Exchange, Purpose, Terms, grant};
 use crate::identity::TokenKind;
-use crate::observe::counters::Outcome;
 use std::time::Duration;
-
-/// `obo`.
-#[derive(Debug)]
-pub struct OnBehalfOf {
-    /// What is obtained, and where.
-    pub exchange: ExchangeId,
-    /// Whose token is the assertion.
-    pub subject: Subject,
-}
-
-const AUTHORIZATION: &str = "authorization";
-
-impl Strategy for OnBehalfOf {
-    fn decide<'a>(&'a self, request: &Request<'_>) -> Decision<'a> {
-        match self.subject.source(request) {
-            Ok(subject) => Decision::Obtain(Obtain {
-                subject,
-                actor: None,
-                exchange: Some(self.exchange),
-                header: AUTHORIZATION,
-                outcome: Outcome::Exchanged,
-            }),
-            Err(refusal) => Decision::Refuse(refusal, None),
-        }
-    }
-
-    fn header(&self) -> Option<&str> {
-        Some(AUTHORIZATION)
-    }
-
-    fn provider(&self) -> Option<&str> {
-        self.subject.provider()
-    }
-
-    fn exchanges_identity_token(&self) -> bool {
-        self.subject.exchanges_identity_token()
-    }
-}
 
 /// `obo` in a configuration.
 pub(super) const TYPE: StrategyType = StrategyType::new("obo", Some(BLOCK), build);
@@ -135,7 +97,9 @@ fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>
     scope?;
     let skew = skew?.and_then(|seconds| u64::try_from(seconds).ok());
     let subject = subject?;
-    Ok(Box::new(OnBehalfOf {
+    Ok(Box::new(Exchanged {
+        actor: None,
+        header: AUTHORIZATION.to_owned(),
         exchange: draft.exchange(Exchange {
             purpose: Purpose::Backend,
             first: call,

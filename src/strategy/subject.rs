@@ -10,7 +10,7 @@ use crate::refusal::Refusal;
 
 /// The subject token of an exchange.
 #[derive(Debug)]
-pub enum Subject {
+pub(super) enum Subject {
     /// The request's own bearer token, the TH-JWT.
     Identity,
     /// A provider's token.

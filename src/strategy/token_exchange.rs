@@ -1,7 +1,8 @@
 //! `token_exchange`: the subject token is exchanged at the backend's STS (RFC 8693), or by a grant of
 //! a like form.
 
-use super::subject::{Subject, provider, subject};
+use super::exchanged::Exchanged;
+use super::subject::{provider, subject};
 use crate::config::StrategyType;
 use crate::config::described::Role;
 use crate::config::draft::Draft;
@@ -15,60 +16,10 @@ use crate::config::format::{
 };
 use crate::config::problem::{Reported, Wrong};
 use crate::config::section::{Entry, Nested, Object, Section, keys};
-use crate::decision::{Decision, Obtain, ProviderToken, Request, Strategy};
+use crate::decision::Strategy;
 use crate::exchange::grant::{self, Grant};
-use crate::exchange::{Exchange, ExchangeId, Purpose};
+use crate::exchange::{Exchange, Purpose};
 use crate::identity::TokenKind;
-use crate::observe::counters::Outcome;
-
-/// `tokenExchange`.
-#[derive(Debug)]
-pub struct TokenExchange {
-    /// What is exchanged, and where.
-    pub exchange: ExchangeId,
-    /// Whose token is exchanged.
-    pub subject: Subject,
-    /// Whose token goes along as the actor's (RFC 8693 §2.1).
-    pub actor: Option<ProviderToken>,
-    /// The header that carries `Bearer <exchanged token>`, in lower case.
-    pub header: String,
-}
-
-impl Strategy for TokenExchange {
-    fn decide<'a>(&'a self, request: &Request<'_>) -> Decision<'a> {
-        let subject = match self.subject.source(request) {
-            Ok(subject) => subject,
-            Err(refusal) => return Decision::Refuse(refusal, None),
-        };
-        let actor = match &self.actor {
-            None => None,
-            Some(wanted) => match request.provider_token(wanted) {
-                Ok(actor) => Some(actor),
-                Err(refusal) => return Decision::Refuse(refusal, Some(wanted.name())),
-            },
-        };
-        Decision::Obtain(Obtain {
-            subject,
-            actor,
-            exchange: Some(self.exchange),
-            header: &self.header,
-            outcome: Outcome::Exchanged,
-        })
-    }
-
-    fn header(&self) -> Option<&str> {
-        Some(&self.header)
-    }
-
-    fn provider(&self) -> Option<&str> {
-        self.subject.provider()
-    }
-
-    fn exchanges_identity_token(&self) -> bool {
-        let of_actor = self.actor.as_ref().and_then(|actor| actor.exchange);
-        self.subject.exchanges_identity_token() || of_actor.is_some()
-    }
-}
 
 /// `token_exchange` in a configuration.
 pub(super) const TYPE: StrategyType = StrategyType::new("token_exchange", Some(BLOCK), build);
@@ -161,7 +112,7 @@ fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>
     let (actor, call) = (actor?, call?);
     grant?;
     let subject = subject?;
-    Ok(Box::new(TokenExchange {
+    Ok(Box::new(Exchanged {
         header: block.get(&EXTERNAL_TOKEN_HEADER_NAME)?,
         exchange: draft.exchange(Exchange {
             purpose: Purpose::Backend,

@@ -6,7 +6,7 @@ use crate::observe::counters::Outcome;
 
 /// Has no settings.
 #[derive(Debug)]
-pub struct Unauthenticated;
+pub(crate) struct Unauthenticated;
 
 impl Strategy for Unauthenticated {
     fn decide<'a>(&'a self, _request: &Request<'_>) -> Decision<'a> {

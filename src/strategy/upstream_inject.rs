@@ -1,5 +1,6 @@
 //! `upstream_inject`: the named provider's upstream token becomes the bearer token.
 
+use super::exchanged::AUTHORIZATION;
 use crate::config::StrategyType;
 use crate::config::described::Role;
 use crate::config::draft::Draft;
@@ -12,9 +13,9 @@ use crate::observe::counters::Outcome;
 
 /// `upstreamInject`.
 #[derive(Debug)]
-pub struct UpstreamInject {
+struct UpstreamInject {
     /// Whose token.
-    pub provider: ProviderToken,
+    provider: ProviderToken,
 }
 
 impl Strategy for UpstreamInject {
@@ -46,8 +47,6 @@ impl Strategy for UpstreamInject {
         self.provider.exchange.is_some()
     }
 }
-
-const AUTHORIZATION: &str = "authorization";
 
 /// `upstream_inject` in a configuration.
 pub(super) const TYPE: StrategyType = StrategyType::new("upstream_inject", Some(BLOCK), build);

@@ -2,7 +2,8 @@
 //! partner's authorization server turns that into an access token
 //! (draft-ietf-oauth-identity-assertion-authz-grant).
 
-use super::subject::provider;
+use super::exchanged::{AUTHORIZATION, Exchanged};
+use super::subject::{Subject, provider};
 use crate::config::StrategyType;
 use crate::config::described::Role;
 use crate::config::draft::Draft;
@@ -13,49 +14,10 @@ use crate::config::endpoint::{
 use crate::config::format::{ListOf, MetadataKey, TextOf};
 use crate::config::problem::{Reported, Rule};
 use crate::config::section::{Nested, Object, Section, keys};
-use crate::decision::{Decision, Obtain, ProviderToken, Request, Strategy};
+use crate::decision::Strategy;
 use crate::exchange::grant::{self, Grant};
-use crate::exchange::{Exchange, ExchangeId, Purpose, Terms, TokenCall};
+use crate::exchange::{Exchange, Purpose, Terms, TokenCall};
 use crate::identity::TokenKind;
-use crate::observe::counters::Outcome;
-
-/// `xaa`.
-#[derive(Debug)]
-pub struct CrossAppAccess {
-    /// What is obtained, and where.
-    pub exchange: ExchangeId,
-    /// Whose ID token it begins with.
-    pub subject: ProviderToken,
-}
-
-const AUTHORIZATION: &str = "authorization";
-
-impl Strategy for CrossAppAccess {
-    fn decide<'a>(&'a self, request: &Request<'_>) -> Decision<'a> {
-        match request.provider_token(&self.subject) {
-            Ok(subject) => Decision::Obtain(Obtain {
-                subject,
-                actor: None,
-                exchange: Some(self.exchange),
-                header: AUTHORIZATION,
-                outcome: Outcome::Exchanged,
-            }),
-            Err(refusal) => Decision::Refuse(refusal, None),
-        }
-    }
-
-    fn header(&self) -> Option<&str> {
-        Some(AUTHORIZATION)
-    }
-
-    fn provider(&self) -> Option<&str> {
-        Some(self.subject.name())
-    }
-
-    fn exchanges_identity_token(&self) -> bool {
-        self.subject.exchange.is_some()
-    }
-}
 
 /// `xaa` in a configuration.
 pub(super) const TYPE: StrategyType = StrategyType::new("xaa", Some(BLOCK), build);
@@ -167,8 +129,10 @@ fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>
     let (first, second) = (first?, second?);
     audience?;
     resource?;
-    Ok(Box::new(CrossAppAccess {
-        subject: subject?,
+    Ok(Box::new(Exchanged {
+        subject: Subject::Provider(subject?),
+        actor: None,
+        header: AUTHORIZATION.to_owned(),
         exchange: draft.exchange(Exchange {
             purpose: Purpose::Backend,
             first,
