@@ -11,6 +11,7 @@ mod joining;
 mod renewal;
 
 use crate::host::{Answer, Call, Envoy, Outcome, Plugin, Request, Stream, worker};
+use crate::scene::{assert_cached, assert_went_on_with, obtain, of, to, with};
 use serde_json::{Value, json};
 
 const CODES: &str = "upstream_inject.backend.api.";
@@ -27,15 +28,12 @@ fn configuration() -> Value {
 
 /// The strategy, with other or more settings.
 fn strategy(settings: &Value) -> Value {
-    let mut block = json!({
+    let block = json!({
         "tokenUrl": "https://sts.example.com/token",
         "cluster": "corp-sts",
         "subjectProviderName": "corp",
     });
-    for (key, value) in settings.as_object().unwrap() {
-        block[key] = value.clone();
-    }
-    json!({"type": "token_exchange", "tokenExchange": block})
+    json!({"type": "token_exchange", "tokenExchange": with(block, settings)})
 }
 
 /// The configuration with other settings of the cache.
@@ -43,42 +41,6 @@ fn caching(policy: Value) -> Value {
     let mut configuration = configuration();
     configuration["tokenCache"] = policy;
     configuration
-}
-
-/// A request of `user` to `api`.
-fn of(user: &str) -> Request {
-    to("api", user)
-}
-
-fn to(backend: &str, user: &str) -> Request {
-    let tokens = json!({"corp": format!("CANARY-{user}")});
-    Request::to(backend).authenticated().tokens(&tokens)
-}
-
-/// Has `user` hold `token` from now on, for `seconds`.
-fn obtain(envoy: &Envoy, plugin: Plugin, user: &str, token: &str, seconds: u64) {
-    let stream = plugin.request(&of(user));
-    envoy.call().answer(&Answer::token(token, seconds));
-    assert_went_on_with(stream, token);
-    stream.end();
-}
-
-#[track_caller]
-fn assert_went_on_with(stream: Stream, token: &str) {
-    let expected = format!("Bearer {token}");
-    assert_eq!(stream.received("authorization"), [expected]);
-}
-
-/// Asserts that `user` is served from the cache.
-#[track_caller]
-fn assert_cached(envoy: &Envoy, plugin: Plugin, user: &str, token: &str) {
-    let stream = plugin.request(&of(user));
-    assert_went_on_with(stream, token);
-    assert!(
-        envoy.calls().is_empty(),
-        "a call, although the token is cached"
-    );
-    stream.end_with(200, "via_upstream");
 }
 
 /// Asserts that `user` is not served from the cache, and leaves the call unanswered.

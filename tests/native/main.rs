@@ -24,6 +24,7 @@ mod own_calls;
 mod readers;
 mod refusals;
 mod reload;
+mod scene;
 mod sequences;
 mod sharing;
 mod signing;

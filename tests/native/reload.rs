@@ -1,28 +1,14 @@
 //! A new configuration takes over from an old one in the same VM.
 
 use crate::host::{Answer, Envoy, Outcome, Plugin, Request, worker};
+use crate::scene;
 use serde_json::{Value, json};
 use std::time::Duration;
 
 fn configuration(settings: Value) -> Value {
-    let mut block = json!({
-        "tokenUrl": "https://sts.example.com/token",
-        "cluster": "corp-sts",
-        "subjectProviderName": "corp",
-        "clientId": "envoy",
-        "clientSecret": "CANARY-secret",
-        "audience": "api",
-    });
-    for (key, value) in settings.as_object().unwrap() {
-        block[key] = value.clone();
-    }
-    json!({
-        "authServer": {"runConfig": {"upstreams": [{"name": "corp"}]}},
-        "outgoingAuth": {"backends": {
-            "before": {"type": "unauthenticated"},
-            "api": {"type": "token_exchange", "tokenExchange": block},
-        }},
-    })
+    let mut configuration = scene::configuration(&settings);
+    configuration["outgoingAuth"]["backends"]["before"] = json!({"type": "unauthenticated"});
+    configuration
 }
 
 /// The same of a worker on its own, where what is held can only be its own.

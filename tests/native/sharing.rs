@@ -1,8 +1,7 @@
 //! One exchange for the whole Envoy: what the workers' VMs tell each other, and what they do not.
 
-use crate::host::{
-    Answer, Envoy, Outcome, Plugin, Request, SharedData, Stream, status, worker, worker_of,
-};
+use crate::host::{Answer, Envoy, Outcome, Plugin, SharedData, status, worker, worker_of};
+use crate::scene::{self, assert_cached, assert_went_on_with, of};
 use serde_json::{Value, json};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -11,57 +10,18 @@ use std::time::Duration;
 const STS: &str = "upstream_inject.sts.api.";
 
 fn configuration(settings: &Value, cache: &Value) -> Value {
-    let mut block = json!({
-        "tokenUrl": "https://sts.example.com/token",
-        "cluster": "corp-sts",
-        "subjectProviderName": "corp",
-        "clientId": "envoy",
-        "clientSecret": "CANARY-secret",
-        "audience": "api",
-    });
-    for (key, value) in settings.as_object().unwrap() {
-        block[key] = value.clone();
-    }
-    json!({
-        "authServer": {"runConfig": {"upstreams": [{"name": "corp"}]}},
-        "outgoingAuth": {"backends": {"api": {"type": "token_exchange", "tokenExchange": block}}},
-        "tokenCache": cache,
-    })
+    let mut configuration = scene::configuration(settings);
+    configuration["tokenCache"] = cache.clone();
+    configuration
 }
 
 fn usual() -> Value {
     configuration(&json!({}), &json!({}))
 }
 
-fn of(user: &str) -> Request {
-    let tokens = json!({"corp": format!("CANARY-{user}")});
-    Request::to("api").authenticated().tokens(&tokens)
-}
-
 /// Has `user` hold `token` from now on.
 fn obtain(envoy: &Envoy, plugin: Plugin, user: &str, token: &str) {
-    let stream = plugin.request(&of(user));
-    envoy.call().answer(&Answer::token(token, 300));
-    assert_went_on_with(stream, token);
-    stream.end();
-}
-
-#[track_caller]
-fn assert_went_on_with(stream: Stream, token: &str) {
-    let expected = format!("Bearer {token}");
-    assert_eq!(stream.received("authorization"), [expected]);
-}
-
-/// Asserts that `user` goes on with `token` without a call.
-#[track_caller]
-fn assert_goes_on(envoy: &Envoy, plugin: Plugin, user: &str, token: &str) {
-    let stream = plugin.request(&of(user));
-    assert_went_on_with(stream, token);
-    assert!(
-        envoy.calls().is_empty(),
-        "a call, although there is a token"
-    );
-    stream.end_with(200, "via_upstream");
+    scene::obtain(envoy, plugin, user, token, 300);
 }
 
 /// Asserts that `user` needs a call, and leaves it unanswered.
@@ -134,10 +94,10 @@ fn what_one_worker_obtained_serves_all() {
         obtain(envoy, plugin, "alice", "CANARY-1");
         worker_of(&shared, |other| {
             let plugin = other.plugin(&usual());
-            assert_goes_on(other, plugin, "alice", "CANARY-1");
+            assert_cached(other, plugin, "alice", "CANARY-1");
             // Now it is its own: no host call more than ever.
             other.host_calls();
-            assert_goes_on(other, plugin, "alice", "CANARY-1");
+            assert_cached(other, plugin, "alice", "CANARY-1");
             let calls = other.host_calls();
             assert!(
                 !calls.iter().any(|call| call.contains("shared")),
@@ -321,18 +281,18 @@ fn what_a_backend_did_not_accept_no_worker_uses_any_more() {
             obtain(envoy, plugin, "bob", "CANARY-b");
             let mut other = Other::start(scope, &shared, |envoy, first| {
                 let plugin = envoy.plugin(&usual());
-                assert_goes_on(envoy, plugin, "alice", "CANARY-1");
-                assert_goes_on(envoy, plugin, "bob", "CANARY-b");
+                assert_cached(envoy, plugin, "alice", "CANARY-1");
+                assert_cached(envoy, plugin, "bob", "CANARY-b");
                 plugin.tick();
                 assert!(plugin.tick_period().unwrap() <= Duration::from_millis(100));
                 first();
                 plugin.tick();
-                assert_goes_on(envoy, plugin, "bob", "CANARY-b");
+                assert_cached(envoy, plugin, "bob", "CANARY-b");
                 obtain(envoy, plugin, "alice", "CANARY-2");
                 // Another 401 within ten seconds costs no other exchange, whoever sees it.
                 let stream = plugin.request(&of("alice"));
                 stream.end_with(401, "via_upstream");
-                assert_goes_on(envoy, plugin, "alice", "CANARY-2");
+                assert_cached(envoy, plugin, "alice", "CANARY-2");
             });
             other.waits();
             let stream = plugin.request(&of("alice"));
@@ -406,7 +366,7 @@ fn tokens_outlive_a_crash_and_a_configuration() {
     });
     worker_of(&shared, |envoy| {
         let plugin = envoy.plugin(&configuration(&json!({}), &json!({"negativeTtl": "1s"})));
-        assert_goes_on(envoy, plugin, "alice", "CANARY-1");
+        assert_cached(envoy, plugin, "alice", "CANARY-1");
         plugin.tick();
         assert_eq!(envoy.metric("upstream_inject.cache.entries"), 1);
         // It lives no longer for that.
@@ -424,14 +384,14 @@ fn a_renewal_serves_all() {
             obtain(envoy, plugin, "alice", "CANARY-1");
             let mut other = Other::start(scope, &shared, |envoy, first| {
                 let plugin = envoy.plugin(&usual());
-                assert_goes_on(envoy, plugin, "alice", "CANARY-1");
+                assert_cached(envoy, plugin, "alice", "CANARY-1");
                 envoy.advance(Duration::from_secs(280));
                 // The other worker's renewal is under way.
                 first();
-                assert_goes_on(envoy, plugin, "alice", "CANARY-1");
+                assert_cached(envoy, plugin, "alice", "CANARY-1");
                 first();
                 envoy.advance(Duration::from_secs(1));
-                assert_goes_on(envoy, plugin, "alice", "CANARY-2");
+                assert_cached(envoy, plugin, "alice", "CANARY-2");
             });
             other.waits();
             envoy.advance(Duration::from_secs(280));
@@ -471,7 +431,7 @@ fn what_sharing_costs() {
         assert_eq!(store_calls(envoy), (1, 1), "the answer");
         stream.end_with(200, "via_upstream");
         joins.end_with(200, "via_upstream");
-        assert_goes_on(envoy, plugin, "alice", "CANARY-1");
+        assert_cached(envoy, plugin, "alice", "CANARY-1");
         assert_eq!(store_calls(envoy), (0, 0));
         plugin.tick();
         assert_eq!(
@@ -502,7 +462,7 @@ fn without_the_capabilities_each_worker_is_on_its_own_and_says_so_once() {
                 "{warnings:#?}"
             );
             obtain(envoy, plugin, "alice", "CANARY-1");
-            assert_goes_on(envoy, plugin, "alice", "CANARY-1");
+            assert_cached(envoy, plugin, "alice", "CANARY-1");
             plugin.tick();
             assert_eq!(envoy.warnings(), [""; 0]);
         });
@@ -532,7 +492,7 @@ fn a_store_that_fails_later_costs_no_request() {
         for function in ["get_shared_data", "set_shared_data"] {
             envoy.fails(function, Some(status::INTERNAL_FAILURE));
             obtain(envoy, plugin, function, "CANARY-1");
-            assert_goes_on(envoy, plugin, function, "CANARY-1");
+            assert_cached(envoy, plugin, function, "CANARY-1");
             plugin.tick();
             envoy.fails(function, None);
         }
