@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use bed::to_struct;
 use envoy_types::pb::envoy::config::core::v3::address::Address as AddressKind;
 use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
 use envoy_types::pb::envoy::config::core::v3::{Address, Metadata, SocketAddress};
@@ -11,11 +12,10 @@ use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{
     AttributeContext, CheckRequest, CheckResponse, OkHttpResponse,
 };
-use envoy_types::pb::google::protobuf::value::Kind;
-use envoy_types::pb::google::protobuf::{ListValue, Struct, Timestamp, Value as ProtoValue};
+use envoy_types::pb::google::protobuf::Timestamp;
 use envoy_types::pb::google::rpc::Status;
 use prost::Message;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A `CheckRequest` for a request with this TH-JWT, whose claims `jwt_authn` has checked.
 pub fn check(th_jwt: &str, claims: &Value) -> Vec<u8> {
@@ -47,7 +47,6 @@ pub fn check(th_jwt: &str, claims: &Value) -> Vec<u8> {
         }),
         ..Peer::default()
     };
-    let fields = HashMap::from([("th_jwt".to_owned(), to_proto(claims))]);
     let attributes = AttributeContext {
         source: Some(peer("203.0.113.17", 51_324)),
         destination: Some(peer("10.0.0.7", 10_000)),
@@ -73,7 +72,7 @@ pub fn check(th_jwt: &str, claims: &Value) -> Vec<u8> {
         metadata_context: Some(Metadata {
             filter_metadata: HashMap::from([(
                 "envoy.filters.http.jwt_authn".to_owned(),
-                Struct { fields },
+                to_struct(&json!({"th_jwt": claims})),
             )]),
             ..Metadata::default()
         }),
@@ -88,13 +87,10 @@ pub fn check(th_jwt: &str, claims: &Value) -> Vec<u8> {
 
 /// The `CheckResponse` with these tokens that lets the request go on.
 pub fn answer(metadata: &Value) -> Vec<u8> {
-    let Some(Kind::StructValue(metadata)) = to_proto(metadata).kind else {
-        panic!("an object");
-    };
     CheckResponse {
         status: Some(Status::default()),
         http_response: Some(HttpResponse::OkResponse(OkHttpResponse::default())),
-        dynamic_metadata: Some(metadata),
+        dynamic_metadata: Some(to_struct(metadata)),
     }
     .encode_to_vec()
 }
@@ -103,23 +99,4 @@ pub fn answer(metadata: &Value) -> Vec<u8> {
 pub fn grpc(message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).expect("short");
     [&[0], &length.to_be_bytes()[..], message].concat()
-}
-
-fn to_proto(value: &Value) -> ProtoValue {
-    let kind = match value {
-        Value::Null => Kind::NullValue(0),
-        Value::Bool(flag) => Kind::BoolValue(*flag),
-        Value::Number(number) => Kind::NumberValue(number.as_f64().expect("a number")),
-        Value::String(text) => Kind::StringValue(text.clone()),
-        Value::Array(items) => Kind::ListValue(ListValue {
-            values: items.iter().map(to_proto).collect(),
-        }),
-        Value::Object(members) => Kind::StructValue(Struct {
-            fields: members
-                .iter()
-                .map(|(name, value)| (name.clone(), to_proto(value)))
-                .collect(),
-        }),
-    };
-    ProtoValue { kind: Some(kind) }
 }

@@ -14,17 +14,16 @@ use envoy_types::ext_authz::v3::pb::{
 };
 use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 use envoy_types::pb::google::protobuf::value::Kind;
-use envoy_types::pb::google::protobuf::{ListValue, Struct, Value as ProtoValue};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tonic::{Request, Response, Status};
 
 use crate::as_login::Login;
+use crate::grpc;
 use crate::identity_token::{AUDIENCE, ISSUER, IdentityIssuer};
 use crate::runtime;
 use crate::sts::wire;
@@ -91,7 +90,8 @@ impl EmbeddedAs {
         let login = Arc::new(Login::new(Arc::clone(&issuer), LOGIN_SESSION));
         let sessions = Arc::new(Sessions::default());
         let asked = Arc::new(Mutex::default());
-        let (grpc, grpc_task) = serve_grpc(Arc::clone(&sessions)).await?;
+        let service = AuthorizationService(Arc::clone(&sessions));
+        let (grpc, grpc_task) = grpc::serve(AuthorizationServer::new(service)).await?;
         let (http, http_task) =
             serve_http(issuer.jwks().to_string(), login, Arc::clone(&asked)).await?;
         Ok(Self {
@@ -216,7 +216,7 @@ impl Authorization for AuthorizationService {
             )));
         };
         let mut answer = CheckResponse::with_status(Status::ok(""));
-        answer.set_dynamic_metadata(Some(to_struct(&metadata)));
+        answer.set_dynamic_metadata(Some(grpc::to_struct(&metadata)));
         let mut ok = OkHttpResponse::default();
         let headers = self.0.headers.lock().expect("no panic in here");
         ok.headers = headers.iter().map(to_option).collect();
@@ -257,52 +257,6 @@ fn to_option((name, value): &(String, String)) -> HeaderValueOption {
         }),
         ..HeaderValueOption::default()
     }
-}
-
-fn to_struct(value: &Value) -> Struct {
-    let fields = value
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| (key.clone(), to_proto(value)))
-        .collect();
-    Struct { fields }
-}
-
-fn to_proto(value: &Value) -> ProtoValue {
-    let kind = match value {
-        Value::Null => Kind::NullValue(0),
-        Value::Bool(flag) => Kind::BoolValue(*flag),
-        Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
-        Value::String(text) => Kind::StringValue(text.clone()),
-        Value::Array(items) => Kind::ListValue(ListValue {
-            values: items.iter().map(to_proto).collect(),
-        }),
-        Value::Object(_) => Kind::StructValue(to_struct(value)),
-    };
-    ProtoValue { kind: Some(kind) }
-}
-
-async fn serve_grpc(
-    sessions: Arc<Sessions>,
-) -> std::io::Result<(SocketAddr, tokio::task::JoinHandle<()>)> {
-    let service = AuthorizationServer::new(AuthorizationService(sessions));
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    let task = runtime::spawn(async move {
-        loop {
-            let stream = runtime::accept(&listener).await;
-            let service = TowerToHyperService::new(service.clone());
-            runtime::spawn(async move {
-                // How a connection ends is the peer's business.
-                let _ = auto::Builder::new(TokioExecutor::new())
-                    .http2_only()
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
-            });
-        }
-    });
-    Ok((address, task))
 }
 
 async fn serve_http(

@@ -21,6 +21,7 @@ mod counterpart;
 mod echo;
 pub mod envoy;
 mod freshness;
+mod grpc;
 mod identity_service;
 mod identity_token;
 mod installation;
@@ -46,6 +47,7 @@ pub use counterpart::{
 };
 pub use echo::{Echo, EventStream, Recorded};
 pub use envoy::{Envoy, EnvoyOptions};
+pub use grpc::to_struct;
 pub use http::Method;
 pub use identity_service::{IDENTITY_CLIENT, IdentityService};
 pub use identity_token::IdentityIssuer;

@@ -10,13 +10,9 @@ use envoy_types::pb::envoy::service::accesslog::v3::access_log_service_server::{
 use envoy_types::pb::envoy::service::accesslog::v3::{
     StreamAccessLogsMessage, StreamAccessLogsResponse,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::runtime;
+use crate::grpc;
 
 /// A running log service.
 pub struct LogService {
@@ -33,21 +29,7 @@ impl LogService {
     pub async fn start() -> std::io::Result<Self> {
         let messages = Arc::new(Mutex::new(String::new()));
         let service = AccessLogServiceServer::new(Collector(Arc::clone(&messages)));
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        let task = runtime::spawn(async move {
-            loop {
-                let stream = runtime::accept(&listener).await;
-                let service = TowerToHyperService::new(service.clone());
-                runtime::spawn(async move {
-                    // How a connection ends is the peer's business.
-                    let _ = auto::Builder::new(TokioExecutor::new())
-                        .http2_only()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
-                });
-            }
-        });
+        let (address, task) = grpc::serve(service).await?;
         Ok(Self {
             address,
             messages,
