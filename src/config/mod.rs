@@ -6,7 +6,7 @@
 //!  proto_struct.rs    rules.rs, strategy/                     format/
 //! ```
 
-pub mod described;
+pub mod doc;
 pub(crate) mod draft;
 pub(crate) mod endpoint;
 pub(crate) mod format;
@@ -22,9 +22,9 @@ mod strategies;
 mod tests;
 pub mod tree;
 
-pub use described::Described;
 pub use path::Path;
 pub use problem::{Problem, Rule, is_slip};
+pub use section::{Described, Shape};
 pub use strategies::StrategyType;
 pub use tree::Node;
 

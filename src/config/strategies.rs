@@ -1,12 +1,13 @@
 //! `outgoingAuth.default` and `outgoingAuth.backends`: which strategy, and its own block.
 
-use super::described::Shape;
 #[cfg(not(target_family = "wasm"))]
-use super::described::{Described, Doc};
+use super::doc::Doc;
 use super::draft::Draft;
 use super::format::one_of;
 use super::problem::{Reported, Wrong, is_slip, quoted};
-use super::section::{At, Entry, Format, Key, Kind, Nested, Optional, Reading, Section};
+#[cfg(not(target_family = "wasm"))]
+use super::section::Described;
+use super::section::{At, Entry, Format, Key, Kind, Nested, Optional, Reading, Section, Shape};
 use super::tree::Node;
 use crate::decision::Strategy;
 use std::borrow::Cow;

@@ -1,7 +1,7 @@
 //! `header_injection`: a static header, such as an API key.
 
 use crate::config::StrategyType;
-use crate::config::described::Role;
+use crate::config::doc::Role;
 use crate::config::draft::Draft;
 use crate::config::format::{HeaderName, TextOf};
 use crate::config::problem::{Reported, Wrong};

@@ -3,7 +3,7 @@
 use super::exchanged::{AUTHORIZATION, Exchanged};
 use super::subject::subject;
 use crate::config::StrategyType;
-use crate::config::described::Role;
+use crate::config::doc::Role;
 use crate::config::draft::Draft;
 use crate::config::endpoint::{
     ASSUMED_LIFETIME, Called, Common, EndpointKeys, ID_IS, Method, NAMES, OF_ASSERTION,

@@ -4,7 +4,7 @@
 use super::exchanged::Exchanged;
 use super::subject::{provider, subject};
 use crate::config::StrategyType;
-use crate::config::described::Role;
+use crate::config::doc::Role;
 use crate::config::draft::Draft;
 use crate::config::endpoint::{
     ASSUMED_LIFETIME, Called, Common, ENDPOINT, OF_ASSERTION, REFRESH_AHEAD, STS_ERRORS, TIMEOUT,

@@ -2,7 +2,7 @@
 
 use super::exchanged::AUTHORIZATION;
 use crate::config::StrategyType;
-use crate::config::described::Role;
+use crate::config::doc::Role;
 use crate::config::draft::Draft;
 use crate::config::format::MetadataKey;
 use crate::config::problem::{Reported, Rule, quoted};

@@ -5,7 +5,7 @@
 use super::exchanged::{AUTHORIZATION, Exchanged};
 use super::subject::{Subject, provider};
 use crate::config::StrategyType;
-use crate::config::described::Role;
+use crate::config::doc::Role;
 use crate::config::draft::Draft;
 use crate::config::endpoint::{
     ASSUMED_LIFETIME, Called, Common, EndpointKeys, Method, REFRESH_AHEAD, STS_ERRORS, TIMEOUT,

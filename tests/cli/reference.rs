@@ -5,8 +5,7 @@ use crate::tool::repository;
 use document::keys::{self, keys_of};
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use upstream_inject::config::described::Shape;
-use upstream_inject::config::{self, Described};
+use upstream_inject::config::{self, Described, Shape};
 use upstream_inject::strategy::REGISTRY;
 
 #[test]

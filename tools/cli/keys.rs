@@ -2,7 +2,8 @@
 
 use document::keys::{blocks, keys_of};
 use std::sync::LazyLock;
-use upstream_inject::config::described::{Role, Shape};
+use upstream_inject::config::Shape;
+use upstream_inject::config::doc::Role;
 use upstream_inject::strategy::REGISTRY;
 
 /// A key of a strategy's block that is more to the tool than a name.

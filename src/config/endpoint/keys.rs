@@ -1,6 +1,6 @@
 //! The keys of a token endpoint, and of the blocks that have one.
 
-use crate::config::described::{Doc, Role};
+use crate::config::doc::{Doc, Role};
 use crate::config::format::{
     Boolean, Choice, DurationIn, FormParameter, HttpUrl, MapOf, OneOrMany, TextOf,
 };

@@ -1,8 +1,7 @@
 //! Durations such as `250ms` and `1.5s`.
 
-use crate::config::described::Shape;
 use crate::config::problem::{Reported, Wrong};
-use crate::config::section::{At, Format, WithDefault};
+use crate::config::section::{At, Format, Shape, WithDefault};
 use crate::config::tree::Node;
 use std::borrow::Cow;
 use std::time::Duration;

@@ -1,9 +1,8 @@
 //! Switches, numbers, and sizes such as `64MiB`.
 
 use super::text::{Looks, TextFormat};
-use crate::config::described::Shape;
 use crate::config::problem::{Reported, Wrong};
-use crate::config::section::{At, Format, WithDefault};
+use crate::config::section::{At, Format, Shape, WithDefault};
 use crate::config::tree::Node;
 use std::borrow::Cow;
 

@@ -1,9 +1,8 @@
 //! Words to choose from, and values that hold others: lists, and maps whose keys are the operator's.
 
 use super::text::TextFormat;
-use crate::config::described::Shape;
 use crate::config::problem::{Reported, Rule, Wrong, quoted};
-use crate::config::section::{At, Format, WithDefault};
+use crate::config::section::{At, Format, Shape, WithDefault};
 use crate::config::tree::Node;
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;

@@ -1,8 +1,7 @@
 //! Texts, and what they have in common.
 
-use crate::config::described::Shape;
 use crate::config::problem::{Reported, Rule, Wrong};
-use crate::config::section::{At, Format, WithDefault};
+use crate::config::section::{At, Format, Shape, WithDefault};
 use crate::config::tree::Node;
 use std::borrow::Cow;
 

@@ -1,9 +1,9 @@
 //! Keys that may be absent, keys that must be there, and how a table declares them.
 
-use super::{At, Entry, Format, Key, Reading, Section};
 #[cfg(not(target_family = "wasm"))]
-use crate::config::described::Described;
-use crate::config::described::Doc;
+use super::Described;
+use super::{At, Entry, Format, Key, Reading, Section};
+use crate::config::doc::Doc;
 use crate::config::problem::{Reported, Rule, Wrong};
 use crate::config::tree::Node;
 
@@ -58,7 +58,7 @@ macro_rules! keys {
                 $key,
                 $value,
                 $crate::config::section::Or($default),
-                $crate::config::described::Doc::new(concat!($($doc),+)) $(.$more($what))*,
+                $crate::config::doc::Doc::new(concat!($($doc),+)) $(.$more($what))*,
             );
         $crate::config::section::keys! { $($rest)* }
     };
@@ -72,7 +72,7 @@ macro_rules! keys {
                 $key,
                 $value,
                 $crate::config::section::OrNothing,
-                $crate::config::described::Doc::new(concat!($($doc),+)) $(.$more($what))*,
+                $crate::config::doc::Doc::new(concat!($($doc),+)) $(.$more($what))*,
             );
         $crate::config::section::keys! { $($rest)* }
     };
@@ -86,7 +86,7 @@ macro_rules! keys {
                 $key,
                 $value,
                 $crate::config::section::OrWrong(&[$($rule)?]),
-                $crate::config::described::Doc::new(concat!($($doc),+)) $(.$more($what))*,
+                $crate::config::doc::Doc::new(concat!($($doc),+)) $(.$more($what))*,
             );
         $crate::config::section::keys! { $($rest)* }
     };

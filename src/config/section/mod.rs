@@ -4,14 +4,13 @@
 //! [`Section`] ends is looked at then, together with keys that are unknown, given twice or missing:
 //! so everything in a document is looked at once, whatever the way through it.
 
+mod described;
 mod key;
 
+pub use described::{Described, Shape};
 pub(crate) use key::keys;
 pub use key::{Declared, Optional, Or, OrNothing, OrWrong, Required, Usually, WithDefault};
 
-#[cfg(not(target_family = "wasm"))]
-use super::described::Described;
-use super::described::Shape;
 use super::path::Place;
 use super::problem::{Problems, Reported, Wrong, is_slip};
 use super::tree::Node;

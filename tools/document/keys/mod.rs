@@ -4,8 +4,7 @@ mod schema;
 
 pub use schema::json_schema;
 
-use upstream_inject::config::described::Shape;
-use upstream_inject::config::{self, Described, StrategyType};
+use upstream_inject::config::{self, Described, Shape, StrategyType};
 
 /// The block of each strategy that has one.
 pub fn blocks(registry: &'static [StrategyType]) -> Vec<Described> {

@@ -9,8 +9,7 @@
 
 use super::{blocks, default, text};
 use serde_json::{Map, Value, json};
-use upstream_inject::config::described::Shape;
-use upstream_inject::config::{self, Described, StrategyType};
+use upstream_inject::config::{self, Described, Shape, StrategyType};
 
 /// The schema of a configuration in which each strategy is one of `registry`.
 pub fn json_schema(registry: &'static [StrategyType]) -> Value {
