@@ -219,6 +219,13 @@ impl TokenCache {
         Lookup::Nothing
     }
 
+    /// The renewal of the token of `key`, which was told just now, is left to the next request.
+    pub fn not_renewed(&mut self, key: &Key) {
+        if let Some(Entry::Held(held)) = self.entries.peek_mut::<[u8]>(key.borrow()) {
+            held.last_renewal = None;
+        }
+    }
+
     /// Keeps a token that was asked for at `asked` and expires at `expires`, if anything is left of
     /// it after the bounds, its own `terms` among them. `jitter` (0 to 1) moves the renewal within the last fifth of its life,
     /// so that tokens obtained together are not renewed together. Returns its serial if it is kept.

@@ -58,7 +58,15 @@ impl Plugin {
             let found = {
                 let mut engine = self.engine.borrow_mut();
                 let backend = pursuit.backend.id;
-                engine.find(exchange, subject, actor.as_ref(), backend, &HostClock)
+                let may_call = |purpose: &Purpose| self.may_call(stream, purpose).is_ok();
+                engine.find(
+                    exchange,
+                    subject,
+                    actor.as_ref(),
+                    backend,
+                    &may_call,
+                    &HostClock,
+                )
             };
             match found {
                 Found::Token {
@@ -132,8 +140,16 @@ impl Plugin {
     fn wait_for(&self, stream: &OnStream<'_>, key: Key, waiter: Waiter) -> bool {
         let exchange = key.exchange();
         let backend = Rc::clone(&waiter.backend);
-        if let Some(goes_on) = self.need_not_ask(stream, &backend, exchange, waiter.has_more) {
-            return goes_on;
+        // Where the strategy has found the tokens in metadata, it has looked for the marker.
+        let purpose = self.purpose(exchange);
+        if purpose != Purpose::Backend || !waiter.used.is_empty() {
+            match self.may_call(stream, &purpose) {
+                Ok(()) => {}
+                Err(None) => return self.let_health_check(stream, &backend, waiter.has_more),
+                Err(Some(refusal)) => {
+                    return self.refuse(stream, &backend, refusal, purpose.provider(), None);
+                }
+            }
         }
         if let Err(refusal) = self.require_first_token(stream, &backend) {
             return self.refuse(stream, &backend, refusal, None, None);
@@ -167,26 +183,23 @@ impl Plugin {
         false
     }
 
-    /// The identity service is asked for clients whose token was checked, and for no health check:
-    /// `Some` if the request is done with.
-    fn need_not_ask(
-        &self,
-        stream: &OnStream<'_>,
-        backend: &Rc<Backend>,
-        exchange: ExchangeId,
-        has_more: bool,
-    ) -> Option<bool> {
-        let purpose = self.purpose(exchange);
-        if purpose == Purpose::Backend {
-            return None;
-        }
+    /// Nobody is asked for a health check (`None`), and the identity service only for clients whose
+    /// token was checked.
+    fn may_call(&self, stream: &OnStream<'_>, purpose: &Purpose) -> Result<(), Option<Refusal>> {
         let request = self.request_on(stream);
         if request.is_health_check() {
-            let outcome = Outcome::HealthCheck;
-            return Some(self.forward(stream, backend, Credential::None, outcome, has_more));
+            return Err(None);
         }
-        let refusal = request.require_checked().err()?;
-        Some(self.refuse(stream, backend, refusal, purpose.provider(), None))
+        match purpose {
+            Purpose::Backend => Ok(()),
+            Purpose::Identity { .. } => request.require_checked().map_err(Some),
+        }
+    }
+
+    /// The health check goes on without a credential.
+    fn let_health_check(&self, stream: &OnStream<'_>, backend: &Backend, has_more: bool) -> bool {
+        let outcome = Outcome::HealthCheck;
+        self.forward(stream, backend, Credential::None, outcome, has_more)
     }
 
     fn stop(
@@ -197,9 +210,8 @@ impl Plugin {
         stop: Stop,
     ) -> bool {
         let purpose = self.purpose(exchange);
-        if purpose != Purpose::Backend && self.request_on(stream).is_health_check() {
-            let outcome = Outcome::HealthCheck;
-            return self.forward(stream, backend, Credential::None, outcome, true);
+        if self.request_on(stream).is_health_check() {
+            return self.let_health_check(stream, backend, true);
         }
         let result = match &stop {
             Stop::RefusedBefore(..) => StsResult::NegativeHit,

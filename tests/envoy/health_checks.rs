@@ -1,8 +1,10 @@
 //! A health check that has no credential goes out without one, and only the identity says what is one.
 
-use bed::{Bed, PluginConfig, Request, canary};
+use bed::{Answer, Bed, PluginConfig, Request, canary};
 use serde_json::{Value, json};
+use std::time::Duration;
 
+use crate::exchange_lane::{Lane, PROVIDER, lanes};
 use crate::plugin;
 use crate::trial::{SharedBed, trials};
 
@@ -11,6 +13,7 @@ trials!("health_checks":
     a_marked_request_that_lacks_nothing_is_like_any_other,
     a_marker_of_another_type_marks_nothing,
     a_header_marks_nothing,
+    a_marked_request_asks_nobody_although_its_identity_is_in_hand,
 );
 
 static BED: SharedBed = SharedBed::new();
@@ -44,6 +47,45 @@ async fn bed() -> &'static Bed {
 
 fn identity(marker: Value) -> Value {
     json!({"upstream_tokens": {"github": canary::token("gho_", "alice")}, "health_check": marker})
+}
+
+/// With the identity by exchange, an STS is asked for a user whose upstream token is in hand, and for no
+/// probe.
+async fn a_marked_request_asks_nobody_although_its_identity_is_in_hand() {
+    let identity = json!({
+        "source": "exchange",
+        "exchange": {"tokenUrl": "http://localhost/identity", "cluster": "sts-identity"},
+    });
+    let bed = lanes(
+        "health-by-exchange",
+        &[("api", json!({}))],
+        json!({"identity": identity}),
+    )
+    .sts("sts-identity")
+    .start()
+    .await;
+    let lane = Lane::of(&bed, "api");
+    let session = |identity| bed.embedded_as.set_session("of-the-prober", identity);
+    session(json!({}));
+    let issuer = bed.embedded_as.issuer();
+    let jwt = issuer.mint("prober", "of-the-prober", Duration::from_secs(3600));
+    lane.sts()
+        .set_script(|_| Answer::error(400, "invalid_grant"));
+    let reply = lane.get(&jwt, "as-a-user").await;
+    assert_eq!(reply.json()["error"], "token_exchange_rejected");
+    let subject = lane.sts().requests()[0].parameter("subject_token");
+    session(json!({"health_check": true}));
+    for _ in 0..3 {
+        let reply = lane.get(&jwt, "as-a-probe").await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert_eq!(reply.seen("authorization"), [""; 0]);
+    }
+    lane.expect_outcome("health_check", 3).await;
+    assert_eq!(lane.sts().calls(), 1);
+    let of_identity = bed.sts_named("sts-identity").requests();
+    assert_eq!(of_identity.len(), 1);
+    assert_eq!(of_identity[0].parameter("audience"), PROVIDER);
+    assert_ne!(subject, jwt);
 }
 
 /// Nobody has checked who the prober is, and it has no token.

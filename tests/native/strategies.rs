@@ -1,7 +1,8 @@
 //! What the backend sees under each strategy.
 
-use crate::host::{Outcome, Request, TH_JWT, status, worker};
+use crate::host::{Answer, Outcome, Request, TH_JWT, status, worker};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// One backend of each strategy.
 pub fn configuration() -> Value {
@@ -219,5 +220,65 @@ fn two_users_on_one_connection_get_their_own_tokens() {
             let expected = format!("Bearer CANARY-gho-{user}");
             assert_eq!(stream.received("authorization"), [expected]);
         }
+    });
+}
+
+/// Whoever has left the tokens: with the identity by exchange, the strategy has not looked for the
+/// marker where the identity is in hand.
+#[test]
+fn nobody_is_asked_for_a_health_check_whose_identity_is_in_hand() {
+    let configuration = json!({
+        "authServer": {"runConfig": {"upstreams": [{"name": "github"}]}},
+        "outgoingAuth": {"backends": {
+            "tools": {"type": "upstream_inject", "upstreamInject": {"providerName": "github"}},
+            "api": {"type": "token_exchange", "tokenExchange": {
+                "tokenUrl": "https://sts.example.com/token",
+                "subjectProviderName": "github",
+            }},
+        }},
+        "identity": {"source": "exchange", "exchange": {
+            "tokenUrl": "http://localhost:9193/token",
+            "maxAge": "1h",
+        }},
+    });
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration);
+        let payload = json!({"th_jwt": {"iss": "https://as"}});
+        let user = |backend| {
+            let request = Request::to(backend).through_the_door();
+            request.metadata(json!({"envoy.filters.http.jwt_authn": payload}))
+        };
+        let probe = || {
+            let marker = json!({"health_check": true});
+            Request::to("api").through_the_door().metadata(json!({
+                "envoy.filters.http.jwt_authn": payload,
+                "envoy.filters.http.ext_authz": marker,
+            }))
+        };
+        let goes_on_bare = || {
+            let stream = plugin.request(&probe());
+            assert_eq!(stream.outcome(), Outcome::WentOn);
+            assert_eq!(stream.received("authorization"), [""; 0]);
+            assert!(envoy.calls().is_empty());
+        };
+        plugin.request(&user("tools"));
+        envoy.call().answer(&Answer::token("CANARY-gho", 3600));
+        goes_on_bare();
+        // Nor is it refused, because the user was a moment ago.
+        let stream = plugin.request(&user("api"));
+        envoy.call().answer(&Answer::error(400, "invalid_grant"));
+        assert_eq!(stream.refusal().1, "token_exchange_rejected");
+        goes_on_bare();
+        // Nor is the user's token renewed for it.
+        envoy.advance(Duration::from_secs(11));
+        plugin.request(&user("api"));
+        envoy
+            .call()
+            .answer(&Answer::token("CANARY-exchanged", 1015));
+        envoy.advance(Duration::from_secs(850));
+        plugin.request(&probe());
+        assert!(envoy.calls().is_empty());
+        plugin.request(&user("api"));
+        assert_eq!(envoy.calls().len(), 1);
     });
 }

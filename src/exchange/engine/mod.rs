@@ -142,13 +142,15 @@ impl<W> Engine<W> {
         self.cache.held()
     }
 
-    /// A request to `backend` needs the token that `exchange` brings for `subject` and `actor`.
+    /// A request to `backend` needs the token that `exchange` brings for `subject` and `actor`. Whether
+    /// a call of that purpose may be made on its behalf, `may_call` tells where one would be.
     pub fn find(
         &mut self,
         exchange: ExchangeId,
         subject: BearerToken,
         actor: Option<&BearerToken>,
         backend: u32,
+        may_call: &dyn Fn(&Purpose) -> bool,
         clock: &dyn Clock,
     ) -> Found {
         let actor = actor.map(BearerToken::as_bytes);
@@ -162,7 +164,17 @@ impl<W> Engine<W> {
             },
             Lookup::HeldRenew(held) => {
                 let (value, used, asked) = (held.value.clone(), Used::of(held), held.asked);
-                match self.start_renewal(&used.key, asked, backend, clock) {
+                let may_call = self
+                    .exchange(exchange)
+                    .is_some_and(|exchange| may_call(&exchange.purpose));
+                let renewal = match may_call {
+                    true => self.start_renewal(&used.key, asked, backend, clock),
+                    false => {
+                        self.cache.not_renewed(&used.key);
+                        Renewal::None
+                    }
+                };
+                match renewal {
                     Renewal::Taken(found) => found,
                     Renewal::Call(renew) => Found::Token {
                         value,

@@ -107,7 +107,14 @@ fn acquire_for(
     now: Clocks,
 ) -> Acquired {
     let subject = BearerToken::new(subject.as_bytes().to_vec()).unwrap();
-    match engine.find(ExchangeId(exchange), subject, None, backend, &now) {
+    match engine.find(
+        ExchangeId(exchange),
+        subject,
+        None,
+        backend,
+        &|_| true,
+        &now,
+    ) {
         Found::Token {
             value, used, renew, ..
         } => Acquired::Token { value, used, renew },
@@ -741,7 +748,14 @@ fn an_actor_belongs_to_the_key_and_bounds_the_life() {
     let token = |text: &str| BearerToken::new(text.as_bytes().to_vec()).unwrap();
     let mut find = |subject: &str, actor: &str| {
         let actor = token(actor);
-        match engine.find(ExchangeId(0), token(subject), Some(&actor), 1, &at(0)) {
+        match engine.find(
+            ExchangeId(0),
+            token(subject),
+            Some(&actor),
+            1,
+            &|_| true,
+            &at(0),
+        ) {
             Found::Nothing(key) => key,
             other => panic!("{other:?}"),
         }

@@ -330,7 +330,10 @@ impl World {
         self.tell("request", (worker, user, id));
         let (exchange, subject) = of_user(user);
         let now = self.now.get();
-        match this.engine.find(exchange, subject, None, 0, &now) {
+        match this
+            .engine
+            .find(exchange, subject, None, 0, &|_| true, &now)
+        {
             Found::Token {
                 value, used, renew, ..
             } => {

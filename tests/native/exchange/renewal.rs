@@ -3,7 +3,7 @@
 use super::{
     STS, assert_cached, assert_exchanges, assert_went_on_with, caching, configuration, obtain, of,
 };
-use crate::host::{Answer, Outcome, worker};
+use crate::host::{Answer, Outcome, Request, worker};
 use serde_json::json;
 use std::time::Duration;
 
@@ -37,6 +37,49 @@ fn a_token_in_use_is_renewed_in_the_last_fifth_of_its_life() {
         assert_eq!(envoy.metric(&format!("{STS}ok")), 1);
         assert_eq!(envoy.metric(&format!("{STS}refreshed")), 1);
         assert_eq!(envoy.metric(&format!("{STS}cache_hit")), 5);
+    });
+}
+
+/// A hit needs no second look at who asks; a call does, and this is one.
+#[test]
+fn the_identity_service_is_asked_ahead_only_for_whom_it_would_be_asked_at_all() {
+    let configuration = json!({
+        "authServer": {"runConfig": {"upstreams": [{"name": "github"}]}},
+        "outgoingAuth": {"backends": {"tools": {
+            "type": "upstream_inject",
+            "upstreamInject": {"providerName": "github"},
+        }}},
+        "identity": {"source": "exchange", "exchange": {
+            "tokenUrl": "http://localhost:9193/token",
+            "cluster": "identity",
+            "maxAge": "1h",
+        }},
+    });
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration);
+        let unchecked = || Request::to("tools").through_the_door();
+        let payload = json!({"th_jwt": {"iss": "https://as"}});
+        let checked = || unchecked().metadata(json!({"envoy.filters.http.jwt_authn": payload}));
+        let probe = || {
+            unchecked().metadata(json!({
+                "envoy.filters.http.jwt_authn": payload,
+                "envoy.filters.http.ext_authz": {"health_check": true},
+            }))
+        };
+        let stream = plugin.request(&checked());
+        envoy.call().answer(&Answer::token("CANARY-1", LIFE));
+        assert_went_on_with(stream, "CANARY-1");
+        envoy.advance(IN_THE_LAST_FIFTH);
+        for request in [unchecked(), probe(), unchecked()] {
+            let stream = plugin.request(&request);
+            assert_went_on_with(stream, "CANARY-1");
+            assert!(envoy.calls().is_empty());
+        }
+        // None of them has kept this one from it.
+        let stream = plugin.request(&checked());
+        assert_went_on_with(stream, "CANARY-1");
+        envoy.call().answer(&Answer::token("CANARY-2", LIFE));
+        assert_went_on_with(plugin.request(&unchecked()), "CANARY-2");
     });
 }
 
