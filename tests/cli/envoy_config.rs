@@ -131,6 +131,86 @@ fn what_is_unwise_is_a_warning() {
 }
 
 #[test]
+fn what_hands_the_token_on_is_known_by_any_of_its_names() {
+    let route = "route: {cluster: github-tools, timeout: 0s}";
+    let adds = |key: &str, value: &str| {
+        format!("{route}\n                {key}: [{{header: {{key: x-a, value: '{value}'}}}}]")
+    };
+    for (key, value, is_wrong) in [
+        ("request_headers_to_add", "%REQ(x-a?Authorization)%", true),
+        (
+            "request_headers_to_add",
+            "%CEL(request.headers[\"authorization\"])%",
+            true,
+        ),
+        ("response_headers_to_add", "%REQ(authorization)%", true),
+        ("request_headers_to_add", "%REQ(x-request-id)%", false),
+        ("response_headers_to_add", "authorization", false),
+    ] {
+        let run = changed(route, &adds(key, value)).expect(i32::from(is_wrong));
+        assert_eq!(
+            run.stdout.contains("[envoy-operator]"),
+            is_wrong,
+            "{run:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_filter_is_known_by_its_type_whatever_it_is_called() {
+    let before = "          - name: envoy.filters.http.jwt_authn\n";
+    let with = |kind: &str| {
+        format!(
+            "          - {{name: mine, typed_config: {{\"@type\": \
+             type.googleapis.com/envoy.extensions.filters.http.{kind}}}}}\n{before}"
+        )
+    };
+    for (kind, code, expected) in [
+        ("cache.v3.CacheConfig", "envoy-goes-by", 0),
+        ("cache_v2.v3.CacheV2Config", "envoy-goes-by", 0),
+        ("mcp_router.v3.McpRouter", "envoy-door", 0),
+        ("dynamic_forward_proxy.v3.FilterConfig", "envoy-target", 1),
+    ] {
+        let run = changed(before, &with(kind)).expect(expected);
+        assert!(run.stdout.contains(&format!("[{code}]")), "{run:#?}");
+    }
+    // What is rendered for Envoy Gateway has other filters whose names begin with the filter's own.
+    let run = changed(before, "          - name: upstream_inject.jwt_authn\n").expect(0);
+    assert!(!run.stdout.contains("envoy-door"), "{run:#?}");
+    let nobody = BOOTSTRAP
+        .replacen(before, "          - name: upstream_inject.jwt_authn\n", 1)
+        .replacen("upstream_http_filters:", "unused:", 1);
+    let run = check(&nobody).expect(1);
+    assert!(run.stdout.contains("[envoy-no-filter]"), "{run:#?}");
+}
+
+#[test]
+fn a_matcher_around_the_filter_is_named() {
+    let mut config: Value = {
+        let text = BOOTSTRAP.to_owned();
+        let documents = document::parse(text.as_bytes()).expect("YAML");
+        crate::reread::of_node(&documents[0].root)
+    };
+    let filters =
+        "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
+    let all = config.pointer_mut(filters).expect("the filters");
+    let router = all.as_array_mut().and_then(|all| all.last_mut());
+    let list =
+        router.and_then(|router| router.pointer_mut("/typed_config/upstream_http_filters/0"));
+    let ours = list.expect("the filter");
+    *ours = serde_json::json!({"name": "mine", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.common.matching.v3.ExtensionWithMatcher",
+        "extension_config": ours.clone(),
+        "xds_matcher": {},
+    }});
+    let run = check(&config.to_string()).expect(0);
+    assert!(
+        run.stdout.contains("a matcher stands around the filter"),
+        "{run:#?}"
+    );
+}
+
+#[test]
 fn a_listener_without_the_filter_is_named() {
     let text = BOOTSTRAP.replacen("upstream_http_filters:", "unused:", 1);
     let run = check(&text).expect(1);
@@ -155,6 +235,9 @@ fn whoever_needs_the_clients_token_needs_somebody_to_keep_it() {
         1,
     );
     check(&kept).expect(0);
+    // jwt_authn comes first, and takes it off unless it is told to forward it.
+    let run = check(&kept.replacen("forward: true", "forward: false", 1)).expect(1);
+    assert!(run.stdout.contains("[token-from]"), "{run:#?}");
 }
 
 #[test]

@@ -45,7 +45,8 @@ fn same(text: &str) {
     assert_eq!(own, other, "{text}");
 }
 
-fn of_node(node: &Node) -> Value {
+/// A document of the tool's own reader as JSON.
+pub fn of_node(node: &Node) -> Value {
     match node {
         Node::Null => Value::Null,
         Node::Bool(value) => Value::from(*value),

@@ -57,6 +57,31 @@ fn the_file_beside_it_is_found_as_vmcp_finds_it() {
 }
 
 #[test]
+fn a_vmcp_file_without_its_auth_server_says_where_that_is() {
+    let text = "name: a\noutgoingAuth: {backends: {a: {type: upstream_inject, upstreamInject: \
+                {providerName: b}}}}\n";
+    let run = Workbench::with("config.yaml", text)
+        .run(&["check", "config.yaml"])
+        .expect(1);
+    assert!(run.stdout.contains("V-01"), "{run:#?}");
+    assert!(
+        run.stdout
+            .contains("note: config: authServer: missing: vMCP keeps it in authserver-config.yaml"),
+        "{run:#?}"
+    );
+    let run = Workbench::with(
+        "config.yaml",
+        text.replace(
+            "upstream_inject, upstreamInject: {providerName: b}",
+            "unauthenticated",
+        ),
+    )
+    .run(&["check", "config.yaml"])
+    .expect(0);
+    assert!(!run.stdout.contains("authServer"), "{run:#?}");
+}
+
+#[test]
 fn an_absent_subject_is_the_first_upstream_and_check_says_so() {
     let run = pair().run(&["check", "config.yaml"]).expect(0);
     assert!(

@@ -5,7 +5,7 @@
 
 use super::kind;
 use super::run_config::wrong_issuer;
-use super::said::{Notes, quoted};
+use super::said::{Notes, Said, quoted};
 use crate::codes;
 use crate::report::Severity;
 use document::configuration::Form;
@@ -32,6 +32,12 @@ pub(super) fn check(root: &Node, form: Form, notes: &mut Notes) {
     }
     let Some(run_config) = get(root, "authServer").and_then(|server| get(server, "runConfig"))
     else {
+        let is_missed = |said: &Said| said.problem.rule == Some(Rule::V01);
+        if notes.0.iter().any(is_missed) {
+            let text = "missing: vMCP keeps it in authserver-config.yaml beside this file, where it is \
+                        found; name it with --auth-server FILE if it is elsewhere";
+            notes.note(&codes::AUTH_SERVER, Path::root().key("authServer"), text);
+        }
         return; // without an auth server there is nothing to agree with
     };
     let Some(incoming) = get(root, "incomingAuth") else {

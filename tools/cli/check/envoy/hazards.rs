@@ -8,6 +8,9 @@ use crate::codes;
 use document::get;
 use upstream_inject::config::Node;
 
+/// In the name of every type that lets clients choose where requests go.
+pub(super) const FORWARD_PROXY: &str = ".dynamic_forward_proxy.";
+
 /// The object of the filter state that keeps the client's token.
 pub(super) const TOKEN_OBJECT: &str = "upstream_inject.identity_token";
 
@@ -87,28 +90,59 @@ fn on_redirects(part: &Part<'_>, notes: &mut Notes) -> bool {
         notes.error(&codes::ENVOY_REDIRECT, part.path.clone(), text);
         found = true;
     }
-    if part.text("name") == Some("envoy.filters.http.dynamic_forward_proxy") {
+    let is_forward_proxy = part.text("name") == Some("envoy.filters.http.dynamic_forward_proxy")
+        || part
+            .at(&["typed_config", "@type"])
+            .is_some_and(|kind| kind.any_text(&|kind| kind.contains(FORWARD_PROXY)));
+    if is_forward_proxy {
         let text = "a dynamic forward proxy lets the client choose who gets the credential";
         notes.error(&codes::ENVOY_TARGET, part.path.key("name"), text);
     }
     found
 }
 
-/// Header fields that put the client's token on again.
+/// Header fields that put the client's token on again, or a credential into an answer.
 fn on_operators(part: &Part<'_>, notes: &mut Notes) {
-    for key in ["request_headers_to_add", "request_mutations"] {
+    for (key, text) in [
+        ("request_headers_to_add", AGAIN),
+        ("request_mutations", AGAIN),
+        ("response_headers_to_add", BACK),
+        ("response_mutations", BACK),
+    ] {
         for item in part.list(key) {
-            let puts = |text: &str| {
-                let text = text.to_ascii_lowercase();
-                text.contains("%req(authorization)") || text.contains(TOKEN_OBJECT)
-            };
-            if item.any_text(&puts) && !is_auth_servers(part) {
-                let text = "puts the client's token on again, which the door takes off: it goes to \
-                            whatever this leads to";
+            if item.any_text(&names_token) && !is_auth_servers(part) {
                 notes.error(&codes::ENVOY_OPERATOR, item.path.clone(), text);
             }
         }
     }
+}
+
+const AGAIN: &str = "puts the client's token on again, which the door takes off: it goes to whatever this \
+                     leads to";
+const BACK: &str = "puts the credential that the backend got into its answer: the client sees a key that \
+                    is not its own";
+
+/// Whether an operator of `text` yields the client's token: `%REQ(authorization)%`, also as what stands
+/// in for another header or in a CEL expression, or the filter state's object.
+fn names_token(text: &str) -> bool {
+    if text.contains(TOKEN_OBJECT) {
+        return true;
+    }
+    let text = text.to_ascii_lowercase();
+    let is_of_name =
+        |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
+    let mut rest = text.as_str();
+    while let Some((_, begun)) = rest.split_once('%') {
+        let Some((operator, behind)) = begun.split_once('%') else {
+            break; // a percent sign by itself
+        };
+        let mut words = operator.split(|character| !is_of_name(character));
+        if words.any(|word| word == "authorization") {
+            return true;
+        }
+        rest = behind;
+    }
+    false
 }
 
 /// Who can answer for the issuer's keys is the issuer.
@@ -153,14 +187,35 @@ fn on_log(part: &Part<'_>, known: &Known, notes: &mut Notes) {
         let Node::String(text) = inner.node else {
             continue;
         };
-        let has_token = text.contains(TOKEN_OBJECT)
-            || text.contains("%DYNAMIC_METADATA(envoy.filters.http.ext_authz)")
+        let has_token = text.contains("%DYNAMIC_METADATA(envoy.filters.http.ext_authz)")
             || text.contains("%DYNAMIC_METADATA(envoy.filters.http.ext_authz:upstream_tokens")
             || text.contains("%DYNAMIC_METADATA(envoy.filters.http.ext_authz:upstream_id_tokens")
-            || text.to_ascii_lowercase().contains("%req(authorization)%");
+            || names_token(text);
         if has_token {
             let text = "writes users' tokens into the log";
             notes.warn(&codes::ENVOY_LOG, part.path.key(key), text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_token;
+
+    #[test]
+    fn the_clients_token_has_several_names() {
+        for (text, is_token) in [
+            ("%REQ(authorization)%", true),
+            ("Bearer %REQ(Authorization):10%", true),
+            ("%REQ(X-A?AUTHORIZATION)%", true),
+            ("%CEL(request.headers['authorization'])%", true),
+            ("%FILTER_STATE(upstream_inject.identity_token:PLAIN)%", true),
+            ("%REQ(x-authorization-id)%", false),
+            ("%REQ(:path)% authorization", false),
+            ("authorization", false),
+            ("100% authorization", false),
+        ] {
+            assert_eq!(names_token(text), is_token, "{text}");
         }
     }
 }

@@ -10,6 +10,7 @@
 //! ```
 
 mod audiences;
+mod door;
 mod filter;
 mod hazards;
 mod rules;

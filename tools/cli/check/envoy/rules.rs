@@ -1,19 +1,20 @@
 //! Where the filter stands, and what goes by it.
 
+use super::door;
 use super::filter::{Known, milliseconds};
-use super::hazards::TOKEN_OBJECT;
-use super::view::{Manager, Part, Route, View, is_auth_servers, is_ours, own_filters, routes_in};
+use super::hazards::FORWARD_PROXY;
+use super::view::{
+    Manager, Part, Route, View, is_auth_servers, is_ours, matched, own_filters, routes_in,
+};
 use crate::check::said::{Notes, quoted};
 use crate::codes;
 use document::get;
 use std::collections::BTreeSet;
 use upstream_inject::config::Node;
 
-const AUTHORIZATION: &str = "authorization";
-
 /// Where the filter stands in a manager.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Placement {
+pub(super) enum Placement {
     /// In the router's list.
     Router,
     /// In the manager's own list, before the router.
@@ -43,9 +44,9 @@ pub(super) fn on(view: &View<'_>, known: &Known, notes: &mut Notes) {
         }
         let placement = placement(manager);
         on_placement(manager, placement, &leading, view, notes);
-        on_token(manager, placement, known, notes);
+        door::on_token(manager, placement, known, notes);
         if placement != Placement::Nowhere {
-            on_door(&routes, placement, known, manager, notes);
+            door::on(&routes, placement, known, manager, notes);
         }
         for route in leading {
             on_clusters(route, placement, view, known, notes);
@@ -123,6 +124,13 @@ fn on_placement(
                 .flat_map(|router| router.list("upstream_http_filters")),
         )
         .find(is_ours);
+    if let Some(typed) = ours.as_ref().and_then(|ours| ours.get("typed_config"))
+        && matched(&typed).is_some()
+    {
+        let text = "a matcher stands around the filter: what it does not match goes by, without a \
+                    credential";
+        notes.warn(&codes::ENVOY_GOES_BY, typed.path.key("xds_matcher"), text);
+    }
     if let Some(ours) = ours
         && ours
             .text("name")
@@ -133,102 +141,23 @@ fn on_placement(
         notes.warn(&codes::ENVOY_CONFIG, ours.path.key("name"), text);
     }
     for filter in &list {
-        let name = filter.text("name").unwrap_or_default();
-        if ["envoy.filters.http.cache", "envoy.filters.http.cache_v2"].contains(&name) {
+        let typed = filter.get("typed_config");
+        let is_a = |name: &str, kind: &str| {
+            filter.text("name") == Some(name) || typed.as_ref().is_some_and(|typed| typed.is(kind))
+        };
+        if is_a("envoy.filters.http.cache", "CacheConfig")
+            || is_a("envoy.filters.http.cache_v2", "CacheV2Config")
+        {
             let text =
                 "this filter sends requests on by itself, and no upstream filter runs for them";
             notes.warn(&codes::ENVOY_GOES_BY, filter.path.key("name"), text);
         }
-        if name == "envoy.filters.http.mcp_router" {
+        if is_a("envoy.filters.http.mcp_router", "McpRouter") {
             let text = "this filter ends the chain itself: what is on the request goes out; a \
                         header_mutation before it must take authorization off";
             notes.warn(&codes::ENVOY_DOOR, filter.path.key("name"), text);
         }
     }
-}
-
-/// Where a strategy needs the client's token, somebody must keep it before the door takes it off.
-fn on_token(manager: &Manager<'_>, placement: Placement, known: &Known, notes: &mut Notes) {
-    if !known.needs_token || placement == Placement::Nowhere {
-        return;
-    }
-    let path = manager.part.path.key("http_filters");
-    if !known.from_filter_state {
-        if placement == Placement::Router {
-            let text = "a strategy needs the client's token, and in the router the filter refuses to take \
-                        it from the header: write identity.tokenFrom: filter_state, and keep the token \
-                        with set_filter_state";
-            notes.error(&codes::TOKEN_FROM, path, text);
-        }
-        return;
-    }
-    let keeps = |filter: &Part<'_>| filter.any_text(&|text| text == TOKEN_OBJECT);
-    if !manager.part.list("http_filters").iter().any(keeps) {
-        let text = "a strategy needs the client's token from the filter state, and nobody keeps it there: \
-                    put envoy.filters.http.set_filter_state with the object \
-                    upstream_inject.identity_token after jwt_authn";
-        notes.error(&codes::TOKEN_FROM, path, text);
-    }
-}
-
-fn on_door(
-    routes: &Part<'_>,
-    placement: Placement,
-    known: &Known,
-    manager: &Manager<'_>,
-    notes: &mut Notes,
-) {
-    let removed = removed_in(routes);
-    let at = routes.path.key("request_headers_to_remove");
-    let has = |name: &str| {
-        removed
-            .iter()
-            .any(|removed| removed.eq_ignore_ascii_case(name))
-    };
-    if placement == Placement::Downstream {
-        if has(AUTHORIZATION) {
-            let text = "the filter stands before the router, which takes its credential off again: put \
-                        the filter into the router, or take the door before the filter \
-                        (header_mutation)";
-            notes.error(&codes::ENVOY_DOOR, at, text);
-        }
-        return;
-    }
-    if !has(AUTHORIZATION) {
-        let each = routes_in(routes);
-        let everywhere = !each.is_empty()
-            && each.iter().all(|route| {
-                removed_in(&route.part)
-                    .iter()
-                    .any(|removed| removed.eq_ignore_ascii_case(AUTHORIZATION))
-            });
-        if !everywhere {
-            let text = format!(
-                "the routes of listener {} do not take the client's token off: write \
-                 request_headers_to_remove: [authorization]",
-                quoted(&manager.listener)
-            );
-            notes.error(&codes::ENVOY_DOOR, at, text);
-        }
-        return;
-    }
-    for header in known.headers.iter().filter(|header| !has(header)) {
-        let text = format!(
-            "a strategy sets {header}, and the routes do not take it off: a later attempt or a \
-             redirect would carry the key; add it to the list"
-        );
-        notes.warn(&codes::ENVOY_DOOR, at.clone(), text);
-    }
-}
-
-fn removed_in(part: &Part<'_>) -> Vec<String> {
-    part.list("request_headers_to_remove")
-        .iter()
-        .filter_map(|item| match item.node {
-            Node::String(name) => Some(name.clone()),
-            _ => None,
-        })
-        .collect()
 }
 
 fn on_clusters(
@@ -379,7 +308,10 @@ fn on_endpoints(view: &View<'_>, known: &Known, routed: &BTreeSet<String>, notes
             .is_some_and(|settings| {
                 get(settings.node, "use_http_header") == Some(&Node::Bool(true))
             });
-        if kind == Some("envoy.clusters.dynamic_forward_proxy") || by_header {
+        let by_type = cluster
+            .at(&["cluster_type", "typed_config", "@type"])
+            .is_some_and(|kind| kind.any_text(&|kind| kind.contains(FORWARD_PROXY)));
+        if kind == Some("envoy.clusters.dynamic_forward_proxy") || by_type || by_header {
             let text = format!(
                 "the client chooses where cluster {} leads, and so who gets the credential: name the \
                  backends",

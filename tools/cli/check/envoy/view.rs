@@ -209,15 +209,29 @@ pub(super) fn is_our_text(part: &Part<'_>) -> bool {
         })
 }
 
-/// Whether an entry of a filter list is the filter.
+/// Whether an entry of a filter list is the filter. What is rendered has other filters whose names
+/// begin with its own.
 pub(super) fn is_ours(filter: &Part<'_>) -> bool {
     let is_named = filter
         .text("name")
         .is_some_and(|name| name.contains("upstream_inject") || name.contains("upstream-inject"));
-    let typed = filter.get("typed_config");
-    is_named
-        || typed.is_some_and(|typed| typed.is("Wasm") && is_our_text(&typed))
-        || filter.get("config_discovery").is_some_and(|_| is_named)
+    match filter.get("typed_config") {
+        Some(typed) if typed.is("Wasm") || typed.is("TypedStruct") => {
+            is_named || is_our_text(&typed)
+        }
+        Some(typed) => matched(&typed).map_or_else(
+            || is_named && typed.text("@type").is_none(),
+            |inner| is_ours(&inner),
+        ),
+        None => is_named,
+    }
+}
+
+/// The filter that a matcher stands around.
+pub(super) fn matched<'a>(typed: &Part<'a>) -> Option<Part<'a>> {
+    typed
+        .get("extension_config")
+        .filter(|_| typed.is("ExtensionWithMatcher"))
 }
 
 /// A cluster's own filters.
