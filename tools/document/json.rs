@@ -6,25 +6,45 @@ use super::{MAX_DEPTH, SyntaxError};
 use serde::de::IgnoredAny;
 use upstream_inject::config::Node;
 
-pub(super) fn parse(text: &str) -> Result<Document, SyntaxError> {
-    serde_json::from_str::<IgnoredAny>(text).map_err(|error| in_words(&error))?;
+/// The values of `text`, of which there is more than one where somebody wrote one behind the other.
+pub(super) fn parse(text: &str) -> Result<Vec<Document>, SyntaxError> {
     let mut walk = Walk {
         rest: text,
         at: Position::START,
         depth: 0,
     };
+    let mut documents = Vec::new();
     walk.skip_space();
-    let (root, located) = walk.value()?;
-    Ok(Document::new(root, located))
+    while documents.is_empty() || !walk.rest.is_empty() {
+        if !walk.rest.starts_with(['{', '[']) {
+            return Err(SyntaxError::new(
+                walk.at,
+                "broken JSON: trailing characters",
+            ));
+        }
+        let mut values = serde_json::Deserializer::from_str(walk.rest).into_iter::<IgnoredAny>();
+        if let Some(Err(error)) = values.next() {
+            return Err(in_words(&error, walk.at));
+        }
+        let (root, located) = walk.value()?;
+        documents.push(Document::new(root, located));
+        walk.skip_space();
+    }
+    Ok(documents)
 }
 
-/// `serde_json` puts the position at the end of its message, and never quotes what it skips.
-fn in_words(error: &serde_json::Error) -> SyntaxError {
+/// `serde_json` puts the position at the end of its message, and never quotes what it skips. It counts
+/// from `start`.
+fn in_words(error: &serde_json::Error, start: Position) -> SyntaxError {
     let text = error.to_string();
     let reason = text.split(" at line ").next().unwrap_or_default();
+    let (line, column) = (error.line().max(1), error.column().max(1));
     let at = Position {
-        line: error.line().max(1),
-        column: error.column().max(1),
+        line: line.saturating_add(start.line).saturating_sub(1),
+        column: match line {
+            1 => column.saturating_add(start.column).saturating_sub(1),
+            _ => column,
+        },
     };
     SyntaxError::new(at, format!("broken JSON: {reason}"))
 }

@@ -53,8 +53,12 @@ impl SyntaxError {
 /// any content holds one empty document, since that is what a reader of it would find.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Document>, SyntaxError> {
     let text = decode(bytes)?;
-    if looks_like_json(text) {
-        return Ok(vec![json::parse(text)?]);
+    // No string of JSON spans lines, so such a line separates documents of YAML.
+    let is_stream = text
+        .lines()
+        .any(|line| line == "---" || line.starts_with("--- "));
+    if looks_like_json(text) && !is_stream {
+        return json::parse(text);
     }
     yaml::parse(text)
 }

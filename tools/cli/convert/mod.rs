@@ -14,6 +14,7 @@ mod auth_server;
 mod backends;
 mod block;
 mod gateway;
+mod names;
 mod output;
 mod resource;
 mod select;
@@ -209,11 +210,7 @@ impl Work {
             let workloads = catalogue.workloads.iter().map(|one| &one.resource);
             let file = places.chain(workloads).next().map(|one| one.file);
             if let Some(file) = file {
-                let finding = Finding::about_file(Severity::Error, None, text);
-                self.findings
-                    .entry(file.to_owned())
-                    .or_default()
-                    .push(finding);
+                self.push(file, Finding::about_file(Severity::Error, None, text));
             }
         }
         catalogue
@@ -254,10 +251,8 @@ impl Work {
                  configurations of their own (--virtual-server, or fewer files)",
                 other.title, first.title
             );
-            self.findings
-                .entry(other.file.clone())
-                .or_default()
-                .push(Finding::about_file(Severity::Error, Some(other.at), text));
+            let finding = Finding::about_file(Severity::Error, Some(other.at), text);
+            self.push(&other.file, finding);
         }
         Some(first)
     }
@@ -287,23 +282,33 @@ impl Work {
         let Some(first) = inputs.first() else {
             return;
         };
+        if let Some(workload) = catalogue.workloads.first() {
+            let text = "no resource in here becomes a backend: it is in no group, and refers to no \
+                        MCPExternalAuthConfig, so nothing says what its requests are to carry";
+            return self.add(
+                &workload.resource,
+                Severity::Error,
+                &Path::root().key("spec"),
+                text,
+            );
+        }
         let text = "no resource in here becomes a backend";
-        let finding = Finding::about_file(Severity::Error, None, text);
-        self.findings
-            .entry(first.name.clone())
-            .or_default()
-            .push(finding);
+        self.push(
+            &first.name,
+            Finding::about_file(Severity::Error, None, text),
+        );
         for (file, finding) in others {
-            self.findings.entry(file).or_default().push(finding);
+            self.push(&file, finding);
         }
     }
 
     fn add(&mut self, resource: &Resource<'_>, severity: Severity, path: &Path, text: &str) {
-        let finding = resource.finding(severity, path, text);
-        self.findings
-            .entry(resource.file.to_owned())
-            .or_default()
-            .push(finding);
+        self.push(resource.file, resource.finding(severity, path, text));
+    }
+
+    fn push(&mut self, file: &str, finding: Finding) {
+        let findings = self.findings.entry(file.to_owned()).or_default();
+        findings.push(finding);
     }
 
     fn add_all(&mut self, resource: &Resource<'_>, severity: Severity, wrongs: &Wrongs) {

@@ -1,8 +1,10 @@
 //! Kubernetes resources in a file: which are there, and which of them count.
 
 use super::block::meant;
+use crate::codes;
 use crate::report::{Finding, Severity};
 use document::{Document, Position, entries, get, get_text, items};
+use std::collections::BTreeSet;
 use upstream_inject::config::path::Step;
 use upstream_inject::config::{Node, Path};
 
@@ -118,7 +120,16 @@ pub(super) fn collect<'a>(
             Finding::about_file(Severity::Error, Some(at), text)
         };
         match identify(file, document, &path, node) {
-            Ok(Identified::Ours(resource)) => found.push(*resource),
+            Ok(Identified::Ours(resource)) => {
+                // Of both, the first is read on, so that all else is said in the same round.
+                let mut twice = Vec::new();
+                given_twice(node, &Path::root(), &mut twice);
+                findings.extend(twice.iter().map(|path| {
+                    let finding = resource.finding(Severity::Error, path, "given twice");
+                    finding.coded(&codes::GIVEN_TWICE)
+                }));
+                found.push(*resource);
+            }
             Ok(Identified::Other(text)) => others.push(wrong((Path::root(), text))),
             Err(reason) => findings.push(wrong(reason)),
         }
@@ -172,10 +183,6 @@ fn identify<'a>(
     };
     if !VERSIONS.contains(&version) {
         return Err((root.key("apiVersion"), unknown(api_version, word)));
-    }
-    if let Some(path) = duplicate_key(node, &root) {
-        let text = format!("{path}: given twice");
-        return Err((path, text));
     }
     let metadata = get(node, "metadata").unwrap_or(&Node::Null);
     let name = get_text(metadata, "name");
@@ -234,23 +241,19 @@ fn unknown(api_version: &str, kind: &str) -> String {
     )
 }
 
-/// An API server refuses what has a key twice.
-fn duplicate_key(node: &Node, path: &Path) -> Option<Path> {
-    let mut seen = std::collections::HashSet::new();
-    let in_map = entries(node).iter().find_map(|(key, value)| {
+/// The keys that stand twice in their map, which an API server refuses.
+fn given_twice(node: &Node, path: &Path, twice: &mut Vec<Path>) {
+    let mut seen = BTreeSet::new();
+    for (key, value) in entries(node) {
         let path = path.key(key);
-        if seen.insert(key) {
-            duplicate_key(value, &path)
-        } else {
-            Some(path)
+        if !seen.insert(key) {
+            twice.push(path.clone());
         }
-    });
-    in_map.or_else(|| {
-        items(node)
-            .iter()
-            .enumerate()
-            .find_map(|(index, item)| duplicate_key(item, &path.index(index)))
-    })
+        given_twice(value, &path, twice);
+    }
+    for (index, item) in items(node).iter().enumerate() {
+        given_twice(item, &path.index(index), twice);
+    }
 }
 
 /// A DNS subdomain (RFC 1123), as Kubernetes requires of names.

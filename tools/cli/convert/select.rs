@@ -1,12 +1,13 @@
 //! Which backends there are, what each is called, and which resource says what it wants.
 
 use super::admission::{Type, admit};
+use super::names;
 use super::resource::{Kind, Resource};
 use super::virtual_server::VirtualServer;
 use super::workload::Workload;
 use super::{Catalogue, Work};
 use crate::report::Severity;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use upstream_inject::config::Path;
 
 /// A backend to be.
@@ -53,7 +54,7 @@ pub(super) fn select<'a>(catalogue: &'a Catalogue<'a>, work: &mut Work) -> Selec
     if selection.is_following {
         note_unused(catalogue, &used, work);
     }
-    tell_apart(&mut selection.wanted, work);
+    names::tell_apart(&mut selection.wanted, work);
     selection
 }
 
@@ -275,7 +276,8 @@ fn by_themselves<'a>(
     }
 }
 
-const ONE_BY_ONE: &str = "convert one gateway at a time with --virtual-server [NAMESPACE/]NAME";
+pub(super) const ONE_BY_ONE: &str =
+    "convert one gateway at a time with --virtual-server [NAMESPACE/]NAME";
 
 fn look_up<'a>(
     catalogue: &'a Catalogue<'a>,
@@ -333,67 +335,6 @@ fn note_unused(catalogue: &Catalogue<'_>, used: &BTreeSet<String>, work: &mut Wo
     }
 }
 
-/// Equal names of two namespaces get their namespaces; what is wanted twice alike is wanted once;
-/// what is wanted twice otherwise is an error.
-fn tell_apart(wanted: &mut Vec<Wanted<'_>>, work: &mut Work) {
-    let mut namespaces: BTreeMap<String, BTreeSet<Option<String>>> = BTreeMap::new();
-    for one in wanted.iter() {
-        let namespace = one.namespace().map(str::to_owned);
-        namespaces
-            .entry(one.name.clone())
-            .or_default()
-            .insert(namespace);
-    }
-    for one in wanted.iter_mut() {
-        let is_shared = namespaces.get(&one.name).is_some_and(|all| all.len() > 1);
-        if is_shared && let Some(namespace) = one.namespace() {
-            one.name = format!("{namespace}/{}", one.name);
-        }
-    }
-    let shared: Vec<_> = namespaces
-        .iter()
-        .filter(|(_, all)| all.len() > 1)
-        .map(|(name, _)| name.as_str())
-        .collect();
-    if !shared.is_empty() {
-        work.notes.push(format!(
-            "In more than one namespace, and therefore named NAMESPACE/NAME: {}.",
-            shared.join(", ")
-        ));
-    }
-    let mut seen: BTreeMap<String, (String, Option<String>)> = BTreeMap::new();
-    wanted.retain(|one| {
-        let (what, who) = (
-            one.source_title(),
-            one.workload.map(|one| one.resource.title()),
-        );
-        match seen.get(&one.name) {
-            None => {
-                seen.insert(one.name.clone(), (what, who));
-                true
-            }
-            Some((source, workload)) => {
-                let is_same_workload = who.is_none() || workload.is_none() || *workload == who;
-                if *source != what || !is_same_workload {
-                    let place = one
-                        .workload
-                        .map_or_else(|| one.config(), |one| Some(&one.resource));
-                    if let Some(place) = place {
-                        let path = Path::root().key("metadata").key("name");
-                        let text = format!(
-                            "another resource has this name ({}); backends are named after it. \
-                             If two gateways differ about it, {ONE_BY_ONE}",
-                            workload.as_deref().unwrap_or(source)
-                        );
-                        work.add(place, Severity::Error, &path, &text);
-                    }
-                }
-                false
-            }
-        }
-    });
-}
-
 impl<'a> Wanted<'a> {
     /// The resource with its strategy, if one says it.
     pub(super) fn config(&self) -> Option<&'a Resource<'a>> {
@@ -403,14 +344,14 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    fn namespace(&self) -> Option<&'a str> {
+    pub(super) fn namespace(&self) -> Option<&'a str> {
         match self.workload {
             Some(workload) => workload.resource.namespace,
             None => self.config().and_then(|config| config.namespace),
         }
     }
 
-    fn source_title(&self) -> String {
+    pub(super) fn source_title(&self) -> String {
         match &self.source {
             Source::Config(config) | Source::Upstream(config) => config.title(),
             Source::Default => "the default".to_owned(),

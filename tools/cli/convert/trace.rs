@@ -5,6 +5,7 @@ use super::auth_server::AuthServer;
 use super::backends::Backend;
 use super::{Conversion, Work};
 use crate::check::AnyVariable;
+use crate::codes;
 use crate::report::{Finding, Severity};
 use std::collections::HashMap;
 use upstream_inject::config::path::Step;
@@ -70,6 +71,7 @@ impl Work {
             .rule
             .map_or_else(String::new, |rule| format!("{rule}: "));
         let told = format!("{rule}{} (as {})", problem.text, problem.path);
+        let code = codes::of_problem(problem);
         match (backend, auth_server) {
             (Some(backend), _) => {
                 let path = backend
@@ -77,16 +79,15 @@ impl Work {
                     .as_ref()
                     .map(|strategy| strategy.trace(steps))
                     .unwrap_or_default();
-                self.add(backend.origin, severity, &path, &told);
+                let finding = backend.origin.finding(severity, &path, &told);
+                self.push(backend.origin.file, finding.coded(code));
             }
             (None, Some(server)) => {
                 let (at, path) = server.trace(steps);
                 let path = path.map_or_else(String::new, |path| format!("{path}: "));
                 let text = format!("{}: {path}{told}", server.title);
-                self.findings
-                    .entry(server.file.clone())
-                    .or_default()
-                    .push(Finding::about_file(severity, Some(at), text));
+                let finding = Finding::about_file(severity, Some(at), text);
+                self.push(&server.file, finding.coded(code));
             }
             (None, None) => {}
         }
