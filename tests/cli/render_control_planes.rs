@@ -118,3 +118,37 @@ fn a_classic_gateway_is_selected_by_label_and_has_a_virtual_service() {
         assert!(!run.stdout.contains(part), "{part}");
     }
 }
+
+#[test]
+fn a_vmcp_file_says_which_services_and_paths_there_are() {
+    let config = "\
+name: tools
+outgoingAuth: {default: {type: unauthenticated}}
+backends:
+  - {name: wiki, url: 'http://mcp-wiki-proxy.tools.svc.cluster.local:8080/sse', transport: sse}
+  - {name: docs, url: 'https://docs.example.com/mcp', transport: streamable-http}
+  - {name: one, url: 'https://both.example.com/one', transport: streamable-http}
+  - {name: two, url: 'https://both.example.com/two', transport: streamable-http}
+  - {name: near, url: 'http://10.0.0.1:80/mcp', transport: streamable-http}
+";
+    let issuer = "--issuer=https://login.example.com";
+    let run = render(config, &["--target=istio", issuer]).expect(0);
+    for part in [
+        "#   wiki: outbound|8080||mcp-wiki-proxy.tools.svc.cluster.local\n",
+        "#   docs: outbound|443||docs.example.com\n",
+        "https://mcp.example.com/wiki/sse",
+    ] {
+        assert!(run.stdout.contains(part), "{part}\n{}", run.stdout);
+    }
+    // Istio has one cluster for both, and none for an address: those have to be told.
+    let guessed = "assumed: one.default.svc.cluster.local:80, two.default.svc.cluster.local:80, \
+                   near.default.svc.cluster.local:80";
+    assert!(run.stderr.contains(guessed), "{}", run.stderr);
+    let given = "--backend=wiki=wiki.other.svc.cluster.local:1";
+    let run = render(config, &["--target=istio", issuer, given]).expect(0);
+    assert!(
+        run.stdout.contains("wiki: outbound|1||wiki.other."),
+        "{}",
+        run.stdout
+    );
+}

@@ -2,7 +2,7 @@
 
 use crate::tool::{Run, Workbench};
 
-const CONFIG: &str = "\
+pub const CONFIG: &str = "\
 authServer: {runConfig: {issuer: https://vmcp.example.com, upstreams: [{name: github}]}}
 outgoingAuth:
   backends:
@@ -10,9 +10,9 @@ outgoingAuth:
     a: {type: unauthenticated}
     a=b: {type: header_injection, headerInjection: {headerName: X-API-Key, headerValueEnv: KEY}}
 ";
-const PUBLIC: [&str; 2] = ["--public-url", "https://mcp.example.com"];
+pub const PUBLIC: [&str; 2] = ["--public-url", "https://mcp.example.com"];
 
-fn render(config: &str, target: &str, arguments: &[&str]) -> Run {
+pub fn render(config: &str, target: &str, arguments: &[&str]) -> Run {
     let mut all = vec!["render", "c.yaml", "--target", target];
     all.extend(arguments);
     Workbench::with("c.yaml", config).run(&all)
@@ -276,69 +276,6 @@ fn a_metadata_document_names_the_scopes_that_its_auth_server_offers() {
 }
 
 #[test]
-fn who_calls_is_known_from_a_vmcp_file() {
-    let config = "\
-backends: [{name: a, url: https://a.example/mcp}, {name: b, url: https://b.example/sse}]
-incomingAuth:
-  type: oidc
-  oidc:
-    issuer: https://login.example.com/realms/x
-    jwksUrl: https://login.example.com/realms/x/protocol/openid-connect/certs
-    resource: https://mcp.example.com/mcp
-    scopes: [openid, offline_access]
-    caBundlePath: /etc/ca.pem
-    introspectionUrl: https://login.example.com/introspect
-outgoingAuth:
-  default: {type: unauthenticated}
-";
-    let run = render(config, "envoy", &[]).expect(0);
-    for part in [
-        "uri: \"https://login.example.com/realms/x/protocol/openid-connect/certs\"",
-        "address: login.example.com, port_value: 443",
-        r#"scope=\"openid offline_access\""#,
-        "https://mcp.example.com/a/mcp",
-        // Only `default` is for it, and it has a route all the same.
-        "https://mcp.example.com/b/sse",
-    ] {
-        assert!(run.stdout.contains(part), "{part}\n{}", run.stdout);
-    }
-    for note in [
-        "caBundlePath is not taken over",
-        "introspectionUrl is not taken over",
-    ] {
-        assert!(run.stderr.contains(note), "{note}\n{}", run.stderr);
-    }
-}
-
-#[test]
-fn an_auth_server_behind_the_gateway_tells_the_gateways_url() {
-    let address = ["--auth-server-address", "127.0.0.1:4483"];
-    let run = render(CONFIG, "envoy", &address).expect(0);
-    for part in [
-        "https://vmcp.example.com/github-tools/mcp",
-        "uri: \"http://127.0.0.1:4483/.well-known/jwks.json\"",
-        "most_specific_header_mutations_wins: true",
-    ] {
-        assert!(run.stdout.contains(part), "{part}\n{}", run.stdout);
-    }
-    let run = render(CONFIG, "envoy", &[]).expect(0);
-    assert!(run.stderr.contains("give --public-url"), "{}", run.stderr);
-    assert!(!run.stdout.contains("direct_response: {status: 200"));
-}
-
-#[test]
-fn a_guess_where_keys_are_is_called_one() {
-    let config = "outgoingAuth: {backends: {a: {type: unauthenticated}}}";
-    let issuer = ["--issuer", "https://login.example.com/realms/x/"];
-    let run = render(config, "envoy", &issuer).expect(0);
-    let guess = "looked for at https://login.example.com/realms/x/.well-known/jwks.json; if";
-    assert!(run.stderr.contains(guess), "{}", run.stderr);
-    // ToolHive's auth server has them there.
-    let run = render(CONFIG, "envoy", &[]).expect(0);
-    assert!(!run.stderr.contains("looked for at"), "{}", run.stderr);
-}
-
-#[test]
 fn tokens_that_others_can_read_on_the_way_are_named() {
     for (arguments, expected) in [
         (&["--ext-authz", "10.0.0.1:9001"][..], "asked in plain text"),
@@ -370,24 +307,6 @@ fn the_smoke_test_is_printed_as_commands() {
         assert!(run.stderr.contains(part), "{part}\n{}", run.stderr);
         assert!(run.stdout.contains(part), "{part}\n{}", run.stdout);
     }
-}
-
-#[test]
-fn what_tokens_are_not_issued_for_is_said_before_anyone_logs_in_in_vain() {
-    let config = CONFIG.replace(
-        "upstreams: [{name: github}]",
-        "upstreams: [{name: github}], allowed_audiences: [https://mcp.example.com/a/mcp]",
-    );
-    let run = render(&config, "envoy", &PUBLIC).expect(0);
-    let unknown = "none is issued for https://mcp.example.com/github-tools/mcp, \
-                   https://mcp.example.com/a%3Db/mcp: ";
-    assert!(run.stderr.contains(unknown), "{}", run.stderr);
-    let shared = [&["--shared-audience"], &PUBLIC[..]].concat();
-    let run = render(&config, "envoy", &shared).expect(0);
-    assert!(!run.stderr.contains("none is issued"), "{}", run.stderr);
-    let audiences = "audiences: [\"https://mcp.example.com/a/mcp\"]\n";
-    assert!(run.stdout.contains(audiences), "{}", run.stdout);
-    assert!(!run.stdout.contains("requirement_map"));
 }
 
 /// ToolHive keeps the auth server beside the vMCP file, and puts the first upstream where no subject
@@ -464,4 +383,19 @@ storage: {type: memory}
         assert_eq!(beside.run(&[&common[..], &["-o", file]].concat()).code, 2);
         assert_eq!(beside.read(file), before);
     }
+}
+
+#[test]
+fn a_path_that_is_empty_is_refused() {
+    assert_refused("envoy", &["--wasm", ""], "--wasm is empty");
+    assert_refused("istio", &["--ca-file", ""], "--ca-file is empty");
+}
+
+#[test]
+fn a_backend_that_no_service_can_be_called_is_missed_by_name() {
+    let config = "outgoingAuth: {backends: {a.b/c: {type: unauthenticated}}}";
+    let run = render(config, "istio", &[]).expect(1);
+    let expected =
+        "--backend a.b/c=… is missing, and no Service can have its name: write the service";
+    assert!(run.stderr.contains(expected), "{run:#?}");
 }

@@ -101,7 +101,11 @@ fn render(options: &render::Options) -> Verdict {
     let (mut files, text) = render::render(options);
     let verdict = options.reporting.judge(&mut files, &codes::RENDERING);
     options.reporting.aside(&files);
-    let inputs: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+    let names = files.iter().map(|file| &file.name);
+    let inputs: Vec<&str> = names
+        .chain(&options.discovery)
+        .map(String::as_str)
+        .collect();
     match text.filter(|_| verdict == Verdict::Valid) {
         Some(text) => output::product(&text, options.output.as_deref(), &inputs),
         None => verdict.max(Verdict::Invalid),

@@ -109,7 +109,7 @@ fn keys_url(
     if !setup.has_auth_server() {
         setup.notes.push(format!(
             "the issuer's keys are looked for at {url}; if it publishes them elsewhere (jwks_uri of its \
-             /.well-known/openid-configuration), give --jwks-url"
+             /.well-known/openid-configuration), give --jwks-url, or that document with --discovery"
         ));
     }
     url

@@ -2,7 +2,7 @@
 
 use super::challenge::{self, Challenge};
 use super::endpoint::Endpoint;
-use super::options::Options;
+use super::options::{Options, Target};
 use super::setup::Setup;
 use document::get;
 
@@ -29,7 +29,7 @@ impl Backend {
     /// As the file and the options have it.
     ///
     /// # Errors
-    /// If it cannot have a host of its own.
+    /// If it cannot have a host of its own, or a path.
     pub(super) fn of(
         setup: &Setup,
         options: &Options,
@@ -53,8 +53,14 @@ impl Backend {
             None => format!(
                 "{}/{}",
                 public.map_or("", |public| public.path.as_str()),
-                path_segment(&name)
+                path_of(&name)?
             ),
+        };
+        // Elsewhere an address names no path, but the file may.
+        let of_file = setup.urls.iter().find(|(known, _)| *known == name);
+        let url = match options.target {
+            Target::Envoy => address.clone(),
+            Target::EnvoyGateway | Target::Istio => of_file.map(|(_, url)| url.clone()),
         };
         let resource = own
             .and_then(|own| document::get_text(own, "resourceMetadata"))
@@ -64,7 +70,7 @@ impl Backend {
                 if let Some(host) = &host {
                     resource.host.clone_from(host);
                 }
-                resource.path = format!("{path_prefix}{}", path_at(address.as_deref()));
+                resource.path = format!("{path_prefix}{}", path_at(url.as_deref()));
                 Some(resource)
             });
         let known = Challenge {
@@ -110,9 +116,20 @@ fn host_of(name: &str, public: &Endpoint) -> Result<String, String> {
     Ok(format!("{name}.{}", public.host))
 }
 
-/// A backend's name as one segment of a path.
-fn path_segment(name: &str) -> String {
-    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC)
+/// A backend's name as a path: a slash stays one, since an escaped one is refused at the door.
+fn path_of(name: &str) -> Result<String, String> {
+    let segments: Vec<String> = name.split('/').map(path_segment).collect();
+    let is_lost = |segment: &String| ["", ".", ".."].contains(&segment.as_str());
+    if segments.iter().any(is_lost) {
+        return Err(format!(
+            "the backend {name}: /{name} is no path, since Envoy normalizes paths; give it another name"
+        ));
+    }
+    Ok(segments.join("/"))
+}
+
+fn path_segment(segment: &str) -> String {
+    percent_encoding::utf8_percent_encode(segment, percent_encoding::NON_ALPHANUMERIC)
         .to_string()
         .replace("%2D", "-")
         .replace("%5F", "_")

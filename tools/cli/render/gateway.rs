@@ -6,9 +6,10 @@ pub(super) use super::backend::{AuthServer, Backend};
 use super::challenge::{self, Challenge, MetadataDocument};
 use super::endpoint::Endpoint;
 use super::identity::Identity;
-use super::options::Options;
+use super::options::{Options, Target};
 use super::setup::Setup;
 use document::get;
+use std::cmp::Reverse;
 
 /// Everything that a target has to express.
 pub(super) struct Gateway {
@@ -18,7 +19,7 @@ pub(super) struct Gateway {
     pub(super) authentication: Option<Authentication>,
     /// What a client is told that calls no backend in particular.
     pub(super) challenge: Challenge,
-    /// In the order written.
+    /// In the order written, longer paths first: `/tools/api` is no path of a backend `tools`.
     pub(super) backends: Vec<Backend>,
     /// The headers that the router takes off: `authorization`, and whatever a strategy sets. In
     /// lower case.
@@ -58,6 +59,7 @@ impl Gateway {
             let backend = Backend::of(setup, options, public.as_ref(), &challenge, name, address)?;
             described.push(backend);
         }
+        described.sort_by_key(|backend| Reverse(backend.path_prefix.matches('/').count()));
         let probes = assign_probes(options, &mut described);
         let auth_server = AuthServer::of(setup, options)?;
         let authentication = Authentication::of(
@@ -84,7 +86,29 @@ impl Gateway {
             backends: described,
             auth_server,
         };
-        probes.map(|()| gateway)
+        probes?;
+        match gateway.backends.iter().find(|one| gateway.is_taken(one)) {
+            None => Ok(gateway),
+            Some(backend) => Err(format!(
+                "the paths of the backend {} are where clients log in; rename it{}",
+                backend.name,
+                match options.target {
+                    Target::Envoy => ", or take --by-host",
+                    Target::EnvoyGateway | Target::Istio => "",
+                }
+            )),
+        }
+    }
+
+    /// Whether a backend has paths at which clients look for something else.
+    fn is_taken(&self, backend: &Backend) -> bool {
+        let own = format!("{}/", backend.path_prefix);
+        let meets = |path: String| path.starts_with(&own) || own.starts_with(&path);
+        let of_auth_server = self
+            .auth_server
+            .as_ref()
+            .is_some_and(|server| meets(format!("{}/oauth/", server.issuer_path)));
+        backend.host.is_none() && (of_auth_server || meets(format!("{}/", challenge::WELL_KNOWN)))
     }
 }
 

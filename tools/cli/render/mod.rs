@@ -4,6 +4,7 @@ mod authentication;
 mod backend;
 mod challenge;
 mod cluster;
+mod discovery;
 mod endpoint;
 mod envoy;
 mod envoy_gateway;
@@ -19,11 +20,12 @@ mod rename;
 mod setup;
 mod smoke;
 mod template;
+mod wasm;
 
 pub(crate) use options::{Options, Target};
 
-use crate::check::{self, AnyVariable, Assume, Kind};
-use crate::input;
+use crate::check::{self, AnyVariable, Assume, Kind, Read};
+use crate::input::{self, Input};
 use crate::report::{FileReport, Finding, Severity};
 use gateway::Gateway;
 use rename::Names;
@@ -43,6 +45,10 @@ pub(crate) fn render(options: &Options) -> (Vec<FileReport>, Option<String>) {
         Ok(read) => read,
         Err(report) => return (vec![*report], None),
     };
+    let discovery = match options.discovery.as_deref().map(input::read).transpose() {
+        Ok(discovery) => discovery,
+        Err(report) => return (vec![report], None),
+    };
     let mut findings = check::findings_of(&read.configuration, read.kind, &AnyVariable);
     let is_valid = !findings
         .iter()
@@ -50,7 +56,7 @@ pub(crate) fn render(options: &Options) -> (Vec<FileReport>, Option<String>) {
     let mut text = None;
     if is_valid {
         let say = |severity, text| (Path::root(), Finding::about_file(severity, None, text));
-        match express(&read.configuration.document.root, read.kind, options) {
+        match express(&read, options, discovery.as_ref()) {
             Ok((rendered, notes)) => {
                 findings.extend(notes.into_iter().map(|note| say(Severity::Note, note)));
                 text = Some(rendered);
@@ -62,8 +68,12 @@ pub(crate) fn render(options: &Options) -> (Vec<FileReport>, Option<String>) {
 }
 
 /// What a valid configuration becomes, and what the operator should know.
-fn express(root: &Node, kind: Kind, options: &Options) -> Result<(String, Vec<String>), String> {
-    if kind == Kind::AuthServer {
+fn express(
+    read: &Read,
+    options: &Options,
+    discovery: Option<&Input>,
+) -> Result<(String, Vec<String>), String> {
+    if read.kind == Kind::AuthServer {
         return Err(
             "an auth server's configuration alone; give the file with outgoingAuth, and this one by \
              --auth-server"
@@ -71,7 +81,10 @@ fn express(root: &Node, kind: Kind, options: &Options) -> Result<(String, Vec<St
         );
     }
     options.check()?;
-    let setup = Setup::of(root, kind)?;
+    let mut setup = Setup::of(&read.configuration.document.root, read.kind)?;
+    if let Some(discovery) = discovery {
+        discovery::apply(&mut setup, options, discovery)?;
+    }
     let mut target = Rendering::new(setup, options)?;
     let text = match options.target {
         Target::Envoy => envoy::render(&mut target),
@@ -85,7 +98,7 @@ fn express(root: &Node, kind: Kind, options: &Options) -> Result<(String, Vec<St
 /// What is written must be YAML, with every placeholder filled.
 fn prove(text: &str) -> Result<(), String> {
     let is_yaml = document::parse(text.as_bytes()).is_ok();
-    if is_yaml && !text.contains("{{") {
+    if is_yaml && !text.contains(template::MISSING) {
         Ok(())
     } else {
         Err("a value in here cannot be rendered; please report it as a bug".to_owned())
@@ -220,12 +233,13 @@ fn backends(setup: &mut Setup, options: &Options) -> Result<Vec<(String, Option<
         }
         given.push((name.to_owned(), address.to_owned()));
     }
-    let of_file: &[(String, String)] = match options.target {
-        Target::Envoy => &setup.urls,
-        Target::EnvoyGateway | Target::Istio => &[],
+    let of_file = match options.target {
+        Target::Envoy => setup.urls.clone(),
+        Target::EnvoyGateway => Vec::new(),
+        Target::Istio => istio::services(&setup.urls),
     };
     let address = |name: &String| {
-        let mut known = given.iter().chain(of_file);
+        let mut known = given.iter().chain(&of_file);
         known
             .find(|(known, _)| known == name)
             .map(|(_, address)| address.clone())

@@ -79,6 +79,12 @@ pub(crate) struct Options {
     #[arg(long, value_name = "URL")]
     pub(crate) jwks_url: Option<String>,
 
+    /// The issuer's discovery document, which says where its keys are; - is the standard input
+    ///
+    /// This tool calls nobody, so fetch it: curl -s ISSUER/.well-known/openid-configuration
+    #[arg(long, value_name = "FILE")]
+    pub(crate) discovery: Option<String>,
+
     /// What tokens must be issued for, one or more [default: as the file says]
     #[arg(long = "audience", value_name = "AUDIENCE")]
     pub(crate) audiences: Vec<String>,
@@ -241,6 +247,32 @@ impl Options {
                 "--identity and --ext-authz: upstream tokens come from one of the two, give one"
                     .to_owned(),
             );
+        }
+        let other = [
+            ("--jwks-url", &self.jwks_url),
+            ("--auth-server-address", &self.auth_server_address),
+        ]
+        .into_iter()
+        .find(|(_, given)| given.is_some());
+        if let (Some(_), Some((flag, _))) = (&self.discovery, other) {
+            return Err(format!(
+                "--discovery and {flag}: both say where the issuer's keys are, give one"
+            ));
+        }
+        if self.discovery.as_deref() == Some("-") && self.file == "-" {
+            return Err(
+                "--discovery - and FILE -: the standard input is one of the two".to_owned(),
+            );
+        }
+        for (flag, path) in [
+            ("--wasm", self.wasm.as_deref()),
+            ("--ca-file", Some(self.ca_file.as_str())),
+        ] {
+            if path.is_some_and(str::is_empty) {
+                return Err(format!(
+                    "{flag} is empty: write the path, as Envoy finds it"
+                ));
+            }
         }
         if self.audiences.iter().any(String::is_empty) {
             return Err("--audience is empty: write what tokens are issued for".to_owned());

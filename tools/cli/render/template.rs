@@ -29,6 +29,9 @@ pub(super) fn block(text: impl Into<String>) -> Value {
     Value::Block(text.into())
 }
 
+/// Stands before a placeholder without a value. No value holds it: it is escaped in every one.
+pub(super) const MISSING: char = '\0';
+
 /// Fills `template`. Every placeholder needs a value; one without stays, and is found by the check
 /// of what was rendered.
 pub(super) fn fill(template: &str, values: &[(&str, Value)]) -> String {
@@ -74,6 +77,7 @@ fn fill_line(line: &str, values: &[(&str, Value)], filled: &mut String) {
                 rest = after;
             }
             _ => {
+                filled.push(MISSING);
                 filled.push_str("{{");
                 rest = after;
             }
@@ -92,6 +96,15 @@ fn find<'a>(name: &str, values: &'a [(&str, Value)]) -> Option<&'a Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_placeholder_without_a_value_is_found_and_braces_in_a_value_are_none() {
+        let braces = [("a", scalar("{{b}}"))];
+        assert!(!fill("x: {{a}}\n", &braces).contains(MISSING));
+        for template in ["x: {{b}}\n", "{{>b}}\n"] {
+            assert!(fill(template, &braces).contains(MISSING), "{template}");
+        }
+    }
 
     #[test]
     fn placeholders_become_values_and_blocks_keep_their_indentation() {

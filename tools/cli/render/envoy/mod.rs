@@ -7,9 +7,10 @@ use super::Rendering;
 use super::endpoint::Endpoint;
 use super::identity::Identity;
 use super::options::EnvoyVersion;
-use super::parts::{self, ChallengeFrom, Rules, Wasm};
+use super::parts::{self, ChallengeFrom, Rules};
 use super::smoke;
 use super::template::{block, fill, raw, scalar};
+use super::wasm::Wasm;
 use crate::emit;
 use document::get_text;
 use upstream_inject::config::Node;
@@ -85,17 +86,6 @@ fn refuse_what_does_not_fit(target: &Rendering<'_>) -> Result<(), String> {
                 .to_owned(),
         );
     }
-    if let Some(backend) = target
-        .gateway
-        .backends
-        .iter()
-        .find(|backend| routes::is_taken(&target.gateway, backend))
-    {
-        return Err(format!(
-            "the paths of the backend {} are where clients log in; rename it, or take --by-host",
-            backend.name
-        ));
-    }
     let is_too_old = target
         .options
         .envoy_version
@@ -124,7 +114,7 @@ fn address(flag: &str, text: &str) -> Result<Endpoint, String> {
         .ok()
         .filter(|endpoint| endpoint.is_address() && endpoint.path.is_empty() && !endpoint.tls)
         .ok_or_else(|| {
-            format!("{flag} {text}: not an IP address and a port; write 127.0.0.1:10000")
+            format!("{flag} {text}: not an IP address and a port, such as 127.0.0.1:10000")
         })
 }
 

@@ -2,7 +2,7 @@
 //! what is left.
 
 use super::super::Rendering;
-use super::super::challenge::{MetadataDocument, WELL_KNOWN};
+use super::super::challenge::MetadataDocument;
 use super::super::endpoint::Endpoint;
 use super::super::gateway::{AuthServer, Backend, Gateway};
 use super::super::identity::Identity;
@@ -291,17 +291,4 @@ fn per_filter(entries: &str) -> String {
         text.push_str(&format!("  {line}\n"));
     }
     text
-}
-
-/// Paths that a backend cannot have, since clients look for others there.
-pub(super) fn is_taken(gateway: &Gateway, backend: &Backend) -> bool {
-    let is_below = |path: &str| {
-        path.strip_prefix(backend.path_prefix.as_str())
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    let of_auth_server = gateway
-        .auth_server
-        .as_ref()
-        .is_some_and(|server| is_below(&format!("{}/oauth/", server.issuer_path)));
-    backend.host.is_none() && (of_auth_server || is_below(WELL_KNOWN))
 }

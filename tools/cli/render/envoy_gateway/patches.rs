@@ -3,7 +3,8 @@
 use super::super::Rendering;
 use super::super::gateway::Gateway;
 use super::super::identity::Identity;
-use super::super::parts::{self, ChallengeFrom, Rules, Wasm};
+use super::super::parts::{self, ChallengeFrom, Rules};
+use super::super::wasm::Wasm;
 use super::listeners::Listeners;
 use super::routes::{AUTH_SERVER_ROUTE, DOCUMENTS_ROUTE, PROBES_ROUTE};
 use super::{EXT_AUTHZ_CLUSTER, KEYS_CLUSTER};

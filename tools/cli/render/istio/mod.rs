@@ -13,6 +13,7 @@ use super::smoke;
 use super::template::{block, fill, raw, scalar};
 use crate::emit;
 use services::Hosts;
+pub(super) use services::services;
 use std::fmt::Write as _;
 
 /// Where Istio has the checked payload, in the namespace of `jwt_authn`: its policies read it there.

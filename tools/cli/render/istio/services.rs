@@ -29,6 +29,25 @@ pub(super) fn host_of(endpoint: &Endpoint) -> String {
     }
 }
 
+/// Where URLs of a vMCP file lead, as services; those that no cluster is called after, or that are one
+/// service, are left out.
+pub(in crate::render) fn services(urls: &[(String, String)]) -> Vec<(String, String)> {
+    let places: Vec<_> = urls
+        .iter()
+        .filter_map(|(name, url)| {
+            let endpoint = Endpoint::of_url(url).ok()?;
+            let is_known = !endpoint.is_address() && endpoint.host.contains('.');
+            is_known.then(|| (name, format!("{}:{}", endpoint.host, endpoint.port)))
+        })
+        .collect();
+    let is_alone = |place: &String| places.iter().filter(|(_, other)| other == place).count() == 1;
+    places
+        .iter()
+        .filter(|(_, place)| is_alone(place))
+        .map(|(name, place)| ((*name).clone(), place.clone()))
+        .collect()
+}
+
 /// A backend's service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Host {
@@ -104,8 +123,12 @@ impl Hosts {
                 }
             };
             let host = Host::parse(name, &address).ok_or_else(|| {
+                let what = match &backend.address {
+                    Some(address) => format!("{name}={address}:"),
+                    None => format!("{name}=… is missing, and no Service can have its name:"),
+                };
                 format!(
-                    "--backend {name}={address}: write the service as Istio knows it, \
+                    "--backend {what} write the service as Istio knows it, \
                      NAME.NAMESPACE.svc.cluster.local:PORT or the host and port of a ServiceEntry, \
                      with the subsets that routes lead to behind it (HOST:PORT/v1/v2)"
                 )

@@ -1,0 +1,47 @@
+//! What an issuer says of itself: where its keys are, by the discovery document that somebody has fetched.
+
+use super::endpoint::Endpoint;
+use super::options::Options;
+use super::setup::Setup;
+use crate::input::Input;
+use document::get_text;
+
+/// Takes the place of the keys over from the document (OpenID Connect Discovery 1.0, section 3; RFC
+/// 8414, section 2), and of the issuer, where nobody has said it.
+///
+/// # Errors
+/// If it is no such document, or that of another issuer: whoever wrote it would choose who signs.
+pub(super) fn apply(setup: &mut Setup, options: &Options, input: &Input) -> Result<(), String> {
+    let wrong = |text: &str| format!("--discovery {}: {text}", input.name);
+    let document = match input.documents.as_slice() {
+        [document] => &document.root,
+        _ => return Err(wrong("several documents; one is expected")),
+    };
+    let text = |key| get_text(document, key).filter(|text| !text.is_empty());
+    let (Some(issuer), Some(keys_url)) = (text("issuer"), text("jwks_uri")) else {
+        return Err(wrong(
+            "no discovery document, which has issuer and jwks_uri; fetch \
+             ISSUER/.well-known/openid-configuration",
+        ));
+    };
+    match options.issuer.as_ref().or(setup.issuer.as_ref()) {
+        Some(known) if known != issuer => {
+            return Err(wrong(&format!(
+                "is that of the issuer {issuer}, but tokens are issued by {known}: they are compared \
+                 letter by letter"
+            )));
+        }
+        Some(_) => {}
+        None => setup.issuer = Some(issuer.to_owned()),
+    }
+    let place = |what: &str, url: &str| {
+        Endpoint::of_url(url).map_err(|error| wrong(&format!("{what} {url}: {error}")))
+    };
+    if place("issuer", issuer)?.tls && !place("jwks_uri", keys_url)?.tls {
+        return Err(wrong(&format!(
+            "jwks_uri {keys_url}: keys of an https issuer are not fetched without TLS"
+        )));
+    }
+    setup.keys_url = Some(keys_url.to_owned());
+    Ok(())
+}
