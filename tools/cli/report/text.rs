@@ -121,8 +121,11 @@ fn count(number: usize, what: &str) -> String {
 /// What a file can name itself, or a key in it, cannot move the cursor or fake a line, on a screen
 /// or in a comment.
 pub(crate) fn printable(text: &str) -> String {
-    let is_plain = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
-    if text.bytes().all(is_plain) {
+    let is_plain = |character: char| {
+        // `…` is what excerpts leave out.
+        matches!(character, ' '..='~' | '…') || !crate::emit::is_deceptive(character)
+    };
+    if text.chars().all(is_plain) {
         return text.to_owned(); // nearly every line of a long report
     }
     text.chars()
