@@ -523,7 +523,8 @@ async fn https_listeners_get_the_same() {
     }
 }
 
-fn base64(text: &str) -> String {
+/// As Secrets have it.
+pub fn base64(text: &str) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(text)
 }

@@ -14,6 +14,7 @@ mod envoy_gateway;
 mod envoy_gateway_neighbours;
 mod istio;
 mod merger;
+mod page;
 mod resources;
 mod world;
 
@@ -31,6 +32,7 @@ fn main() {
     if egctl::is_there() {
         trials.extend(envoy_gateway::trials());
         trials.extend(envoy_gateway_neighbours::trials());
+        trials.extend(page::trials());
     }
     let mut conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list && conclusion.num_passed + conclusion.num_failed > 0 {

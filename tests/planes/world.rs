@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use bed::{
@@ -255,23 +255,27 @@ pub fn render(target: &str, arguments: &[&str]) -> String {
 /// # Errors
 /// What it says instead.
 pub fn render_of(configuration: &str, target: &str, arguments: &[&str]) -> Result<String, String> {
+    let arguments = [&["render", "--target", target], arguments, &["-"]].concat();
+    let output = tool(&arguments, configuration);
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+/// A run of the tool.
+pub fn tool(arguments: &[&str], stdin: &str) -> Output {
     let mut child = Command::new(bed::tool())
-        .args(["render", "--target", target])
         .args(arguments)
-        .arg("-")
         .current_dir(repository())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("{}: {error}", bed::tool().display()));
-    let mut stdin = child.stdin.take().expect("piped");
-    stdin.write_all(configuration.as_bytes()).expect("it reads");
-    drop(stdin);
-    let output = child.wait_with_output().expect("it ends");
-    if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
-    }
+    let mut pipe = child.stdin.take().expect("piped");
+    pipe.write_all(stdin.as_bytes()).expect("it reads");
+    drop(pipe);
+    child.wait_with_output().expect("it ends")
 }
