@@ -1,6 +1,9 @@
-use super::super::client::ClientAuth;
-use super::super::grant;
+use super::members::MAX_CLAIMS;
 use super::*;
+use crate::exchange::client::ClientAuth;
+use crate::exchange::grant;
+use crate::exchange::settings::Meaning;
+use base64::Engine;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;

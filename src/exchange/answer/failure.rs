@@ -1,0 +1,156 @@
+//! Why a call brought no token, in words that no endpoint has chosen.
+
+use crate::exchange::settings::Meaning;
+use crate::refusal::StepUp;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Why a call brought no token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The kind of failure.
+    pub kind: FailureKind,
+    /// The endpoint's `error`, where it is one of the known words.
+    pub error: Option<StsError>,
+    /// What the log says of it.
+    pub detail: Detail,
+    /// How long the endpoint wants to be left alone.
+    pub wait: Option<Duration>,
+}
+
+impl Failure {
+    /// Whether no call was made, because the client's assertion could not be signed.
+    pub fn is_unsigned(&self) -> bool {
+        self.detail == Detail::Check(UNSIGNED)
+    }
+
+    /// The breaker of the endpoint stops the call; a try makes sense after `left`.
+    pub fn stopped(left: Duration) -> Self {
+        Self {
+            kind: FailureKind::Unavailable,
+            error: None,
+            detail: Detail::Check("the breaker of its endpoint is open"),
+            wait: Some(left),
+        }
+    }
+
+    /// An answer that failed this check.
+    pub fn of_check(check: &'static str) -> Self {
+        Self {
+            kind: FailureKind::InvalidResponse,
+            error: None,
+            detail: Detail::Check(check),
+            wait: None,
+        }
+    }
+
+    /// The exchange's client was refused too often: it is not asked for just now.
+    pub fn paused() -> Self {
+        Self {
+            kind: FailureKind::Misconfigured,
+            error: None,
+            detail: Detail::Check("its client was refused several times in a row"),
+            wait: None,
+        }
+    }
+
+    /// No answer in time.
+    pub fn timeout() -> Self {
+        Self {
+            kind: FailureKind::Timeout,
+            error: None,
+            detail: Detail::None,
+            wait: None,
+        }
+    }
+}
+
+/// What a log line says of a failure, besides its kind: nothing that an endpoint could choose freely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Nothing.
+    None,
+    /// The status.
+    Status(u16),
+    /// The check that a successful answer failed.
+    Check(&'static str),
+}
+
+/// The kinds of failure, in the words of the `sts` counters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The subject was refused.
+    Rejected,
+    /// The target, or the scope, is denied.
+    Forbidden,
+    /// The user must do more than to log in.
+    StepUp(Rc<StepUp>),
+    /// The client or the request as such was refused.
+    Misconfigured,
+    /// No answer, or one that says that the endpoint cannot serve.
+    Unavailable,
+    /// No answer in time.
+    Timeout,
+    /// Success without a usable token.
+    InvalidResponse,
+    /// The cluster does not exist: not a sign of a struggling endpoint.
+    UnknownCluster,
+    /// The user has no token of this provider.
+    NotFound,
+    /// This user's token of this provider cannot be had just now; it says nothing of the endpoint.
+    UnavailableForUser,
+}
+
+macro_rules! sts_errors {
+    ($($name:ident $word:literal $meaning:ident,)*) => {
+        /// The `error` words that are understood (RFC 6749 §5.2, RFC 6750 §3.1, RFC 8693 §2.2.2,
+        /// OpenID Connect Core §3.1.2.6, and what vendors say). Only these ever appear in a log line.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum StsError {
+            $(#[doc = concat!("`", $word, "`")] $name,)*
+        }
+
+        impl StsError {
+            /// The word.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+
+            pub(in crate::exchange) fn parse(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$name),)* _ => None }
+            }
+
+            /// What it means, unless the grant or the configuration says otherwise.
+            pub(super) fn meaning(self) -> Meaning {
+                match self { $(Self::$name => Meaning::$meaning,)* }
+            }
+        }
+    };
+}
+
+sts_errors! {
+    InvalidRequest "invalid_request" Rejected,
+    InvalidGrant "invalid_grant" Rejected,
+    InvalidToken "invalid_token" Rejected,
+    InvalidScope "invalid_scope" Forbidden,
+    InsufficientScope "insufficient_scope" Forbidden,
+    InvalidTarget "invalid_target" Forbidden,
+    AccessDenied "access_denied" Forbidden,
+    InvalidClient "invalid_client" Misconfigured,
+    UnauthorizedClient "unauthorized_client" Misconfigured,
+    UnsupportedGrantType "unsupported_grant_type" Misconfigured,
+    TemporarilyUnavailable "temporarily_unavailable" Unavailable,
+    ServerError "server_error" Unavailable,
+    SlowDown "slow_down" Unavailable,
+    InteractionRequired "interaction_required" StepUp,
+    LoginRequired "login_required" StepUp,
+    ConsentRequired "consent_required" StepUp,
+    MfaRequired "mfa_required" StepUp,
+    UserPasswordExpired "user_password_expired" StepUp,
+    InsufficientUserAuthentication "insufficient_user_authentication" StepUp,
+    UpstreamTokenNotFound "upstream_token_not_found" NotFound,
+    UpstreamTokenUnavailable "upstream_token_unavailable" Unavailable,
+}
+
+/// What a failure says whose call could not be made.
+pub(super) const UNSIGNED: &str = "Envoy could not sign the client's assertion";
