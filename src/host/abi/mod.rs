@@ -4,12 +4,16 @@
 //! request of the worker. Here each status is a value. Paths arrive serialized, and what the host
 //! hands over is taken as it is.
 
+mod clock;
+mod imports;
+mod memory;
+
+pub use clock::{HostClock, monotonic};
+pub use memory::allocate;
+
 use crate::attributes::{Attribute, AttributePath, Attributes};
-use crate::time::{Clock, Steady, Time};
-use crate::token::SCHEME;
-use std::alloc::Layout;
-use std::cell::Cell;
-use std::ptr::null_mut;
+use imports::*;
+use memory::{pack, take};
 use std::time::Duration;
 
 /// `proxy_status_t`.
@@ -63,104 +67,6 @@ pub enum Metric {
 const BUFFER_CALL_RESPONSE_BODY: u32 = 4;
 const BUFFER_PLUGIN_CONFIGURATION: u32 = 7;
 const STREAM_HTTP_REQUEST: u32 = 0;
-
-#[cfg_attr(target_family = "wasm", link(wasm_import_module = "env"))]
-unsafe extern "C" {
-    fn proxy_get_property(
-        path: *const u8,
-        path_size: usize,
-        value: *mut *mut u8,
-        value_size: *mut usize,
-    ) -> u32;
-    fn proxy_set_property(
-        path: *const u8,
-        path_size: usize,
-        value: *const u8,
-        value_size: usize,
-    ) -> u32;
-    fn proxy_get_header_map_value(
-        map: u32,
-        name: *const u8,
-        name_size: usize,
-        value: *mut *mut u8,
-        value_size: *mut usize,
-    ) -> u32;
-    fn proxy_replace_header_map_value(
-        map: u32,
-        name: *const u8,
-        name_size: usize,
-        value: *const u8,
-        value_size: usize,
-    ) -> u32;
-    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
-    fn proxy_get_buffer_bytes(
-        buffer: u32,
-        start: usize,
-        max_size: usize,
-        value: *mut *mut u8,
-        value_size: *mut usize,
-    ) -> u32;
-    fn proxy_send_local_response(
-        status: u32,
-        details: *const u8,
-        details_size: usize,
-        body: *const u8,
-        body_size: usize,
-        headers: *const u8,
-        headers_size: usize,
-        grpc_status: i32,
-    ) -> u32;
-    fn proxy_http_call(
-        cluster: *const u8,
-        cluster_size: usize,
-        headers: *const u8,
-        headers_size: usize,
-        body: *const u8,
-        body_size: usize,
-        trailers: *const u8,
-        trailers_size: usize,
-        timeout_ms: u32,
-        call: *mut u32,
-    ) -> u32;
-    fn proxy_get_shared_data(
-        key: *const u8,
-        key_size: usize,
-        value: *mut *mut u8,
-        value_size: *mut usize,
-        version: *mut u32,
-    ) -> u32;
-    fn proxy_set_shared_data(
-        key: *const u8,
-        key_size: usize,
-        value: *const u8,
-        value_size: usize,
-        version: u32,
-    ) -> u32;
-    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
-    fn proxy_continue_stream(stream: u32) -> u32;
-    fn proxy_set_effective_context(context: u32) -> u32;
-    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
-    fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
-    fn proxy_increment_metric(id: u32, offset: i64) -> u32;
-    fn proxy_record_metric(id: u32, value: u64) -> u32;
-    fn proxy_call_foreign_function(
-        name: *const u8,
-        name_size: usize,
-        arguments: *const u8,
-        arguments_size: usize,
-        results: *mut *mut u8,
-        results_size: *mut usize,
-    ) -> u32;
-}
-
-#[cfg_attr(
-    target_family = "wasm",
-    link(wasm_import_module = "wasi_snapshot_preview1")
-)]
-unsafe extern "C" {
-    fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
-    fn random_get(bytes: *mut u8, size: usize) -> u32;
-}
 
 /// Reads the attributes of the effective context.
 #[derive(Clone, Copy, Debug)]
@@ -323,48 +229,6 @@ pub fn set_effective_context(context: u32) -> Result<(), Status> {
     Status::ok(unsafe { proxy_set_effective_context(context) })
 }
 
-/// The host's clocks.
-#[derive(Clone, Copy, Debug)]
-pub struct HostClock;
-
-impl Clock for HostClock {
-    /// The epoch, if the host cannot tell.
-    fn wall(&self) -> Time {
-        let mut nanos = 0;
-        match unsafe { proxy_get_current_time_nanoseconds(&mut nanos) } {
-            0 => Time::from_nanos(nanos),
-            _ => Time::default(),
-        }
-    }
-
-    fn steady(&self) -> Steady {
-        // A list of capabilities that was written for an earlier version leaves it out.
-        monotonic().unwrap_or_else(|| forward_on_the_wall(self.wall()))
-    }
-}
-
-/// The clock that only goes forward and is the same for all VMs of this process; `None` if the host does
-/// not tell.
-pub fn monotonic() -> Option<Steady> {
-    const MONOTONIC: u32 = 1;
-    let mut nanos = 0;
-    let told = unsafe { clock_time_get(MONOTONIC, 1, &mut nanos) };
-    (told == 0).then(|| Steady::from_nanos(nanos))
-}
-
-/// A clock that goes forward with the wall clock, and stands still where that is set back.
-fn forward_on_the_wall(wall: Time) -> Steady {
-    thread_local! {
-        static LAST: Cell<(Time, Steady)> = const {
-            Cell::new((Time::from_nanos(0), Steady::from_nanos(0)))
-        };
-    }
-    let (last, steady) = LAST.get();
-    let steady = steady.plus(wall.since(last));
-    LAST.set((wall, steady));
-    steady
-}
-
 /// Defines a metric. Each call makes a new id, so that it must be kept.
 pub fn define_metric(kind: Metric, name: &str) -> Result<u32, Status> {
     let mut id = 0;
@@ -404,46 +268,4 @@ pub fn random<const SIZE: usize>() -> Option<[u8; SIZE]> {
 
 fn buffer(buffer: u32, size: usize) -> Result<Vec<u8>, Status> {
     take(|value, taken| unsafe { proxy_get_buffer_bytes(buffer, 0, size, value, taken) })
-}
-
-/// What the host hands over has this much room behind it, so that a token becomes the value of a
-/// header, or the key of a cache, where it lies.
-const SPARE: usize = SCHEME.len();
-
-/// Memory for `size` bytes that the host is about to hand over; null if there is none.
-pub fn allocate(size: usize) -> *mut u8 {
-    match Layout::array::<u8>(size.saturating_add(SPARE)) {
-        // Never of size zero.
-        Ok(layout) => unsafe { std::alloc::alloc(layout) },
-        Err(_) => null_mut(),
-    }
-}
-
-/// Runs a host function that hands over memory, and takes the memory.
-fn take(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
-    let mut data: *mut u8 = null_mut();
-    let mut size: usize = 0;
-    Status::ok(call(&mut data, &mut size))?;
-    if data.is_null() {
-        return Ok(Vec::new());
-    }
-    // The host got this memory from `allocate`, and leaves it to us.
-    Ok(unsafe { Vec::from_raw_parts(data, size, size.saturating_add(SPARE)) })
-}
-
-/// The form in which the host takes header fields.
-fn pack(headers: &[(&str, &str)]) -> Vec<u8> {
-    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).to_le_bytes();
-    let mut packed = count(headers.len()).to_vec();
-    for (name, value) in headers {
-        packed.extend_from_slice(&count(name.len()));
-        packed.extend_from_slice(&count(value.len()));
-    }
-    for (name, value) in headers {
-        packed.extend_from_slice(name.as_bytes());
-        packed.push(0);
-        packed.extend_from_slice(value.as_bytes());
-        packed.push(0);
-    }
-    packed
 }
