@@ -20,7 +20,7 @@
 //!                                                        │   (exchange/shared/) ──▶ use it
 //!                                                        │ call under way ─▶ wait for it, bare
 //!                                                        └ none ──▶ token endpoint
-//!   its answer ───────▶ host/calls.rs ──▶ exchange/answer.rs ──▶ the second call, or
+//!   its answer ───────▶ host/calls.rs ──▶ exchange/answer/ ───▶ the second call, or
 //!                                                        host/turns.rs: who waited, a few at a time,
 //!                                                        and host/serving.rs: what becomes of each
 //!   response headers ─▶ host/plugin.rs                 a backend's challenge goes, ours comes; a 401
@@ -54,9 +54,9 @@ pub mod identity;
 pub mod metadata;
 pub mod observe;
 pub mod plan;
-pub mod quote;
+mod quote;
 pub mod refusal;
-pub mod secret;
+mod secret;
 pub mod strategy;
 pub mod time;
 pub mod token;

@@ -12,7 +12,7 @@ pub(crate) mod endpoint;
 pub(crate) mod format;
 mod json;
 pub mod path;
-pub mod problem;
+pub(crate) mod problem;
 mod proto_struct;
 mod rules;
 mod schema;
@@ -20,7 +20,7 @@ pub(crate) mod section;
 mod strategies;
 #[cfg(test)]
 mod tests;
-pub mod tree;
+mod tree;
 
 pub use path::Path;
 pub use problem::{Problem, Rule, is_slip};

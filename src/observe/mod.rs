@@ -1,4 +1,4 @@
 //! What operators see: counters, and log lines that cannot flood a log.
 
 pub mod counters;
-pub mod limiter;
+pub(crate) mod limiter;
