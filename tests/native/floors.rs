@@ -59,6 +59,22 @@ fn every_room_of_src_has_its_floor() {
 }
 
 #[test]
+fn the_page_on_the_design_draws_the_same_floors() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/DESIGN.md");
+    let page = fs::read_to_string(page).unwrap();
+    for (number, rooms) in (1..).zip(FLOORS) {
+        let begin = format!("    {number}  ");
+        let mut drawn = page.lines().filter_map(|line| line.strip_prefix(&begin));
+        let drawn = drawn.next().unwrap_or_else(|| panic!("floor {number}"));
+        let drawn: Vec<&str> = drawn
+            .split_whitespace()
+            .map_while(|room| room.strip_suffix('/').or(room.strip_suffix(".rs")))
+            .collect();
+        assert_eq!(drawn, *rooms, "floor {number}");
+    }
+}
+
+#[test]
 fn tools_stand_on_src_and_not_the_other_way_round() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let below: [&str; 0] = [];
