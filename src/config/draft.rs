@@ -74,23 +74,8 @@ impl<'d> Draft<'d> {
         Err(block.error(key, Wrong::rule(Rule::V02, text)))
     }
 
-    /// The value of the environment variable `name`, which `key` names, without the line end that
-    /// often follows a secret in a file; it must be of `format`.
-    ///
-    /// # Errors
-    /// If it is not set, empty, or not of that format. The value is never part of the message.
-    pub fn variable(
-        &self,
-        block: &Section<'_>,
-        key: &dyn Entry,
-        name: &str,
-        format: &TextOf,
-    ) -> Result<Secret, Reported> {
-        let value = self.environment.var(name);
-        checked(block, key, name, value, format)
-    }
-
-    /// The same for one that holds a key or a certificate.
+    /// The value of the environment variable `name`, which `key` names, and which holds a key or a
+    /// certificate.
     ///
     /// # Errors
     /// If it is not set or empty.
@@ -107,7 +92,8 @@ impl<'d> Draft<'d> {
     /// the name that another key gives.
     ///
     /// # Errors
-    /// If both keys are there, or what [`Draft::variable`] says.
+    /// If both keys are there, or the variable is not set, empty, or not of the format of the other. The
+    /// value is never part of the message.
     pub fn secret(
         &self,
         block: &Section<'_>,
@@ -116,8 +102,11 @@ impl<'d> Draft<'d> {
     ) -> Result<Option<Secret>, Reported> {
         let from_text = block.get(inline);
         let from_environment = block.get(variable).and_then(|name| {
-            name.map(|name| self.variable(block, variable, name, &inline.format))
-                .transpose()
+            let read = |name| {
+                let value = self.environment.var(name);
+                checked(block, variable, name, value, &inline.format)
+            };
+            name.map(read).transpose()
         });
         if block.has(inline) && block.has(variable) {
             let text = format!("{} is set, too; only one of them is allowed", inline.name);
@@ -170,7 +159,8 @@ impl<'d> Draft<'d> {
     }
 }
 
-/// The value of the environment variable `name`, if it is one, and of `format`.
+/// The value of the environment variable `name`, if it is one, and of `format`: without the line end
+/// that often follows a secret in a file.
 fn checked(
     block: &Section<'_>,
     key: &dyn Entry,

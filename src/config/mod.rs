@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! bytes ──▶ Node ──▶ Section by Section, key by key, against the table of keys ──▶ Plan
-//!  json.rs            section/              schema.rs, strategy/, endpoint.rs
+//!  json.rs            section/              schema.rs, strategy/, endpoint/
 //!  proto_struct.rs    rules.rs, strategy/                     format/
 //! ```
 
@@ -24,6 +24,7 @@ mod tree;
 
 pub use path::Path;
 pub use problem::{Problem, Rule, is_slip};
+pub use rules::plan;
 pub use section::{Described, Shape};
 pub use strategies::StrategyType;
 pub use tree::Node;
@@ -99,12 +100,6 @@ pub fn parse(bytes: &[u8]) -> Result<Node, Problem> {
         rule: None,
         text,
     })
-}
-
-/// Validates a configuration, in which each strategy is one of `registry`: all problems at once, or
-/// the plan that follows from it.
-pub fn plan(root: &Node, registry: &'static [StrategyType], env: &dyn Environment) -> Outcome {
-    rules::plan(root, registry, env)
 }
 
 /// Every key outside of strategies, for whoever shows it or makes a schema of it.

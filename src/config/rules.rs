@@ -16,8 +16,9 @@ use crate::plan::Plan;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-/// Makes the plan, or says everything that is in its way.
-pub(super) fn plan(
+/// Validates a configuration, in which each strategy is one of `registry`: all problems at once, or
+/// the plan that follows from it.
+pub fn plan(
     root: &Node,
     registry: &'static [StrategyType],
     environment: &dyn Environment,
