@@ -64,7 +64,8 @@ impl BearerToken {
         parts < 3 || (parts == 3 && all)
     }
 
-    /// Whether the last character holds no more than the bits that belong to the signature of a JWT.
+    /// Whether the last character holds no more than the bits that belong to the signature of a JWT,
+    /// which begins with an object's `{` and a blank or a quote.
     ///
     /// Base64url leaves two or four bits over at its end, which decoders ignore (RFC 4648 §3.5), and so
     /// does `jwt_authn`: four or sixteen spellings of one signature. Whoever signs leaves them zero.
@@ -74,7 +75,8 @@ impl BearerToken {
         let (Some(signature), Some(signed)) = (parts.next(), parts.next()) else {
             return true;
         };
-        if !signed.iter().any(dot) {
+        let begins = [&b"ey"[..], b"ew"].iter().any(|it| signed.starts_with(it));
+        if !begins || !signed.iter().any(dot) {
             return true;
         }
         let last = match signature.last() {
@@ -251,28 +253,30 @@ mod tests {
     fn the_end_of_a_signature_has_one_spelling() {
         for (token, one) in [
             // Nothing is left over, and nobody could decode these.
-            ("a.b.abcd", true),
-            ("a.b.abcde", true),
+            ("eyJ.b.abcd", true),
+            ("eyJ.b.abcde", true),
             // Two bits.
-            ("a.b.abA", true),
-            ("a.b.abE", true),
-            ("a.b.ab8", true),
-            ("a.b.abB", false),
-            ("a.b.ab9", false),
-            ("a.b.ab_", false),
+            ("eyJ.b.abA", true),
+            ("eyJ.b.abE", true),
+            ("eyJ.b.ab8", true),
+            ("eyJ.b.abB", false),
+            ("eyJ.b.ab9", false),
+            ("eyJ.b.ab_", false),
             // Four bits.
-            ("a.b.aQ", true),
-            ("a.b.ag", true),
-            ("a.b.aw", true),
-            ("a.b.aR", false),
-            ("a.b.ah", false),
-            ("a.b.aE", false),
-            ("a.b.a-", false),
+            ("eyJ.b.aQ", true),
+            ("eyJ.b.ag", true),
+            ("eyJ.b.aw", true),
+            ("eyJ.b.aR", false),
+            ("eyJ.b.ah", false),
+            ("eyJ.b.aE", false),
+            ("eyJ.b.a-", false),
+            ("ew0K.b.aR", false),
             // No JWT.
             ("aR", true),
-            ("a.aR", true),
-            ("a.b.a!", true),
-            ("a.b.", true),
+            ("eyJ.aR", true),
+            ("a.b.aR", true),
+            ("eyJ.b.a!", true),
+            ("eyJ.b.", true),
         ] {
             let bytes = BearerToken::new(token.into()).unwrap();
             assert_eq!(bytes.has_no_bits_left_over(), one, "{token}");

@@ -82,12 +82,13 @@ fn a_signature_that_was_checked_has_one_spelling() {
         let plugin = envoy.plugin(&configuration(FILTER_STATE));
         let payload = json!({"envoy.filters.http.jwt_authn": {"th_jwt": {"iss": "https://as"}}});
         for (token, is_one) in [
-            ("e30.e30.CANARYsignatureg", true),
-            ("e30.e30.CANARYsignatureA", true),
-            ("e30.e30.CANARYsignatuA", true),
-            ("e30.e30.CANARYsignatuB", false),
-            ("e30.e30.CANARYsignaturQB", true),
-            ("e30.e30.CANARYsignatureQAB", false),
+            ("eyJ.eyJ.CANARYsignatureg", true),
+            ("eyJ.eyJ.CANARYsignatureA", true),
+            ("eyJ.eyJ.CANARYsignatuA", true),
+            ("eyJ.eyJ.CANARYsignatuB", false),
+            ("eyJ.eyJ.CANARYsignaturQB", true),
+            ("eyJ.eyJ.CANARYsignatureQAB", false),
+            ("CANARY.not.aB", true),
             ("CANARY-opaque", true),
         ] {
             let request = Request::to("api").kept(&format!("Bearer {token}"));
