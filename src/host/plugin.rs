@@ -16,7 +16,7 @@ use crate::exchange::CachePolicy;
 use crate::exchange::engine::{Engine, Polled};
 use crate::exchange::shared::Shared;
 use crate::identity::Identity;
-use crate::observe::counters::{Counter, Counters, Outcome, stat_name};
+use crate::observe::counters::{CACHE_ENTRIES, Counter, Counters, MISROUTED, Outcome, stat_name};
 use crate::observe::limiter::{Limiter, Line};
 use crate::plan::Plan;
 use crate::quote::json_string;
@@ -26,8 +26,6 @@ use log::{debug, error, warn};
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, RandomState};
 
-const CACHE_ENTRIES: &str = "upstream_inject.cache.entries";
-const MISROUTED: &str = "upstream_inject.misrouted";
 const WWW_AUTHENTICATE: &str = "www-authenticate";
 
 /// One plugin configuration in one worker.

@@ -13,7 +13,7 @@ use crate::exchange::answer::FailureKind;
 use crate::exchange::engine::Pace;
 use crate::exchange::results::{Completion, Failed, Obtained};
 use crate::exchange::{ExchangeId, Purpose, Step};
-use crate::observe::counters::StsResult;
+use crate::observe::counters::{self, StsResult};
 use crate::token::BearerValue;
 use log::debug;
 use std::rc::Rc;
@@ -72,10 +72,9 @@ impl Plugin {
         let millis = u64::try_from(completion.elapsed.as_millis()).unwrap_or(u64::MAX);
         if sent {
             let name = match self.purpose(completion.exchange) {
-                Purpose::Identity { .. } => "upstream_inject.identity.duration_ms".to_owned(),
+                Purpose::Identity { .. } => counters::IDENTITY_DURATION.to_owned(),
                 Purpose::Backend => {
-                    let backend = self.stat_name(completion.on_behalf_of);
-                    format!("upstream_inject.sts.{backend}.duration_ms")
+                    counters::sts_duration(&self.stat_name(completion.on_behalf_of))
                 }
             };
             metrics::record(&name, millis);

@@ -1,7 +1,22 @@
-//! Counters that are summed here and handed to Envoy now and then: an addition in the VM costs
-//! nothing beside a host call per request.
+//! What is counted, and what it is called: all stats of the filter have their names here. Counters are
+//! summed here and handed to Envoy now and then: an addition in the VM costs nothing beside a host call
+//! per request.
 
 use crate::refusal::Code;
+
+/// Gauge: the tokens in hand, all workers together.
+pub const CACHE_ENTRIES: &str = "upstream_inject.cache.entries";
+
+/// Counter: requests that went elsewhere than their credential was for.
+pub const MISROUTED: &str = "upstream_inject.misrouted";
+
+/// Histogram: the time of calls to the identity service.
+pub const IDENTITY_DURATION: &str = "upstream_inject.identity.duration_ms";
+
+/// Histogram: the time of calls to the STS of the backend whose stat name is `backend`.
+pub fn sts_duration(backend: &str) -> String {
+    format!("upstream_inject.sts.{backend}.duration_ms")
+}
 
 /// What became of a request, in the words of the counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +36,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Those of requests that went on.
+    pub const SERVED: [Self; 5] = [
+        Outcome::Injected,
+        Outcome::Exchanged,
+        Outcome::HeaderInjected,
+        Outcome::Unauthenticated,
+        Outcome::HealthCheck,
+    ];
+
     /// The counter's last segment.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -70,6 +94,25 @@ pub enum StsResult {
 }
 
 impl StsResult {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        StsResult::Ok,
+        StsResult::CacheHit,
+        StsResult::Shared,
+        StsResult::Joined,
+        StsResult::Refreshed,
+        StsResult::Rejected,
+        StsResult::Forbidden,
+        StsResult::Misconfigured,
+        StsResult::Unavailable,
+        StsResult::Timeout,
+        StsResult::InvalidResponse,
+        StsResult::NegativeHit,
+        StsResult::BreakerOpen,
+        StsResult::StepUp,
+        StsResult::NotFound,
+    ];
+
     /// The counter's last segment.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -208,6 +251,19 @@ mod tests {
         assert_eq!(
             Counter::Sts(StsResult::NegativeHit).name("b"),
             "upstream_inject.sts.b.negative_hit"
+        );
+    }
+
+    #[test]
+    fn lists_of_all_hold_all_in_the_order_of_their_definition() {
+        let results = StsResult::ALL.map(|result| result as usize);
+        assert!(results.iter().copied().eq(0..=StsResult::NotFound as usize));
+        let codes = Code::ALL.map(|code| code as usize);
+        assert!(
+            codes
+                .iter()
+                .copied()
+                .eq(0..=Code::IdentityUnreadable as usize)
         );
     }
 }

@@ -37,6 +37,25 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Code::UpstreamTokenNotFound,
+        Code::UpstreamTokenUnavailable,
+        Code::UpstreamTokenMalformed,
+        Code::SubjectTokenMissing,
+        Code::IdentityRejected,
+        Code::TokenExchangeRejected,
+        Code::StepUpRequired,
+        Code::TokenExchangeForbidden,
+        Code::TokenExchangeMisconfigured,
+        Code::TokenExchangeUnavailable,
+        Code::TokenExchangeTimeout,
+        Code::TokenExchangeInvalidResponse,
+        Code::BackendNotConfigured,
+        Code::IdentityMissing,
+        Code::IdentityUnreadable,
+    ];
+
     /// The code as written everywhere.
     pub const fn as_str(self) -> &'static str {
         match self {
