@@ -118,6 +118,12 @@ impl IdentityService {
         self.check
     }
 
+    /// Where its metrics are.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// The value of the metric whose line begins with this, 0 if there is none.
     pub async fn metric(&self, line: &str) -> u64 {
         let client = Client::http1(self.admin);

@@ -25,20 +25,22 @@ const ISSUER: &str = "https://vmcp.example.com";
 
 /// How Envoy asks.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Door {
+pub enum Door {
     Exchange,
     ExtAuthz,
 }
 
-struct World {
-    scene: Scene,
-    service: IdentityService,
-    redis: Redis,
+/// An Envoy with the shipped configuration, and the service with its store.
+pub struct World {
+    pub scene: Scene,
+    pub service: IdentityService,
+    pub redis: Redis,
     /// The token endpoint of every upstream.
-    provider: Sts,
+    pub provider: Sts,
 }
 
-async fn world(door: Door, arguments: &[&str], change: impl FnOnce(String) -> String) -> World {
+/// Starts it all; `change` is made to the configuration of Envoy.
+pub async fn world(door: Door, arguments: &[&str], change: impl FnOnce(String) -> String) -> World {
     let neighbours = Neighbours::start().await.expect("free ports");
     let provider = Sts::start().await.expect("a free port");
     let redis = Redis::start()
@@ -107,7 +109,7 @@ async fn world(door: Door, arguments: &[&str], change: impl FnOnce(String) -> St
 }
 
 /// A row whose token ends in so many seconds.
-fn row(user: &str, provider: &str, ends_in: i64) -> Value {
+pub fn row(user: &str, provider: &str, ends_in: i64) -> Value {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .expect("after 1970");
@@ -122,13 +124,13 @@ fn row(user: &str, provider: &str, ends_in: i64) -> Value {
 }
 
 /// A user: the TH-JWT, and the session that it names.
-struct User {
-    token: String,
-    session: String,
+pub struct User {
+    pub token: String,
+    pub session: String,
 }
 
 impl World {
-    fn login(&self, user: &str) -> User {
+    pub fn login(&self, user: &str) -> User {
         let token = self.scene.neighbours.embedded_as.login(user, json!({}));
         let claims = token.split('.').nth(1).expect("a JWT");
         let claims = URL_SAFE_NO_PAD.decode(claims).expect("a JWT");
@@ -137,7 +139,7 @@ impl World {
         User { token, session }
     }
 
-    fn login_with(&self, user: &str, providers: &[&str]) -> User {
+    pub fn login_with(&self, user: &str, providers: &[&str]) -> User {
         let logged_in = self.login(user);
         for provider in providers {
             self.redis

@@ -52,6 +52,7 @@ mod unfinished;
 mod updates;
 mod vendors;
 mod waiting;
+mod watching;
 mod wrong_backend;
 
 use std::time::Duration;
@@ -95,6 +96,7 @@ fn main() {
         real_mcp::trials(),
         mcp_login::trials(),
         identity_service::trials(),
+        watching::trials(),
         toolhive_login::trials(),
         mcp_conformance::trials(),
         rendered::all_trials(),

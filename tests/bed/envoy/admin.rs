@@ -123,7 +123,7 @@ pub(super) fn quote_regex(text: &str) -> String {
     text.replace('.', "\\.")
 }
 
-pub(super) fn quote_query(text: &str) -> String {
+pub(crate) fn quote_query(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' => (byte as char).into(),

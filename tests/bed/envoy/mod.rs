@@ -16,6 +16,7 @@ use crate::installation::install;
 use crate::process::{self, Process};
 use crate::waiting::{PATIENCE, wait_for, within};
 use crate::{paths, repository};
+pub(crate) use admin::quote_query;
 pub use evidence::search_canaries;
 
 /// How an Envoy is started.

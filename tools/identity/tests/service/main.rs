@@ -23,3 +23,4 @@ mod serving;
 mod store;
 mod store_tls;
 mod toolhive;
+mod watching;
