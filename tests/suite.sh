@@ -6,6 +6,8 @@ run_tests() {
     need_rust
     identify_source
     before="$(work_tree)"
+    require_go
+    begin_installing counterparts toolhive egctl
 
     step "formatting"
     need_component rustfmt
@@ -13,6 +15,7 @@ run_tests() {
         die "the formatting differs" "run cargo fmt --all"
     step "scripts"
     check_scripts
+    check_targets
     step "what is installed"
     tests/counterparts/locks_test.sh
     tests/install-envoy_test.sh
@@ -29,24 +32,22 @@ run_tests() {
     need valgrind "THE INSTRUCTION COUNTS ARE NOT CHECKED" || true
     # The identity service is tested against real servers, which the tests start and end themselves.
     need redis-server "the identity service cannot be tested" || exit 1
-    within 30 cargo test --locked --workspace --all-features \
-        --exclude upstream-inject-testbed --exclude upstream-inject-bench
+    ready toolhive
+    within 30 "${CARGO_TEST[@]}" --lib --bins "${NATIVE[@]/#/--test=}"
     step "instructions per request"
     within 20 cargo test --quiet --locked --release --test instructions
 
     build
     step "tests of the artifact"
-    UPSTREAM_INJECT_WASM="$PWD/$WASM" \
-        cargo test --quiet --locked --all-features --package upstream-inject-artifact -- --ignored
+    UPSTREAM_INJECT_WASM="$PWD/$WASM" "${CARGO_TEST[@]}" --quiet --bin artifact -- --ignored
     step "the artifact, built again elsewhere"
     build_elsewhere
     step "what cargo makes of the filter by itself, which Envoy must refuse"
     cargo build --quiet --locked --package upstream-inject --lib --target "$WASM_TARGET"
     step "the counterparts of the tests in Envoy"
-    # What cannot be installed fails the tests that need it, and no others.
-    tests/counterparts/install.sh >/dev/null || true
-    build_translator
+    ready counterparts
     test_in_envoy "$(tests/install-envoy.sh)"
+    ready_translator
     test_control_planes_in "$(tests/install-envoy.sh)"
 
     [ "$(work_tree)" = "$before" ] || die "the tests have changed the work tree:" "$(work_tree)"
@@ -55,6 +56,8 @@ run_tests() {
 # test_with_envoys WHICH…: what needs an Envoy, with each of these.
 test_with_envoys() {
     local which binaries=()
+    need_rust
+    begin_installing counterparts toolhive
     build
     step "installing Envoy $*"
     for which in "$@"; do
@@ -65,6 +68,7 @@ test_with_envoys() {
     for which in "${binaries[@]}"; do
         [ "$which" != failed ] || die "an Envoy cannot be had (the message is above)"
     done
+    ready counterparts toolhive
     for which in "${binaries[@]}"; do
         test_in_envoy "$which"
     done
@@ -77,14 +81,17 @@ test_in_envoy() {
     step "tests in Envoy $version ($1)"
     ENVOY_BIN="$1" UPSTREAM_INJECT_WASM="$PWD/$WASM" UPSTREAM_INJECT_TOOL="$PWD/dist/upstream-inject" \
         UPSTREAM_INJECT_IDENTITY="$PWD/dist/upstream-inject-identity" \
-        within 35 cargo test --locked --package upstream-inject-testbed --lib --test envoy
+        within 35 "${CARGO_TEST[@]}" --test envoy
 }
 
 # What is rendered for control planes, carried out by Envoy Gateway's own translator and as Istio would.
 test_control_planes() {
     local envoy
+    need_rust
+    require_go
+    begin_installing counterparts egctl
     build
-    build_translator
+    ready_translator
     envoy="$(tests/install-envoy.sh)"
     test_control_planes_in "$envoy"
 }
@@ -93,19 +100,50 @@ test_control_planes() {
 test_control_planes_in() {
     step "what is rendered for Envoy Gateway and Istio"
     ENVOY_BIN="$1" UPSTREAM_INJECT_WASM="$PWD/$WASM" UPSTREAM_INJECT_TOOL="$PWD/dist/upstream-inject" \
-        within 30 cargo test --locked --package upstream-inject-testbed --test control_planes
+        within 30 "${CARGO_TEST[@]}" --test control_planes
 }
 
 # Envoy Gateway's translator, for the tests that need it; without Go they say that they are left out.
-build_translator() {
-    if ! has_go; then
-        [ -z "${REQUIRE_GO:-}" ] || die "Go is missing, and REQUIRE_GO is set" "https://go.dev/dl"
+ready_translator() {
+    if has_go; then
+        step "Envoy Gateway's translator"
+        ready egctl
+    else
         warn "Go is missing: ENVOY GATEWAY'S OWN TRANSLATOR READS NOTHING OF WHAT IS RENDERED FOR IT"
-        return 0
     fi
-    step "Envoy Gateway's translator"
-    # What cannot be built fails the tests that need it, and no others.
-    tests/egctl/install.sh >/dev/null || true
+}
+
+# begin_installing PART…: what nobody here wrote is installed beside the checks. What cannot be had fails
+# the tests that need it, and no others: each asks for its part again, and gets it or the reason.
+begin_installing() {
+    local part
+    for part in "$@"; do
+        case "$part" in
+            counterparts) beside "$part" tests/counterparts/install.sh ;;
+            toolhive) ! has_go || beside "$part" tests/toolhive/build.sh ;;
+            egctl) ! has_go || beside "$part" tests/egctl/install.sh ;;
+        esac
+    done
+}
+
+# What only Go can build needs Go here.
+require_go() {
+    has_go || [ -z "${REQUIRE_GO:-}" ] || die "Go is missing, and REQUIRE_GO is set" "https://go.dev/dl"
+}
+
+# Whatever is tested, the same features of the same packages: nothing they depend on is compiled twice.
+readonly CARGO_TEST=(cargo test --locked --workspace --all-features)
+
+# The test targets that run by themselves, and those that a step of their own runs.
+readonly NATIVE=(native cli service) APART=(instructions envoy control_planes)
+
+# No test target is in neither list, to be run by nobody.
+check_targets() {
+    local found
+    found="$(cargo metadata --locked --no-deps --format-version 1 |
+        grep -o '"kind":\["test"\],"crate_types":\["bin"\],"name":"[^"]*"' | cut -d '"' -f 12 | sort)"
+    [ "$found" = "$(printf '%s\n' "${NATIVE[@]}" "${APART[@]}" | sort)" ] ||
+        die "tests/suite.sh does not run these test targets, or runs others:" "$found"
 }
 
 has_go() { PATH="$PATH:/usr/local/go/bin" command -v go >/dev/null; }

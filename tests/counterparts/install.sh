@@ -4,8 +4,8 @@
 # installed anew only when its lock file or the interpreter has changed. A lock file is complete, and
 # nothing but what it names is installed: what the registries have gained since changes nothing.
 #
-#   install.sh [PART…]     parts: node oidc-provider jmondi idpyoidc authlib mcp mcp-js
-#                          conformance kubernetes checkers (all)
+#   install.sh [PART…]     parts: checkers node oidc-provider jmondi idpyoidc authlib mcp mcp-js
+#                          conformance kubernetes; without any: all, also after one that fails
 #
 # Progress goes to stderr; stdout is one line, the directory of the installation. In there:
 #   bin/node, bin/node-22         Node.js, the one on the PATH if it is new enough
@@ -21,34 +21,47 @@ readonly NODE_AT_LEAST=20
 readonly RECENT_NODE=22
 # Seconds that one installation may take, and so how long another waits for it.
 readonly PATIENCE=600
-readonly PARTS=(node oidc-provider jmondi idpyoidc authlib mcp mcp-js conformance kubernetes checkers)
+readonly PARTS=(checkers node oidc-provider jmondi idpyoidc authlib mcp mcp-js conformance kubernetes)
 sources=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly sources
 readonly installed=${CARGO_TARGET_DIR:-$sources/../../target}/counterparts
 
 main() {
+  local part status=0
   mkdir -p "$installed"
-  # Test programs run side by side, and each asks for its parts.
-  exec 9>"$installed/.lock"
-  flock -w "$PATIENCE" 9 || fail "another installation holds $installed/.lock and does not end"
-  local part
-  for part in "${@:-${PARTS[@]}}"; do
+  if [[ $# -eq 0 ]]; then
+    for part in "${PARTS[@]}"; do
+      "${BASH_SOURCE[0]}" "$part" >/dev/null || status=1
+    done
+  fi
+  for part in "$@"; do
     case $part in
-      node) install_node ;;
-      oidc-provider | jmondi | kubernetes | mcp-js)
+      node)
+        lock node
         install_node
+        ;;
+      oidc-provider | jmondi | kubernetes | mcp-js | conformance)
+        lock node
+        install_node
+        [[ $part != conformance ]] || link_node "$RECENT_NODE" node-22
+        lock "$part"
         install_npm_package "$part"
         ;;
-      conformance)
-        install_node
-        link_node "$RECENT_NODE" node-22
-        install_npm_package "$part"
+      idpyoidc | authlib | mcp | checkers)
+        lock "$part"
+        install_python_environment "$part"
         ;;
-      idpyoidc | authlib | mcp | checkers) install_python_environment "$part" ;;
       *) fail "no such part: $part (there are: ${PARTS[*]})" ;;
     esac
   done
   (cd "$installed" && pwd)
+  return "$status"
+}
+
+# lock PART: test programs run side by side, and each asks for its parts. The lock before is let go.
+lock() {
+  exec 9>"$installed/.lock-$1"
+  flock -w "$PATIENCE" 9 || fail "another installation holds $installed/.lock-$1 and does not end"
 }
 
 install_node() {
@@ -126,7 +139,8 @@ install_python_environment() {
 }
 
 limited() {
-  timeout --kill-after=10 "$PATIENCE" "$@" </dev/null
+  # In the foreground, so that whoever ends this script ends it too.
+  timeout --foreground --kill-after=10 "$PATIENCE" "$@" </dev/null
 }
 
 key_of() {

@@ -29,7 +29,7 @@ if [ ! -x "$installed/egctl" ] || [ "$(cat "$installed/of" 2>/dev/null)" != "$ke
     echo "egctl: building it, which takes minutes" >&2
     # Neither symbols nor debugging information: it is run, and never looked into. Not optimized either:
     # that takes two fifths of the build, and each run of some seconds is only a few seconds longer.
-    timeout "$PATIENCE" go build -trimpath -gcflags='all=-N -l' -ldflags='-s -w' -o "$installed/egctl" \
+    timeout --foreground --kill-after=10 "$PATIENCE" go build -trimpath -gcflags='all=-N -l' -ldflags='-s -w' -o "$installed/egctl" \
         github.com/envoyproxy/gateway/cmd/egctl >&2
     printf '%s\n' "$key" >"$installed/of"
 fi
