@@ -53,7 +53,7 @@ pub use http::Method;
 pub use identity_service::{IDENTITY_CLIENT, IdentityService};
 pub use identity_token::IdentityIssuer;
 pub use log_service::LogService;
-pub use login::{LOGIN_BACKENDS, LoginScene, LoginServer, SHORT_LIVES, Stay};
+pub use login::{LOGIN_BACKENDS, LoginScene, LoginServer, SHORT_LIVES, Stay, credentials_seen};
 pub use paths::{artifact, identity_service, repository, scratch, tool};
 pub use process::mishaps;
 pub use prometheus::{Prometheus, Sample, promtool};

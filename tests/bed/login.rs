@@ -74,7 +74,7 @@ impl LoginServer {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::ToolHive => "ToolHive's own auth server (built with Go the first time)",
+            Self::ToolHive => "ToolHive's own auth server",
             Self::StandIn => {
                 "a stand-in for ToolHive's auth server (oidc-provider; ToolHive's own needs Go)"
             }
@@ -114,6 +114,18 @@ impl AuthServer {
             }
         }
     }
+}
+
+/// What a backend of [`LOGIN_BACKENDS`] saw at a visit: the fields that carry a credential.
+#[must_use]
+pub fn credentials_seen(visit: &Value) -> Vec<(String, String)> {
+    let whoami = &visit["whoami"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let authorization = whoami["authorization"].as_array().into_iter().flatten();
+    let authorization = authorization.map(|value| ("authorization".to_owned(), text(value)));
+    let key = whoami["headers"].get("x-api-key");
+    let key = key.map(|value| ("x-api-key".to_owned(), text(value)));
+    authorization.chain(key).collect()
 }
 
 /// What came of a client's stay.
@@ -189,7 +201,10 @@ impl LoginScene {
         let redis = Redis::start().await?;
         let run_config = run_config(&url, &corporate, &github, redis.port());
 
-        say(whose.name());
+        say(&match whose {
+            LoginServer::ToolHive => format!("{} (built with Go the first time)", whose.name()),
+            LoginServer::StandIn => whose.name().to_owned(),
+        });
         let auth_server = AuthServer::start(whose, &run_config, &environment).await?;
         let upstream = auth_server.port;
 
@@ -264,7 +279,7 @@ impl LoginScene {
         servers.extend(backends.clone());
         servers.push(json!({"pause": lost}));
         servers.extend(backends);
-        let configuration = json!({"servers": servers});
+        let configuration = json!({"servers": servers, "whoami": true});
         say("logging in at both providers, using three backends");
         let client = thread::spawn(move || mcp_login(sdk, &configuration));
 

@@ -3,11 +3,22 @@
 
 use std::process::ExitCode;
 
-use bed::{LOGIN_BACKENDS, LoginScene, LoginServer, SHORT_LIVES, Sdk};
+use bed::{LOGIN_BACKENDS, LoginScene, LoginServer, SHORT_LIVES, Sdk, credentials_seen};
+use serde_json::Value;
+
+use crate::performance::shorten;
+
+/// The backends, as `LOGIN_BACKENDS` has them, and what `envoy/demo.yaml` says how they are
+/// authenticated.
+const BACKENDS: [(&str, &str); LOGIN_BACKENDS.len()] = [
+    (LOGIN_BACKENDS[0], "upstream_inject"),
+    (LOGIN_BACKENDS[1], "token_exchange"),
+    (LOGIN_BACKENDS[2], "header_injection"),
+];
 
 /// What each round of visits is about.
 const ROUNDS: [&str; 3] = [
-    "logs in, and uses each backend",
+    "uses each backend; this is what they saw of the user",
     "goes on after its upstream tokens were refreshed",
     "comes back after the token of github was lost",
 ];
@@ -36,23 +47,49 @@ async fn play() -> Result<bool, String> {
         let stay = scene
             .host(sdk, |what| eprintln!("{sdk:?}: {what} …"))
             .await?;
-        println!("MCP's {sdk:?} client, at {}", whose.name());
+        println!("MCP's {sdk:?} client logs in through {}", whose.name());
         for (round, visits) in ROUNDS.iter().zip(stay.visits.chunks(LOGIN_BACKENDS.len())) {
             println!("  {round}");
-            for (backend, visit) in LOGIN_BACKENDS.iter().zip(visits) {
+            for ((backend, strategy), visit) in BACKENDS.iter().zip(visits) {
                 good &= visit["ok"] == true;
-                let logins = visit["logins"].as_u64().unwrap_or_default();
-                let login = if logins > 0 { ", after a login" } else { "" };
-                let outcome = if visit["ok"] == true {
-                    format!("tools {}{login}", visit["tools"])
-                } else {
-                    format!("NOT AS EXPECTED: {}", visit["error"])
-                };
-                println!("    {backend:<14} {outcome}");
+                println!("    {backend:<14} {strategy:<17} {}", outcome(visit));
             }
         }
-        let [corporate, github] = &stay.counts;
-        println!("  the providers' token endpoints: corporate-idp {corporate}, github {github}\n");
+        println!(
+            "  tokens issued before that: {}\n  sessions that the identity service ended then: {}\n",
+            ["corporate-idp", "github"]
+                .iter()
+                .zip(&stay.counts)
+                .map(|(provider, counts)| issued(provider, counts))
+                .collect::<Vec<_>>()
+                .join("; "),
+            stay.ended
+        );
     }
     Ok(good)
+}
+
+/// What came of a visit: what the backend saw of the user, or what went wrong.
+fn outcome(visit: &Value) -> String {
+    if visit["ok"] != true {
+        return format!("NOT AS EXPECTED: {}", visit["error"]);
+    }
+    let seen: Vec<String> = credentials_seen(visit)
+        .iter()
+        .map(|(field, value)| format!("{field}: {}", shorten(value)))
+        .collect();
+    let login = match visit["logins"].as_u64() {
+        Some(0) | None => "",
+        Some(_) => "   after a login",
+    };
+    format!("{:<44}{login}", seen.join(", "))
+        .trim_end()
+        .to_owned()
+}
+
+/// For what a provider has issued tokens.
+fn issued(provider: &str, counts: &Value) -> String {
+    let times = |grant: &str| counts[format!("{grant}:ok")].as_u64().unwrap_or_default();
+    let (logins, refreshes) = (times("authorization_code"), times("refresh_token"));
+    format!("{provider} {logins} for a login, {refreshes} for a refresh")
 }

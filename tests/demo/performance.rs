@@ -352,7 +352,7 @@ impl Outcome {
 }
 
 /// Enough of a credential to tell it from others: its beginning and its end.
-fn shorten(value: &str) -> String {
+pub(crate) fn shorten(value: &str) -> String {
     let (scheme, token) = value
         .split_once(' ')
         .map_or(("", value), |(scheme, token)| (scheme, token));

@@ -4,7 +4,9 @@
 //! Needs Go to build that auth server with; without it these tests say that they were left out,
 //! unless REQUIRE_GO=1. What stands in for it in the demo then is tried in any case.
 
-use bed::{LoginScene, LoginServer, SHORT_LIVES, Sdk};
+use std::collections::HashSet;
+
+use bed::{LOGIN_BACKENDS, LoginScene, LoginServer, SHORT_LIVES, Sdk, credentials_seen};
 use serde_json::json;
 
 use crate::trial::trials;
@@ -59,6 +61,21 @@ async fn comes_back(whose: LoginServer, sdk: Sdk) {
         assert_eq!(visit["tools"], json!(["add", "whoami"]), "{stay:?}");
         logins.push(visit["logins"].as_u64().expect("a number"));
     }
+    let seen: Vec<_> = stay.visits.iter().map(credentials_seen).collect();
+    for seen in seen.chunks(LOGIN_BACKENDS.len()) {
+        let fields = |visit: &[(String, String)]| -> Vec<String> {
+            visit.iter().map(|(field, _)| field.clone()).collect()
+        };
+        assert_eq!(fields(&seen[0]), ["authorization"], "github-tools");
+        assert_eq!(fields(&seen[1]), ["authorization"], "corporate-api");
+        assert_eq!(fields(&seen[2]), ["x-api-key"], "internal-api");
+    }
+    let github: HashSet<&String> = seen.iter().step_by(3).map(|seen| &seen[0].1).collect();
+    assert_eq!(
+        github.len(),
+        3,
+        "one of the login, one refreshed, one of the login after"
+    );
     // Nobody logs in because a token was refreshed; for one that is lost, once.
     assert_eq!(logins, [1, 0, 0, 0, 0, 0, 1, 0, 0], "{stay:?}");
     assert_eq!(stay.ended, 1);

@@ -3,10 +3,11 @@
 // CONFIGURATION is JSON: `servers`, URLs that are used one after the other, with the tokens of the
 // logins before. Where the SDK sends the user to log in, the user's browser goes where it is led, until
 // it is back at the application. A `{"pause": FILE}` among the URLs makes that file, and waits until
-// somebody takes it away.
+// somebody takes it away. With `whoami`, the tool of that name is called at each.
 //
-// Prints one JSON object: `servers`, for each URL `ok`, `tools` or `error`, and `logins`; `requests`,
-// every HTTP request of SDK and browser, as method, URL without its query, and status.
+// Prints one JSON object: `servers`, for each URL `ok`, `tools` or `error`, `logins` and what `whoami`
+// answered; `requests`, every HTTP request of SDK and browser, as method, URL without its query, and
+// status.
 
 import { randomUUID } from 'node:crypto';
 import { existsSync, writeFileSync } from 'node:fs';
@@ -115,7 +116,7 @@ class Application {
   }
 }
 
-async function use(url, application) {
+async function use(url, application, callsWhoami) {
   for (let logins = 0; ; logins += 1) {
     const options = { authProvider: application, fetch: watched };
     const transport = new StreamableHTTPClientTransport(new URL(url), options);
@@ -123,8 +124,13 @@ async function use(url, application) {
     try {
       await client.connect(transport);
       const { tools } = await client.listTools();
+      const visit = { ok: true, logins, tools: tools.map(({ name }) => name).sort() };
+      if (callsWhoami) {
+        const answer = await client.callTool({ name: 'whoami', arguments: {} });
+        visit.whoami = JSON.parse(answer.content[0].text);
+      }
       await client.close();
-      return { ok: true, logins, tools: tools.map(({ name }) => name).sort() };
+      return visit;
     } catch (error) {
       const asked = error instanceof UnauthorizedError && application.authorization;
       if (!asked || logins === LOGINS_AT_MOST) {
@@ -149,11 +155,12 @@ async function pause(file) {
 setTimeout(() => process.exit(1), DEADLINE_MS).unref();
 const application = new Application();
 const servers = [];
-for (const url of JSON.parse(process.argv[2]).servers) {
+const configuration = JSON.parse(process.argv[2]);
+for (const url of configuration.servers) {
   if (url.pause !== undefined) {
     await pause(url.pause);
   } else {
-    servers.push(await use(url, application));
+    servers.push(await use(url, application, configuration.whoami));
   }
 }
 console.log(JSON.stringify({ servers, requests }));

@@ -3,10 +3,10 @@
 CONFIGURATION is JSON: `servers`, URLs that are used one after the other, with the tokens of the
 logins before. Where the SDK sends the user to log in, the user's browser goes where it is led, until
 it is back at the application. A `{"pause": FILE}` among the URLs makes that file, and waits until
-somebody takes it away.
+somebody takes it away. With `whoami`, the tool of that name is called at each.
 
-Prints one JSON object: `servers`, for each URL `ok`, `tools` or `error`, and `logins`; `requests`,
-every HTTP request of SDK and browser, as method, URL without its query, and status.
+Prints one JSON object: `servers`, for each URL `ok`, `tools` or `error`, `logins` and what `whoami`
+answered; `requests`, every HTTP request of SDK and browser, as method, URL without its query, and status.
 """
 
 import asyncio
@@ -54,14 +54,15 @@ class Storage(TokenStorage):
 
 async def main():
     storage, requests, servers = Storage(), [], []
-    for url in json.loads(sys.argv[1])["servers"]:
+    configuration = json.loads(sys.argv[1])
+    for url in configuration["servers"]:
         if isinstance(url, dict):
             await asyncio.wait_for(pause(Path(url["pause"])), DEADLINE_SECONDS)
             continue
         logins = []
         try:
-            tools = await asyncio.wait_for(use(url, storage, requests, logins), DEADLINE_SECONDS)
-            result = {"ok": True, "tools": tools}
+            using = use(url, storage, requests, logins, configuration.get("whoami", False))
+            result = {"ok": True, **await asyncio.wait_for(using, DEADLINE_SECONDS)}
         except BaseException as error:  # Whatever it is, it is what came of it.
             result = {"ok": False, "error": " | ".join(str(leaf) for leaf in leaves(error))}
         servers.append({**result, "logins": len(logins)})
@@ -74,7 +75,7 @@ async def pause(file):
         await asyncio.sleep(0.05)
 
 
-async def use(url, storage, requests, logins):
+async def use(url, storage, requests, logins, calls_whoami):
     async def note(response):
         shown = response.request.url
         path = f"{shown.scheme}://{shown.netloc.decode()}{shown.path}"
@@ -112,7 +113,11 @@ async def use(url, storage, requests, logins):
     async with create_mcp_http_client(auth=provider) as http:
         http.event_hooks["response"].append(note)
         async with Client(streamable_http_client(url, http_client=http), mode="legacy") as client:
-            return sorted(tool.name for tool in (await client.list_tools()).tools)
+            tools = sorted(tool.name for tool in (await client.list_tools()).tools)
+            if not calls_whoami:
+                return {"tools": tools}
+            answer = await client.call_tool("whoami", {})
+            return {"tools": tools, "whoami": json.loads(answer.content[0].text)}
 
 
 def leaves(error):
