@@ -31,9 +31,9 @@ pub struct Scale {
 }
 
 pub const FULL: Scale = Scale {
-    rounds: 24,
+    rounds: 20,
     questions: 6_000,
-    seconds: 20,
+    seconds: 16,
 };
 
 pub const QUICK: Scale = Scale {
