@@ -171,7 +171,8 @@ table! {
     ENVOY_GOES_BY = "envoy-goes-by", "A cluster that goes by the filter",
         "The router's upstream filters run only for clusters without `http_filters` of their own: \
          requests to this one get no credential. Put the filter into the cluster's list too, before \
-         `upstream_codec`.";
+         `upstream_codec`. What a `cache` filter sends on by itself, and what a matcher around the \
+         filter does not match, goes by it as well.";
     ENVOY_DOOR = "envoy-door", "A route configuration without the door",
         "The client's token leaves with requests wherever the filter is not. Write \
          `request_headers_to_remove: [authorization]` (and each header that a strategy sets) on the \
@@ -184,7 +185,8 @@ table! {
          credential. Name the backends.";
     ENVOY_OPERATOR = "envoy-operator", "The client's token put on again",
         "`%REQ(authorization)%`, or the filter state's object, in `request_headers_to_add` hands the \
-         token on that the door takes off. Only the auth server's `/oauth/` may have it back.";
+         token on that the door takes off. Only the auth server's `/oauth/` may have it back. In \
+         `response_headers_to_add` it hands the client the credential that the backend got.";
     ENVOY_TIMEOUT = "envoy-timeout", "A timeout shorter than the exchange",
         "While the filter waits for a token the request counts as the backend's: a slow STS then ejects \
          a healthy backend. Let the route's timeouts exceed the exchange's.";
