@@ -73,18 +73,41 @@ pub trait Clock {
     fn steady(&self) -> Steady;
 }
 
-/// Both clocks of a test.
-#[cfg(test)]
-#[derive(Clone, Copy, Debug)]
-pub struct Clocks {
+/// A moment on both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
     /// The time on the wall.
     pub wall: Time,
     /// The clock that only goes forward.
     pub steady: Steady,
 }
 
+impl Moment {
+    /// This one.
+    pub fn now(clock: &dyn Clock) -> Self {
+        Self {
+            wall: clock.wall(),
+            steady: clock.steady(),
+        }
+    }
+
+    /// Whether what began here, and ends when it is `end` on the wall, is under way at `now`: on both
+    /// clocks. The wall clock may be set back, which stretches no life; and of what began in the
+    /// future nothing is known.
+    pub fn lasts_until(self, end: Time, now: Self) -> bool {
+        let on_the_wall = self.wall <= now.wall && now.wall < end;
+        on_the_wall
+            && self.steady <= now.steady
+            && now.steady.since(self.steady) < end.since(self.wall)
+    }
+}
+
+/// Both clocks of a test.
 #[cfg(test)]
-impl Clocks {
+pub type Clocks = Moment;
+
+#[cfg(test)]
+impl Moment {
     /// Both at this distance from their beginnings.
     pub fn at(since: Duration) -> Self {
         Self {
@@ -95,7 +118,7 @@ impl Clocks {
 }
 
 #[cfg(test)]
-impl Clock for Clocks {
+impl Clock for Moment {
     fn wall(&self) -> Time {
         self.wall
     }
@@ -122,6 +145,29 @@ mod tests {
         assert_eq!(time.minus(Duration::from_secs(1)), Time::from_nanos(0));
         assert_eq!(time.plus(Duration::MAX), Time::from_nanos(u64::MAX));
         assert_eq!(time.since(Time::from_nanos(9)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_life_ends_on_whichever_clock_is_first_and_has_not_begun_in_the_future() {
+        let moment = |wall: u64, steady: u64| Moment {
+            wall: Time::from_nanos(wall),
+            steady: Steady::from_nanos(steady),
+        };
+        let began = moment(1000, 50);
+        for (now, lasts) in [
+            (moment(1000, 50), true),
+            (moment(1009, 59), true),
+            (moment(1010, 59), false),
+            (moment(1009, 60), false),
+            (moment(999, 55), false),
+            (moment(1005, 49), false),
+        ] {
+            assert_eq!(
+                began.lasts_until(Time::from_nanos(1010), now),
+                lasts,
+                "{now:?}"
+            );
+        }
     }
 
     #[test]

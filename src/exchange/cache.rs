@@ -1,13 +1,12 @@
 //! What is remembered of exchanges: tokens in hand, subjects that were refused, tokens that a
-//! backend did not accept. Bounded in number and in bytes; refusals go first, then what was used
-//! least recently.
+//! backend did not accept. Bounded in number and in bytes; refusals go first, then what has not been
+//! used for long.
 
 use super::answer::Failure;
+use super::recent::Recent;
 use super::settings::{CachePolicy, ExchangeId, Terms};
-use crate::time::{Clock, Steady, Time};
+use crate::time::{Clock, Moment, Steady, Time};
 use crate::token::BearerValue;
-use foldhash::fast::FixedState;
-use lru::LruCache;
 use std::borrow::Borrow;
 use std::fmt;
 use std::rc::Rc;
@@ -19,6 +18,9 @@ const FORGET_INTERVAL: Duration = Duration::from_secs(10);
 const REJECTED_INTERVAL: Duration = Duration::from_secs(3600);
 /// A renewal that failed is not tried again sooner.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
+/// Each sweep looks at so many entries, or at a part of them, as a divisor, if that is more.
+const SWEPT_AT_ONCE: usize = 64;
+const SWEPT_PART: usize = 16;
 
 /// Everything that could make an answer differ: the exchange, which stands for the token endpoints and
 /// all their parameters, the whole subject token, and the whole actor token where there is one.
@@ -110,7 +112,7 @@ pub struct Held {
     /// Tells this token from an earlier or later one of the same key.
     pub serial: u64,
     /// When it was asked for.
-    pub asked: Time,
+    pub asked: Moment,
     expires: Time,
     usable_until: Time,
     renew_from: Option<Time>,
@@ -146,8 +148,22 @@ impl Entry {
     /// The bytes of key and token.
     fn size(&self, key: &Key) -> usize {
         match self {
-            Entry::Held(held) => key.size().saturating_add(held.value.as_bytes().len()),
+            Entry::Held(held) => held.size(key),
             Entry::Forgotten { .. } => key.size(),
+        }
+    }
+
+    /// Whether it is of no use any more.
+    fn is_over(&self, now: Moment) -> bool {
+        match self {
+            Entry::Held(held) => !held.asked.lasts_until(held.usable_until, now),
+            Entry::Forgotten { at, rejected } => {
+                let interval = match rejected {
+                    Some(_) => REJECTED_INTERVAL,
+                    None => FORGET_INTERVAL,
+                };
+                has_passed(interval, Some(*at), now.steady)
+            }
         }
     }
 }
@@ -161,9 +177,9 @@ struct Refused {
 /// The cache of one plugin configuration and worker.
 #[derive(Debug)]
 pub struct TokenCache {
-    entries: LruCache<Key, Entry, FixedState>,
+    entries: Recent<Entry>,
     /// Apart from the tokens, which no refusal may displace: subjects are the clients' to choose.
-    refused: LruCache<Key, Refused, FixedState>,
+    refused: Recent<Refused>,
     policy: CachePolicy,
     held: usize,
     bytes: usize,
@@ -174,8 +190,8 @@ impl TokenCache {
     /// An empty cache. `seed` is random: it keeps clients from choosing subjects that collide.
     pub fn new(policy: CachePolicy, seed: u64) -> Self {
         Self {
-            entries: LruCache::unbounded_with_hasher(FixedState::with_seed(seed)),
-            refused: LruCache::unbounded_with_hasher(FixedState::with_seed(seed)),
+            entries: Recent::new(seed),
+            refused: Recent::new(seed),
             policy,
             held: 0,
             bytes: 0,
@@ -192,7 +208,7 @@ impl TokenCache {
 
     /// Looks `key` up.
     pub fn get(&mut self, key: &impl Borrow<[u8]>, clock: &dyn Clock) -> Lookup<'_> {
-        match self.entries.get_mut::<[u8]>(key.borrow()) {
+        match self.entries.get_mut(key.borrow()) {
             Some(Entry::Held(held)) => {
                 let now = clock.wall();
                 if held.is_usable(now) {
@@ -209,7 +225,7 @@ impl TokenCache {
             }
             Some(Entry::Forgotten { .. }) => {}
             None => {
-                if let Some(refused) = self.refused.get::<[u8]>(key.borrow())
+                if let Some(refused) = self.refused.peek(key.borrow())
                     && clock.steady() < refused.until
                 {
                     return Lookup::Refused(&refused.failure, refused.until);
@@ -221,7 +237,7 @@ impl TokenCache {
 
     /// The renewal of the token of `key`, which was told just now, is left to the next request.
     pub fn not_renewed(&mut self, key: &Key) {
-        if let Some(Entry::Held(held)) = self.entries.peek_mut::<[u8]>(key.borrow()) {
+        if let Some(Entry::Held(held)) = self.entries.peek_mut(key.borrow()) {
             held.last_renewal = None;
         }
     }
@@ -233,12 +249,12 @@ impl TokenCache {
         &mut self,
         key: Key,
         value: BearerValue,
-        asked: Time,
+        asked: Moment,
         expires: Time,
         terms: &Terms,
         jitter: f64,
     ) -> Option<u64> {
-        let forgot_before = match self.entries.peek::<[u8]>(key.borrow()) {
+        let forgot_before = match self.entries.peek(key.borrow()) {
             Some(Entry::Held(Held { forgot_before, .. })) => *forgot_before,
             Some(Entry::Forgotten { at, .. }) => Some(*at),
             _ => None,
@@ -262,7 +278,7 @@ impl TokenCache {
         key: Key,
         value: BearerValue,
         serial: u64,
-        (asked, expires): (Time, Time),
+        (asked, expires): (Moment, Time),
         forgot_before: Option<Steady>,
         terms: &Terms,
         jitter: f64,
@@ -273,7 +289,7 @@ impl TokenCache {
             serial,
             asked,
             expires,
-            usable_until: asked,
+            usable_until: asked.wall,
             renew_from: None,
             last_renewal: None,
             forgot_before,
@@ -282,14 +298,13 @@ impl TokenCache {
     }
 
     /// Whether a token of that `lifetime` would be used now.
-    pub fn would_use(&self, (asked, expires): (Time, Time), terms: &Terms, now: Time) -> bool {
-        let until = usable_until(asked, expires, &self.policy, terms);
-        asked <= now && now < until
+    pub fn would_use(&self, (asked, expires): (Moment, Time), terms: &Terms, now: Moment) -> bool {
+        asked.lasts_until(usable_until(asked.wall, expires, &self.policy, terms), now)
     }
 
     /// A token of `key` was forgotten at that time, as another worker knows.
     pub fn forgotten(&mut self, key: &Key, serial: u64, at: Steady) {
-        if let Some(Entry::Held(held)) = self.entries.peek_mut::<[u8]>(key.borrow())
+        if let Some(Entry::Held(held)) = self.entries.peek_mut(key.borrow())
             && held.serial == serial
         {
             held.forgot_before = held.forgot_before.max(Some(at));
@@ -305,7 +320,7 @@ impl TokenCache {
         });
         let keys: Vec<Key> = dropped.map(|(key, _)| key.clone()).collect();
         for key in keys {
-            if let Some((key, entry)) = self.entries.pop_entry::<[u8]>(key.borrow()) {
+            if let Some((key, entry)) = self.entries.pop(key.borrow()) {
                 self.gone(&key, &entry);
             }
         }
@@ -318,13 +333,13 @@ impl TokenCache {
 
     /// Whether `key` was refused a moment ago.
     pub fn is_refused(&self, key: &Key, now: Steady) -> bool {
-        let refused = self.refused.peek::<[u8]>(key.borrow());
+        let refused = self.refused.peek(key.borrow());
         refused.is_some_and(|refused| now < refused.until)
     }
 
     /// Remembers for some time that `key` was refused. Its token, if there is one, stays.
     pub fn refuse(&mut self, key: Key, failure: Failure, time: Duration, now: Steady) {
-        if self.refused.pop::<[u8]>(key.borrow()).is_some() {
+        if self.refused.pop(key.borrow()).is_some() {
             self.bytes = self.bytes.saturating_sub(key.size());
         }
         if time.is_zero() {
@@ -343,17 +358,17 @@ impl TokenCache {
 
     /// Drops whatever is known of `key`.
     pub fn remove(&mut self, key: &Key) {
-        if let Some((key, entry)) = self.entries.pop_entry::<[u8]>(key.borrow()) {
+        if let Some((key, entry)) = self.entries.pop(key.borrow()) {
             self.gone(&key, &entry);
         }
-        if self.refused.pop::<[u8]>(key.borrow()).is_some() {
+        if self.refused.pop(key.borrow()).is_some() {
             self.bytes = self.bytes.saturating_sub(key.size());
         }
     }
 
     /// The digest of the token of `key` that a backend did not accept, if it is remembered.
     pub fn rejected(&self, key: &Key) -> Option<Rc<str>> {
-        match self.entries.peek::<[u8]>(key.borrow()) {
+        match self.entries.peek(key.borrow()) {
             Some(Entry::Forgotten { rejected, .. }) => rejected.clone(),
             _ => None,
         }
@@ -369,7 +384,7 @@ impl TokenCache {
         now: Steady,
         digest: impl FnOnce(&BearerValue) -> Option<Rc<str>>,
     ) -> bool {
-        let Some(entry) = self.entries.peek_mut::<[u8]>(key.borrow()) else {
+        let Some(entry) = self.entries.peek_mut(key.borrow()) else {
             return false;
         };
         match entry {
@@ -387,29 +402,21 @@ impl TokenCache {
         }
     }
 
-    /// Removes what has expired from the least recently used end.
+    /// Removes what has ended among a part of what there is, so that no token stays in memory for more
+    /// than a few sweeps after its end.
     pub fn sweep(&mut self, clock: &dyn Clock) {
-        let (wall, steady) = (clock.wall(), clock.steady());
-        while let Some((_, entry)) = self.entries.peek_lru() {
-            let over = match entry {
-                Entry::Held(held) => !held.is_usable(wall),
-                Entry::Forgotten { at, rejected } => {
-                    let interval = match rejected {
-                        Some(_) => REJECTED_INTERVAL,
-                        None => FORGET_INTERVAL,
-                    };
-                    has_passed(interval, Some(*at), steady)
-                }
-            };
-            if !over {
-                break;
+        let now = Moment::now(clock);
+        for _ in 0..part_of(self.entries.len()) {
+            let over = self.entries.pop_next_if(|entry| entry.is_over(now));
+            if let Some((key, entry)) = over {
+                self.gone(&key, &entry);
             }
-            self.evict_token();
         }
-        while let Some((_, refused)) = self.refused.peek_lru()
-            && refused.until <= steady
-        {
-            self.evict_refusal();
+        for _ in 0..part_of(self.refused.len()) {
+            let over = self.refused.pop_next_if(|one| one.until <= now.steady);
+            if let Some((key, _)) = over {
+                self.bytes = self.bytes.saturating_sub(key.size());
+            }
         }
     }
 
@@ -421,23 +428,24 @@ impl TokenCache {
         same: impl Fn(ExchangeId) -> Option<(ExchangeId, Terms)>,
         now: Time,
     ) {
-        let entries = other.entries.iter().rev();
-        let moving: Vec<(Key, (ExchangeId, Terms))> = entries
-            .filter(|(_, entry)| matches!(entry, Entry::Held(_)))
-            .filter_map(|(key, _)| Some((key.clone(), same(key.exchange())?)))
-            .collect();
-        for (key, (exchange, terms)) in moving {
-            let Some((key, entry)) = other.entries.pop_entry::<[u8]>(key.borrow()) else {
-                continue;
+        let mut staying = Vec::new();
+        while let Some((key, entry)) = other.entries.pop_old() {
+            let (mut held, exchange, terms) = match (entry, same(key.exchange())) {
+                (Entry::Held(held), Some((exchange, terms))) => (held, exchange, terms),
+                (entry, _) => {
+                    staying.push((key, entry));
+                    continue;
+                }
             };
-            other.gone(&key, &entry);
-            let Entry::Held(mut held) = entry else {
-                continue;
-            };
+            other.held = other.held.saturating_sub(1);
+            other.bytes = other.bytes.saturating_sub(held.size(&key));
             if held.fit(&self.policy, &terms, 0.0) && held.is_usable(now) {
                 held.key = key.moved_to(exchange);
                 self.insert(held.key.clone(), Entry::Held(held));
             }
+        }
+        for (key, entry) in staying {
+            other.entries.put(key, entry);
         }
     }
 
@@ -468,7 +476,7 @@ impl TokenCache {
     }
 
     fn evict_token(&mut self) -> bool {
-        match self.entries.pop_lru() {
+        match self.entries.pop_old() {
             Some((key, entry)) => {
                 self.gone(&key, &entry);
                 true
@@ -478,7 +486,7 @@ impl TokenCache {
     }
 
     fn evict_refusal(&mut self) -> bool {
-        match self.refused.pop_lru() {
+        match self.refused.pop_old() {
             Some((key, _)) => {
                 self.bytes = self.bytes.saturating_sub(key.size());
                 true
@@ -497,17 +505,23 @@ impl TokenCache {
 }
 
 impl Held {
+    /// The bytes of key and token.
+    fn size(&self, key: &Key) -> usize {
+        key.size().saturating_add(self.value.as_bytes().len())
+    }
+
     /// Not in the skew before its end, and not asked for in the future: then the clock was set back,
     /// and nothing is known of its age.
     fn is_usable(&self, now: Time) -> bool {
-        self.asked <= now && now < self.usable_until
+        self.asked.wall <= now && now < self.usable_until
     }
 
     /// Computes the usable part of the token's life; false if there is none. What is left unused at its
     /// end is never more than a fifth of it, so that tokens of a short life are used at all.
     fn fit(&mut self, policy: &CachePolicy, terms: &Terms, jitter: f64) -> bool {
-        self.usable_until = usable_until(self.asked, self.expires, policy, terms);
-        let usable = self.usable_until.since(self.asked);
+        let asked = self.asked.wall;
+        self.usable_until = usable_until(asked, self.expires, policy, terms);
+        let usable = self.usable_until.since(asked);
         let ahead = part(usable, 0.2 - 0.05 * jitter.clamp(0.0, 1.0));
         self.renew_from = terms
             .refresh_ahead
@@ -523,6 +537,12 @@ fn usable_until(asked: Time, expires: Time, policy: &CachePolicy, terms: &Terms)
     let life = expires.since(asked).min(longest);
     let skew = terms.expiry_skew.unwrap_or(policy.expiry_skew);
     asked.plus(life.saturating_sub(skew.min(part(life, 0.2))))
+}
+
+/// How many of so many are swept at once.
+fn part_of(all: usize) -> usize {
+    let part = all.checked_div(SWEPT_PART).unwrap_or(0);
+    part.max(SWEPT_AT_ONCE).min(all)
 }
 
 fn part(of: Duration, share: f64) -> Duration {

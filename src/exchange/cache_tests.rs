@@ -129,7 +129,7 @@ fn a_token_is_held_to_the_skew_before_its_end_or_the_longest_ttl() {
         (102, 0.0, 102, 102),
     ] {
         let mut cache = cache();
-        let kept = cache.hold(key(0), value("t"), at(100), at(expires), &TERMS, jitter);
+        let kept = cache.hold(key(0), value("t"), clocks(100), at(expires), &TERMS, jitter);
         assert!(kept.is_some());
         assert_eq!(found(&mut cache, 0, renew_from - 1), "held", "{expires}");
         if renew_from < until {
@@ -152,7 +152,7 @@ fn a_token_is_held_to_the_skew_before_its_end_or_the_longest_ttl() {
 fn a_token_with_nothing_left_is_not_held() {
     for expires in [0, 99, 100] {
         let mut cache = cache();
-        let kept = cache.hold(key(0), value("t"), at(100), at(expires), &TERMS, 0.0);
+        let kept = cache.hold(key(0), value("t"), clocks(100), at(expires), &TERMS, 0.0);
         assert_eq!(kept, None, "{expires}");
         assert_eq!(cache.held(), 0);
     }
@@ -161,7 +161,7 @@ fn a_token_with_nothing_left_is_not_held() {
 #[test]
 fn refusals_take_the_place_of_tokens_and_end() {
     let mut cache = cache();
-    cache.hold(key(0), value("t"), at(100), at(200), &TERMS, 0.0);
+    cache.hold(key(0), value("t"), clocks(100), at(200), &TERMS, 0.0);
     refuse(&mut cache, key(0), steady(110));
     assert_eq!(cache.held(), 0);
     for (seconds, expected) in [(110, "refused"), (129, "refused"), (130, "nothing")] {
@@ -171,7 +171,7 @@ fn refusals_take_the_place_of_tokens_and_end() {
         panic!("not refused");
     };
     assert_eq!((failure, until), (&rejected(), steady(130)));
-    cache.hold(key(0), value("t"), at(120), at(200), &TERMS, 0.0);
+    cache.hold(key(0), value("t"), clocks(120), at(200), &TERMS, 0.0);
     assert_eq!(found(&mut cache, 0, 121), "held");
 }
 
@@ -182,7 +182,7 @@ fn a_token_is_forgotten_once_in_ten_seconds_and_only_itself() {
         let serial = cache.hold(
             key(0),
             value("t"),
-            at(seconds),
+            clocks(seconds),
             at(seconds + 60),
             &TERMS,
             0.0,
@@ -221,16 +221,72 @@ fn a_token_is_forgotten_once_in_ten_seconds_and_only_itself() {
 #[test]
 fn a_sweep_ends_what_is_over() {
     let mut cache = cache();
-    cache.hold(key(0), value("t"), at(100), at(130), &TERMS, 0.0);
+    cache.hold(key(0), value("t"), clocks(100), at(130), &TERMS, 0.0);
     refuse(&mut cache, key(1), steady(100));
     let serial = cache
-        .hold(key(2), value("t"), at(100), at(200), &TERMS, 0.0)
+        .hold(key(2), value("t"), clocks(100), at(200), &TERMS, 0.0)
         .unwrap();
     cache.forget(&key(2), serial, steady(100), |_| None);
-    cache.hold(key(3), value("t"), at(100), at(200), &TERMS, 0.0);
-    for (seconds, entries, held) in [(119, 4, 2), (124, 1, 1), (189, 1, 1), (190, 0, 0)] {
+    cache.hold(key(3), value("t"), clocks(100), at(200), &TERMS, 0.0);
+    for (seconds, entries, held) in [(109, 4, 2), (119, 3, 2), (124, 1, 1), (190, 0, 0)] {
         cache.sweep(&clocks(seconds));
         assert_eq!((cache.count(), cache.held()), (entries, held), "{seconds}");
+    }
+}
+
+#[test]
+fn a_sweep_ends_what_is_over_whatever_was_used_last_before_it() {
+    let mut cache = cache();
+    cache.hold(key(0), value("t"), clocks(100), at(200), &TERMS, 0.0);
+    cache.hold(key(1), value("t"), clocks(100), at(120), &TERMS, 0.0);
+    cache.sweep(&clocks(150));
+    assert_eq!((cache.count(), cache.held()), (1, 1));
+    assert_eq!(found(&mut cache, 0, 150), "held");
+}
+
+#[test]
+fn a_large_cache_is_swept_a_part_at_a_time() {
+    let mut cache = TokenCache::new(
+        CachePolicy {
+            max_entries: 10_000,
+            max_bytes: 1 << 30,
+            ..policy()
+        },
+        7,
+    );
+    for n in 0..10_000 {
+        let key = Key::new(ExchangeId(n), vec![b'a']);
+        let end = if n % 2 == 0 { 120 } else { 200 };
+        cache.hold(key, value("t"), clocks(100), at(end), &TERMS, 0.0);
+    }
+    let mut before = cache.count();
+    for _ in 0..16 {
+        cache.sweep(&clocks(150));
+        assert!(before - cache.count() <= 625, "{}", before - cache.count());
+        before = cache.count();
+    }
+    (0..8).for_each(|_| cache.sweep(&clocks(150)));
+    assert_eq!((cache.count(), cache.held()), (5_000, 5_000));
+}
+
+#[test]
+fn a_clock_that_is_set_back_stretches_no_life() {
+    let held_after = |wall, forward| {
+        let mut cache = cache();
+        cache.hold(key(0), value("t"), clocks(100), at(160), &TERMS, 0.0);
+        cache.sweep(&both(wall, forward));
+        cache.held()
+    };
+    // Usable for 50 s, on whichever clock.
+    for (wall, forward, held) in [
+        (149, 149, 1),
+        (100, 149, 1),
+        (100, 150, 0),
+        (150, 110, 0),
+        // Set back to before it was asked for.
+        (99, 110, 0),
+    ] {
+        assert_eq!(held_after(wall, forward), held, "{wall} {forward}");
     }
 }
 
@@ -241,7 +297,7 @@ fn what_moves_keeps_its_age_under_the_new_bounds() {
         old.hold(
             key(n),
             value("t"),
-            at(100 + u64::from(n)),
+            clocks(100 + u64::from(n)),
             at(160),
             &TERMS,
             0.0,
@@ -291,14 +347,14 @@ fn refusals_never_displace_a_token_and_go_first() {
     );
     let key = |n: u32| Key::new(ExchangeId(n), vec![b'a']);
     for n in 0..15 {
-        cache.hold(key(n), value("t"), at(100), at(200), &TERMS, 0.0);
+        cache.hold(key(n), value("t"), clocks(100), at(200), &TERMS, 0.0);
     }
     for n in 100..200 {
         refuse(&mut cache, key(n), steady(100));
     }
     assert_eq!((cache.held(), cache.refused.len()), (15, 2), "a tenth");
     for n in 15..20 {
-        cache.hold(key(n), value("t"), at(100), at(200), &TERMS, 0.0);
+        cache.hold(key(n), value("t"), clocks(100), at(200), &TERMS, 0.0);
     }
     assert_eq!((cache.held(), cache.refused.len()), (20, 0));
     refuse(&mut cache, key(200), steady(100));
@@ -324,7 +380,7 @@ fn keys_and_tokens_together_are_bounded_in_bytes() {
         let kept = cache.hold(
             key(n),
             value(&"t".repeat(100)),
-            at(100),
+            clocks(100),
             at(200),
             &TERMS,
             0.0,
@@ -336,7 +392,7 @@ fn keys_and_tokens_together_are_bounded_in_bytes() {
     assert!(matches!(cache.get(&key(19), &clocks(101)), Lookup::Held(_)));
     let too_large = value(&"t".repeat(1000));
     assert_eq!(
-        cache.hold(key(30), too_large, at(100), at(200), &TERMS, 0.0),
+        cache.hold(key(30), too_large, clocks(100), at(200), &TERMS, 0.0),
         None
     );
 }
@@ -416,7 +472,7 @@ proptest! {
                 Event::Hold { key: n, life, jitter } => {
                     let text = format!("token-{n}-{step}");
                     let serial =
-                        cache.hold(key(n), value(&text), at(now), at(now + life), &TERMS, jitter);
+                        cache.hold(key(n), value(&text), clocks(now), at(now + life), &TERMS, jitter);
                     let usable = usable(life);
                     prop_assert_eq!(serial.is_some(), usable > 0.0);
                     if let Some(serial) = serial {
@@ -459,7 +515,7 @@ proptest! {
     fn a_token_that_nothing_happened_to_is_found(lives in vec(11u64..150, 1..=8), later in 0u64..150) {
         let mut cache = TokenCache::new(CachePolicy { max_entries: 8, ..policy() }, 3);
         for (n, life) in (0u8..).zip(&lives) {
-            cache.hold(key(n), value(&format!("token-{n}")), at(1000), at(1000 + life), &TERMS, 0.5);
+            cache.hold(key(n), value(&format!("token-{n}")), clocks(1000), at(1000 + life), &TERMS, 0.5);
         }
         for (n, life) in (0u8..).zip(&lives) {
             let expected = if (later as f64) < usable(*life) { "held" } else { "nothing" };

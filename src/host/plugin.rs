@@ -286,7 +286,7 @@ impl Plugin {
     /// The plugin ends: nothing that was counted is lost, its tokens are held no longer, and nobody
     /// waits for its calls.
     pub fn retire(&self) {
-        self.engine.borrow_mut().retire(&HostClock);
+        self.engine.borrow_mut().retire();
         self.report(0);
     }
 

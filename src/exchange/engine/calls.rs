@@ -25,9 +25,8 @@ pub(super) struct Under {
     pub step: Step,
     /// What the call before brought: it goes to the next endpoint and nowhere else.
     carried: Option<BearerToken>,
-    /// When it was asked for.
-    pub asked: Time,
-    pub started: Steady,
+    /// When it was first made.
+    pub asked: Moment,
     admitted: Admitted,
     /// `None` before it is made.
     pub call: Option<u32>,
@@ -127,8 +126,10 @@ impl<W> Engine<W> {
             at: Under {
                 step: Step::First,
                 carried: None,
-                asked: clock.wall(),
-                started: now,
+                asked: Moment {
+                    wall: clock.wall(),
+                    steady: now,
+                },
                 admitted: endpoint,
                 call: None,
                 again: false,
@@ -217,7 +218,7 @@ impl<W> Engine<W> {
         let timeout = match at.again {
             true => request
                 .timeout()
-                .saturating_sub(clock.steady().since(at.started)),
+                .saturating_sub(clock.steady().since(at.asked.steady)),
             false => request.timeout(),
         };
         Some(Outgoing {
@@ -259,7 +260,7 @@ impl<W> Engine<W> {
             .get(index(key.exchange()))
             .and_then(|prepared| prepared.exchange.call(at.step));
         let timeout = call.map_or(Duration::ZERO, |call| call.timeout);
-        let in_time = clock.steady().since(at.started) < timeout;
+        let in_time = clock.steady().since(at.asked.steady) < timeout;
         if at.again || at.admitted == Admitted::AsProbe || !in_time {
             return false;
         }
@@ -283,8 +284,13 @@ impl<W> Engine<W> {
             return Answered::Nobody;
         };
         let now = clock.steady();
-        let judged = judge(answer, call, now.since(flight.at.started), call.timeout)
-            .and_then(|issued| something_new(issued, &key, exchange, &flight.at));
+        let judged = judge(
+            answer,
+            call,
+            now.since(flight.at.asked.steady),
+            call.timeout,
+        )
+        .and_then(|issued| something_new(issued, &key, exchange, &flight.at));
         let retry_after = self.tell_endpoint(&key, &flight.at, judged.as_ref().err(), now);
         let judged = match judged {
             // What the first call brought goes into the second.
@@ -350,8 +356,10 @@ impl<W> Engine<W> {
         Ok(Under {
             step: Step::Second,
             carried: Some(carried),
-            asked: clock.wall(),
-            started: now,
+            asked: Moment {
+                wall: clock.wall(),
+                steady: now,
+            },
             admitted,
             call: None,
             again: false,

@@ -204,10 +204,9 @@ impl<W> Engine<W> {
         let is_usable = |token: &Token| {
             let is_news = match why {
                 Why::Asked => true,
-                Why::Renewal(asked) => asked < token.asked,
+                Why::Renewal(asked) => asked < token.asked.steady,
             };
-            let lifetime = (token.asked, token.expires);
-            is_news && self.cache.would_use(lifetime, &terms, clock.wall())
+            is_news && self.would_use(token, &terms, now, clock)
         };
         let shared = &self.sharing.as_ref()?.shared;
         let claimed = shared.claim(&address, id, ends, &is_usable, now).ok()?;
@@ -387,15 +386,14 @@ impl<W> Engine<W> {
     }
 
     /// The engine ends: nobody is to wait for its calls.
-    pub fn retire(&mut self, clock: &dyn Clock) {
-        let now = clock.steady();
+    pub fn retire(&mut self) {
         let Some(sharing) = &self.sharing else {
             return;
         };
         for flight in self.flights.values_mut() {
             if let Some((address, id)) = flight.claim.take() {
                 // If that fails, the claim runs out.
-                let _ = sharing.shared.withdraw(&address, id, now);
+                let _ = sharing.shared.withdraw(&address, id);
             }
         }
     }
@@ -410,10 +408,7 @@ impl<W> Engine<W> {
         clock: &dyn Clock,
     ) -> Seen {
         let terms = self.terms(key);
-        let is_usable = |token: &Token| {
-            let lifetime = (token.asked, token.expires);
-            self.cache.would_use(lifetime, &terms, clock.wall())
-        };
+        let is_usable = |token: &Token| self.would_use(token, &terms, now, clock);
         let seen = self.sharing.as_ref().and_then(|sharing| {
             sharing
                 .shared
@@ -421,6 +416,15 @@ impl<W> Engine<W> {
                 .ok()
         });
         seen.unwrap_or(Seen::Nothing(None))
+    }
+
+    fn would_use(&self, token: &Token, terms: &Terms, now: Steady, clock: &dyn Clock) -> bool {
+        let now = Moment {
+            wall: clock.wall(),
+            steady: now,
+        };
+        let lifetime = (token.asked, token.expires);
+        self.cache.would_use(lifetime, terms, now)
     }
 
     /// Where other workers find what belongs to `key`; `None` if they are not to.

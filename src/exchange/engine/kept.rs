@@ -1,6 +1,7 @@
 //! What is remembered of how exchanges ended.
 
 use super::*;
+use crate::time::Time;
 
 impl<W> Engine<W> {
     /// The token's life begins when it was asked for, and ends with the first of: what the endpoint
@@ -11,7 +12,7 @@ impl<W> Engine<W> {
         &mut self,
         key: Key,
         issued: Issued,
-        asked: Time,
+        asked: Moment,
         exchange: &Exchange,
         claim: Option<&(Address, ClaimId)>,
         clock: &dyn Clock,
@@ -23,14 +24,16 @@ impl<W> Engine<W> {
             // An own end that is past already tells that clocks differ, not that a dead token was
             // issued.
             ExpiresIn::After(lifetime) => {
-                let stated = asked.plus(lifetime);
+                let stated = asked.wall.plus(lifetime);
                 let expires = own
-                    .filter(|own| *own > asked)
+                    .filter(|own| *own > asked.wall)
                     .map_or(stated, |own| own.min(stated));
                 (Some(expires), true)
             }
             ExpiresIn::Absent => {
-                let assumed = terms.assumed_lifetime.map(|lifetime| asked.plus(lifetime));
+                let assumed = terms
+                    .assumed_lifetime
+                    .map(|lifetime| asked.wall.plus(lifetime));
                 (own.or(assumed), false)
             }
             ExpiresIn::Unusable => (None, true),

@@ -27,7 +27,7 @@ use super::results::{
 use super::settings::{CachePolicy, Exchange, ExchangeId, Purpose, Step, Terms, TokenCall};
 use super::shared::bucket::{ClaimId, Outcome, Seen, Token};
 use super::shared::key::Address;
-use crate::time::{Clock, Steady, Time};
+use crate::time::{Clock, Moment, Steady};
 use crate::token::BearerToken;
 use calls::{Flight, Started};
 use elsewhere::{Sharing, Watch};
@@ -163,7 +163,7 @@ impl<W> Engine<W> {
                 shared: false,
             },
             Lookup::HeldRenew(held) => {
-                let (value, used, asked) = (held.value.clone(), Used::of(held), held.asked);
+                let (value, used, asked) = (held.value.clone(), Used::of(held), held.asked.steady);
                 let may_call = self
                     .exchange(exchange)
                     .is_some_and(|exchange| may_call(&exchange.purpose));
@@ -262,7 +262,7 @@ impl<W> Engine<W> {
     fn start_renewal(
         &mut self,
         key: &Key,
-        asked: Time,
+        asked: Steady,
         backend: u32,
         clock: &dyn Clock,
     ) -> Renewal {
@@ -346,7 +346,7 @@ impl<W> Engine<W> {
         self.sweep_shared(clock, now);
         let is_overdue = |(key, flight): (&Key, &Flight<W>)| {
             let call = self.exchange(key.exchange())?.call(flight.at.step)?;
-            let elapsed = now.since(flight.at.started);
+            let elapsed = now.since(flight.at.asked.steady);
             let overdue = elapsed >= call.timeout.saturating_add(OVERDUE);
             overdue.then(|| (key.clone(), flight.at.call))
         };
@@ -390,7 +390,7 @@ enum Why {
     /// A request waits for it.
     Asked,
     /// To renew the token that was asked for then.
-    Renewal(Time),
+    Renewal(Steady),
 }
 
 /// What becomes of a renewal.

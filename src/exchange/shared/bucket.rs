@@ -6,14 +6,14 @@
 use super::super::answer::Failure;
 use super::key::Address;
 use super::wire::{Reader, Writer};
-use crate::time::{Steady, Time};
+use crate::time::{Moment, Steady, Time};
 use crate::token::BearerToken;
 use std::time::Duration;
 
 /// How long an answer that serves nobody else stays for those who waited for it.
 pub const LINGERS: Duration = Duration::from_secs(2);
-/// An end that is further off was told by no clock of ours.
-const FURTHEST_END: Duration = Duration::from_secs(3600);
+/// What is further off was told by no clock of ours, and is as good as over.
+const FURTHEST: Duration = Duration::from_secs(3600);
 
 /// Names a call under way. Random, so that no two workers give the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,7 +82,7 @@ pub struct Token {
     /// Tells it from every other.
     pub serial: u64,
     /// When it was asked for.
-    pub asked: Time,
+    pub asked: Moment,
     /// When it ends.
     pub expires: Time,
     /// When a token of this key was last forgotten.
@@ -164,7 +164,7 @@ impl Bucket {
                 What::Token(held) if is_usable(held) => token = Some(held),
                 What::Token(_) => {}
                 What::Forgotten(what) => forgotten = Some(what),
-                What::Refused { until, failure } if now < *until => {
+                What::Refused { until, failure } if is_live(*until, now) => {
                     refused = Some((failure, *until));
                 }
                 What::Passing { claim, outcome, .. } if Some(*claim) == waited_for => {
@@ -227,12 +227,12 @@ impl Bucket {
         address: &Address,
         id: ClaimId,
         outcome: &Outcome,
-        wall: Time,
-        now: Steady,
+        now: Moment,
         bounds: &Bounds,
     ) -> Settled {
         self.withdraw(address, id);
-        self.sweep(wall, now);
+        self.sweep(now);
+        let now = now.steady;
         let mut settled = Settled::default();
         match outcome {
             Outcome::Token(token) => settled.forgot_before = self.keep(address, token, bounds),
@@ -281,13 +281,15 @@ impl Bucket {
     }
 
     /// Removes what has ended. True if there was any.
-    pub fn sweep(&mut self, wall: Time, now: Steady) -> bool {
+    pub fn sweep(&mut self, now: Moment) -> bool {
         let before = (self.claims.len(), self.records.len());
-        self.claims.retain(|claim| claim.is_live(now));
+        self.claims.retain(|claim| claim.is_live(now.steady));
         self.records.retain(|record| match &record.what {
-            What::Token(token) => wall < token.expires,
-            What::Forgotten(forgotten) => forgotten.is_remembered(now),
-            What::Refused { until, .. } | What::Passing { until, .. } => is_live(*until, now),
+            What::Token(token) => token.asked.lasts_until(token.expires, now),
+            What::Forgotten(forgotten) => forgotten.is_remembered(now.steady),
+            What::Refused { until, .. } | What::Passing { until, .. } => {
+                is_live(*until, now.steady)
+            }
         });
         before != (self.claims.len(), self.records.len())
     }
@@ -308,7 +310,10 @@ impl Bucket {
             }
         });
         let is_older = self.records.iter().any(|record| match &record.what {
-            What::Token(other) => *record.key == *address.key && token.asked < other.asked,
+            What::Token(other) => {
+                // Not by the wall clock, which may have been set back in between.
+                *record.key == *address.key && token.asked.steady < other.asked.steady
+            }
             _ => false,
         });
         if is_older {
@@ -462,11 +467,11 @@ impl Bucket {
     }
 
     /// The bucket that was written so; an empty one, if it was not.
-    pub fn read(value: &[u8], format: &[u8; 8], now: Steady) -> Self {
-        Self::try_read(value, format, now).unwrap_or_default()
+    pub fn read(value: &[u8], format: &[u8; 8]) -> Self {
+        Self::try_read(value, format).unwrap_or_default()
     }
 
-    fn try_read(value: &[u8], format: &[u8; 8], now: Steady) -> Option<Self> {
+    fn try_read(value: &[u8], format: &[u8; 8]) -> Option<Self> {
         let mut from = Reader(value);
         if from.array::<8>()? != *format {
             return None;
@@ -476,7 +481,7 @@ impl Bucket {
             bucket.claims.push(Claim {
                 digest: from.array()?,
                 id: ClaimId(from.number()?),
-                ends: from.steady()?.min(now.plus(FURTHEST_END)),
+                ends: from.steady()?,
             });
         }
         while !from.0.is_empty() {
@@ -496,7 +501,7 @@ impl Claim {
 }
 
 fn is_live(ends: Steady, now: Steady) -> bool {
-    now < ends
+    now < ends && ends.since(now) <= FURTHEST
 }
 
 impl Forgotten {
@@ -510,7 +515,7 @@ impl Forgotten {
             Some(_) => Self::REMEMBERED_TO_SAY,
             None => Self::REMEMBERED,
         };
-        now.since(self.at) < time
+        now.since(self.at) < time && self.at.since(now) <= FURTHEST
     }
 }
 
@@ -533,7 +538,8 @@ impl Record {
                 to.byte(0);
                 to.bytes(token.token.as_bytes());
                 to.number(token.serial);
-                to.time(token.asked);
+                to.time(token.asked.wall);
+                to.steady(token.asked.steady);
                 to.time(token.expires);
                 to.optional(token.forgot_before, Writer::steady);
             }
@@ -577,7 +583,10 @@ impl Record {
             0 => What::Token(Token {
                 token: token(from)?,
                 serial: from.number()?,
-                asked: from.time()?,
+                asked: Moment {
+                    wall: from.time()?,
+                    steady: from.steady()?,
+                },
                 expires: from.time()?,
                 forgot_before: from.optional(Reader::steady)?,
             }),

@@ -15,7 +15,7 @@ mod wire;
 
 use super::digest::sha256;
 use super::settings::CachePolicy;
-use crate::time::{Clock, Steady};
+use crate::time::{Clock, Moment, Steady};
 use bucket::{Bounds, Bucket, ClaimId, Compares, Forgotten, Outcome, Seen, Settled, Token};
 use dropped::{Dropped, News};
 use key::{Address, ExchangeBytes};
@@ -128,7 +128,7 @@ impl Shared {
         is_usable: &dyn Fn(&Token) -> bool,
         now: Steady,
     ) -> Result<Seen, Unavailable> {
-        let (_, bucket) = self.bucket(self.slot(address), now)?;
+        let (_, bucket) = self.bucket(self.slot(address))?;
         Ok(bucket.look(address, waited_for, is_usable, now, self.compares()))
     }
 
@@ -145,7 +145,7 @@ impl Shared {
         is_usable: &dyn Fn(&Token) -> bool,
         now: Steady,
     ) -> Result<Claimed, Unavailable> {
-        let claimed = self.change(self.slot(address), now, |bucket| {
+        let claimed = self.change(self.slot(address), |bucket| {
             match bucket.look(address, None, is_usable, now, self.compares()) {
                 Seen::Nothing(forgotten) => {
                     let claimed = bucket.claim(address, id, ends, now, &self.bounds);
@@ -169,9 +169,9 @@ impl Shared {
         outcome: &Outcome,
         clock: &dyn Clock,
     ) -> Result<Settled, Unavailable> {
-        let (wall, now) = (clock.wall(), clock.steady());
-        let settled = self.change(self.slot(address), now, |bucket| {
-            let settled = bucket.settle(address, id, outcome, wall, now, &self.bounds);
+        let now = Moment::now(clock);
+        let settled = self.change(self.slot(address), |bucket| {
+            let settled = bucket.settle(address, id, outcome, now, &self.bounds);
             (true, settled)
         })?;
         let settled = settled.unwrap_or_default();
@@ -186,8 +186,8 @@ impl Shared {
     /// # Errors
     /// If the store cannot be used.
     #[inline(never)]
-    pub fn withdraw(&self, address: &Address, id: ClaimId, now: Steady) -> Result<(), Unavailable> {
-        self.change(self.slot(address), now, |bucket| {
+    pub fn withdraw(&self, address: &Address, id: ClaimId) -> Result<(), Unavailable> {
+        self.change(self.slot(address), |bucket| {
             (bucket.withdraw(address, id), ())
         })?;
         Ok(())
@@ -205,7 +205,7 @@ impl Shared {
         rejected: Option<&str>,
         now: Steady,
     ) -> Result<(), Unavailable> {
-        self.change(self.slot(address), now, |bucket| {
+        self.change(self.slot(address), |bucket| {
             let rejected = rejected.map(str::to_owned);
             (bucket.forget(address, serial, rejected, now), ())
         })?;
@@ -272,7 +272,7 @@ impl Shared {
     /// # Errors
     /// If the store cannot be used.
     pub fn sweep(&mut self, clock: &dyn Clock) -> Result<(), Unavailable> {
-        let (wall, now) = (clock.wall(), clock.steady());
+        let now = Moment::now(clock);
         for _ in 0..SWEPT_AT_ONCE {
             self.swept = self.swept.wrapping_add(1);
             // All that there can be, whatever the bounds of this configuration.
@@ -280,7 +280,7 @@ impl Shared {
             let slot = Slot::Bucket(place);
             match self.store.get(slot)? {
                 Some(read) if read.value.starts_with(&self.format) => {
-                    self.change(slot, now, |bucket| (bucket.sweep(wall, now), ()))?;
+                    self.change(slot, |bucket| (bucket.sweep(now), ()))?;
                 }
                 // Another build has left it, and will not come back for it.
                 Some(read) if !read.value.is_empty() => {
@@ -320,12 +320,9 @@ impl Shared {
     }
 
     #[inline(never)]
-    fn bucket(&self, slot: Slot, now: Steady) -> Result<(Option<u32>, Bucket), Unavailable> {
+    fn bucket(&self, slot: Slot) -> Result<(Option<u32>, Bucket), Unavailable> {
         Ok(match self.store.get(slot)? {
-            Some(read) => (
-                Some(read.version),
-                Bucket::read(&read.value, &self.format, now),
-            ),
+            Some(read) => (Some(read.version), Bucket::read(&read.value, &self.format)),
             None => (None, Bucket::default()),
         })
     }
@@ -335,11 +332,10 @@ impl Shared {
     fn change<R>(
         &self,
         slot: Slot,
-        now: Steady,
         change: impl Fn(&mut Bucket) -> (bool, R),
     ) -> Result<Option<R>, Unavailable> {
         for _ in 0..TRIES {
-            let (version, mut bucket) = self.bucket(slot, now)?;
+            let (version, mut bucket) = self.bucket(slot)?;
             let (changed, result) = change(&mut bucket);
             // An empty bucket takes no memory.
             let value = match bucket.is_empty() {

@@ -534,7 +534,7 @@ impl World {
             call.withdrawn |= call.worker == worker;
             call.alive &= call.worker != worker;
         }
-        this.engine.retire(&now);
+        this.engine.retire();
         *this = Worker { engine, used: None };
         self.waiting.borrow_mut().retain(|_, (of, _)| *of != worker);
     }
@@ -700,6 +700,25 @@ fn many_orders_of_many_events_keep_the_promises() {
     for seed in 1..=4 {
         let (wrong, _) = explore(LARGE, None, Choices::Random(seed), 250);
         assert!(wrong.is_none(), "{}", wrong.unwrap());
+    }
+}
+
+#[test]
+fn after_a_step_back_of_the_clock_one_call_serves_all_workers_again() {
+    let world = World::new(SMALL, None, every());
+    for seconds_back in [0, 3600] {
+        let mut now = world.now.get();
+        now.wall = now.wall.minus(Duration::from_secs(seconds_back));
+        now.steady = now.steady.plus(Duration::from_secs(1));
+        world.now.set(now);
+        world.good.borrow_mut().clear();
+        world.request(0, 0);
+        let calls = world.alive();
+        assert_eq!(calls.len(), 1, "{seconds_back}");
+        world.answer(calls[0], 0);
+        world.request(1, 0);
+        assert!(world.alive().is_empty(), "{seconds_back}");
+        assert_eq!(world.wrong.take(), None);
     }
 }
 

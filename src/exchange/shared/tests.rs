@@ -36,7 +36,7 @@ fn token(text: &str, serial: u64, asked: u64) -> Token {
     Token {
         token: bearer(text),
         serial,
-        asked: at(asked).wall,
+        asked: at(asked),
         expires: at(asked + 100).wall,
         forgot_before: None,
     }
@@ -63,15 +63,8 @@ fn look(bucket: &Bucket, subject: &str, waited_for: Option<u64>, seconds: u64) -
 }
 
 fn settle(bucket: &mut Bucket, subject: &str, claim: u64, outcome: &Outcome, now: u64) -> Settled {
-    let Clocks { wall, steady } = at(now);
-    bucket.settle(
-        &address(subject),
-        ClaimId(claim),
-        outcome,
-        wall,
-        steady,
-        &BOUNDS,
-    )
+    let claim = ClaimId(claim);
+    bucket.settle(&address(subject), claim, outcome, at(now), &BOUNDS)
 }
 
 fn claim(bucket: &mut Bucket, subject: &str, id: u64, now: u64) -> bool {
@@ -123,7 +116,7 @@ fn who_waited_for_a_call_hears_how_it_ended_and_nobody_else() {
         assert_eq!(look(&bucket, "alice", Some(1), 2), Seen::Ended(told));
         assert_eq!(look(&bucket, "alice", Some(2), 2), Seen::Nothing(None));
         assert_eq!(look(&bucket, "alice", None, 2), Seen::Nothing(None));
-        assert!(bucket.sweep(at(3).wall, at(3).steady));
+        assert!(bucket.sweep(at(3)));
         assert_eq!(bucket, Bucket::default());
     }
 }
@@ -300,18 +293,15 @@ fn full() -> Bucket {
 fn a_bucket_is_read_as_it_was_written() {
     let bucket = full();
     let written = bucket.write(FORMAT);
-    assert_eq!(Bucket::read(&written, FORMAT, at(0).steady), bucket);
-    assert_eq!(
-        Bucket::read(&written, b"another!", at(0).steady),
-        Bucket::default()
-    );
+    assert_eq!(Bucket::read(&written, FORMAT), bucket);
+    assert_eq!(Bucket::read(&written, b"another!"), Bucket::default());
 }
 
 #[test]
 fn whatever_lies_there_is_read_without_a_trap_and_as_no_other_users_token() {
     let written = full().write(FORMAT);
     for end in 0..written.len() {
-        let read = Bucket::read(&written[..end], FORMAT, at(0).steady);
+        let read = Bucket::read(&written[..end], FORMAT);
         assert!(matches!(
             look(&read, "nobody", Some(1), 0),
             Seen::Nothing(_)
@@ -321,7 +311,7 @@ fn whatever_lies_there_is_read_without_a_trap_and_as_no_other_users_token() {
         for bit in 0..8 {
             let mut damaged = written.clone();
             damaged[place] ^= 1 << bit;
-            let read = Bucket::read(&damaged, FORMAT, at(0).steady);
+            let read = Bucket::read(&damaged, FORMAT);
             assert!(matches!(
                 look(&read, "nobody", Some(1), 0),
                 Seen::Nothing(_)
@@ -363,4 +353,70 @@ fn all_buckets_together_hold_what_is_configured() {
     };
     assert_eq!(super::bounds(&CachePolicy::default(), buckets), expected);
     let _ = Time::default();
+}
+
+/// Time goes on, and the wall clock has been set back to `wall`.
+fn set_back(wall: u64, seconds: u64) -> Clocks {
+    Clocks {
+        wall: at(wall).wall,
+        steady: at(seconds).steady,
+    }
+}
+
+#[test]
+fn after_a_step_back_of_the_clock_what_was_asked_for_later_is_still_the_younger() {
+    let mut bucket = Bucket::default();
+    let outcome = Outcome::Token(token("before", 1, 600));
+    settle(&mut bucket, "alice", 1, &outcome, 600);
+    let now = set_back(10, 605);
+    let after = Token {
+        asked: now,
+        expires: at(110).wall,
+        ..token("after", 2, 0)
+    };
+    let outcome = Outcome::Token(after.clone());
+    bucket.settle(&address("alice"), ClaimId(2), &outcome, now, &BOUNDS);
+    let usable = |token: &Token| token.asked.lasts_until(token.expires, now);
+    let seen = bucket.look(
+        &address("alice"),
+        None,
+        &usable,
+        now.steady,
+        Compares::Whole,
+    );
+    assert_eq!(seen, Seen::Token(after));
+}
+
+#[test]
+fn no_clock_that_is_set_keeps_anything_for_longer() {
+    let mut bucket = Bucket::default();
+    let outcome = Outcome::Token(token("t", 1, 600));
+    settle(&mut bucket, "alice", 1, &outcome, 600);
+    for (now, ends) in [
+        (set_back(600, 699), false),
+        (set_back(600, 700), true),
+        (set_back(10, 610), true),
+        (set_back(5000, 610), true),
+    ] {
+        let mut bucket = bucket.clone();
+        assert_eq!(bucket.sweep(now), ends, "{now:?}");
+    }
+}
+
+#[test]
+fn what_would_last_for_hours_is_as_good_as_over() {
+    let far = at(4000).steady;
+    let mut bucket = Bucket::default();
+    bucket.claim(&address("alice"), ClaimId(1), far, at(0).steady, &BOUNDS);
+    let refused = Outcome::Refused {
+        failure: failure(FailureKind::Rejected),
+        until: far,
+        drops: true,
+    };
+    settle(&mut bucket, "bob", 2, &refused, 0);
+    for user in ["alice", "bob"] {
+        assert_eq!(look(&bucket, user, None, 0), Seen::Nothing(None), "{user}");
+    }
+    assert!(claim(&mut bucket, "alice", 3, 0), "it can be taken");
+    assert_eq!(look(&bucket, "alice", None, 1), Seen::Claimed(ClaimId(3)));
 }
