@@ -23,6 +23,7 @@ outgoingAuth:
         audience: https://api.example.com
         scopes: [read, write]
         subjectProviderName: corp
+        parameters: {login_hint: hint-hunter2}
     as-user:
       type: token_exchange
       tokenExchange:
@@ -139,6 +140,8 @@ fn an_exchange_is_shown_as_its_form() {
     );
     assert_eq!(field(call, "audience"), Some("https://api.example.com"));
     assert_eq!(field(call, "scope"), Some("read write"));
+    // What is in the file's `parameters` may be as good as a secret.
+    assert_eq!(field(call, "login_hint"), Some("<as configured>"));
     assert_eq!(
         field(call, "subject_token"),
         Some("corp-0… (45 characters)")

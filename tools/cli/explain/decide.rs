@@ -230,13 +230,14 @@ impl Way<'_> {
                 (name.to_owned(), shown)
             })
             .collect();
+        let configured: Vec<&str> = call.parameters.iter().map(|(name, _)| &**name).collect();
         self.explanation.calls.push(Call {
             name: call.name,
             url: call.token_url.clone(),
             cluster: call.cluster.clone(),
             timeout: call.timeout,
             headers,
-            form: form(&body),
+            form: form(&body, &configured),
         });
     }
 }

@@ -41,8 +41,12 @@ fn is_secret(name: &str) -> bool {
     is_about && !name.ends_with("_type") && !name.ends_with("_use") && !name.ends_with("_hash")
 }
 
-/// The fields of a form, in order.
-pub(super) fn form(body: &[u8]) -> Vec<(String, String)> {
+/// In the place of a value that only the operator knows the meaning of: it may be one that is not for
+/// everybody's eyes.
+const CONFIGURED: &str = "<as configured>";
+
+/// The fields of a form, in order. Of those that are `configured` only the names are shown.
+pub(super) fn form(body: &[u8], configured: &[&str]) -> Vec<(String, String)> {
     let body = String::from_utf8_lossy(body);
     body.split('&')
         .filter_map(|pair| pair.split_once('='))
@@ -50,6 +54,7 @@ pub(super) fn form(body: &[u8]) -> Vec<(String, String)> {
             let name = decoded(name);
             let value = decoded(value);
             let shown = match is_secret(&name) {
+                _ if configured.contains(&&*name) => CONFIGURED.to_owned(),
                 true => secret(&value),
                 false => value,
             };
@@ -70,7 +75,7 @@ mod tests {
     fn nothing_that_could_be_used_is_shown() {
         assert_eq!(shortened("hunter2"), "… (7 characters)");
         assert_eq!(shortened(&"a".repeat(40)), "aaaaaa… (40 characters)");
-        let fields = form(b"grant_type=x&subject_token=hunter2&subject_token_type=y&client_secret=upstream-inject-explains%3A%24ENV");
+        let fields = form(b"grant_type=x&subject_token=hunter2&subject_token_type=y&client_secret=upstream-inject-explains%3A%24ENV&login_hint=alice", &["login_hint"]);
         let fields: Vec<_> = fields
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
@@ -82,6 +87,7 @@ mod tests {
                 ("subject_token", "… (7 characters)"),
                 ("subject_token_type", "y"),
                 ("client_secret", "$ENV"),
+                ("login_hint", "<as configured>"),
             ]
         );
     }
