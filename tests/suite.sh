@@ -35,7 +35,7 @@ run_tests() {
     ready toolhive
     within 30 "${CARGO_TEST[@]}" --lib --bins "${NATIVE[@]/#/--test=}"
     step "instructions per request"
-    within 20 cargo test --quiet --locked --release --test instructions
+    within 20 cargo test --quiet --locked --release --package upstream-inject-instructions
 
     build
     step "tests of the artifact"

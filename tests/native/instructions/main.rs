@@ -8,9 +8,9 @@
 //! the one that the wasm target uses, not the machine's.
 //!
 //! ```text
-//! cargo test --release --test instructions            compare with recorded.tsv
-//! RECORD=1 cargo test --release --test instructions   write recorded.tsv anew, to be committed
-//!                                                     with the change that moved the values
+//! cargo test --release -p upstream-inject-instructions            compare with recorded.tsv
+//! RECORD=1 cargo test --release -p upstream-inject-instructions   write it anew, to be committed
+//!                                                                 with the change that moved it
 //! ```
 #![allow(
     missing_docs,
@@ -78,7 +78,7 @@ fn main() -> ExitCode {
     }
     if cfg!(debug_assertions) {
         return skip(
-            "an unoptimized build says nothing; use: cargo test --release --test instructions",
+            "an unoptimized build says nothing; use: cargo test --release -p upstream-inject-instructions",
         );
     }
     let valgrind = Command::new("valgrind").arg("--version").output();

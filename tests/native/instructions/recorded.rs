@@ -12,7 +12,7 @@ const TOLERANCE: f64 = 3.0;
 pub struct Recorded(Vec<(String, u64)>);
 
 fn path() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/native/instructions/recorded.tsv")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("recorded.tsv")
 }
 
 impl Recorded {
@@ -62,7 +62,9 @@ impl Recorded {
             good &= verdict.is_empty();
         }
         if !good {
-            println!("If the change is meant: RECORD=1 cargo test --release --test instructions");
+            println!(
+                "If the change is meant: RECORD=1 cargo test --release -p upstream-inject-instructions"
+            );
         }
         good
     }
