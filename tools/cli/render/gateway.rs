@@ -8,6 +8,7 @@ use super::endpoint::Endpoint;
 use super::identity::Identity;
 use super::options::{Options, Target};
 use super::setup::Setup;
+use crate::emit;
 use document::get;
 use std::cmp::Reverse;
 
@@ -36,6 +37,12 @@ pub(super) struct Gateway {
 }
 
 impl Gateway {
+    /// [`Self::door`], as YAML has it in one line.
+    pub(super) fn door_as_list(&self) -> String {
+        let headers: Vec<String> = self.door.iter().map(|name| emit::scalar(name)).collect();
+        format!("[{}]", headers.join(", "))
+    }
+
     /// Puts together what the file and the options say.
     ///
     /// # Errors

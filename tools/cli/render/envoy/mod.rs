@@ -11,7 +11,6 @@ use super::parts::{self, ChallengeFrom, Rules};
 use super::smoke;
 use super::template::{block, fill, raw, scalar};
 use super::wasm::Wasm;
-use crate::emit;
 use document::get_text;
 use upstream_inject::config::Node;
 
@@ -65,7 +64,7 @@ pub(super) fn render(target: &mut Rendering<'_>) -> Result<String, String> {
                 "local_replies",
                 block(parts::local_replies(&ChallengeFrom::Route, None)),
             ),
-            ("door", raw(&door(target))),
+            ("door", raw(&target.gateway.door_as_list())),
             ("mutations", block(mutations)),
             ("virtual_hosts", block(virtual_hosts)),
             ("filters", block(filters(target))),
@@ -147,16 +146,6 @@ fn intro(target: &Rendering<'_>) -> String {
     text.lines()
         .map(|line| format!("{}\n", crate::report::printable(line)))
         .collect()
-}
-
-fn door(target: &Rendering<'_>) -> String {
-    let headers: Vec<String> = target
-        .gateway
-        .door
-        .iter()
-        .map(|header| emit::scalar(header))
-        .collect();
-    format!("[{}]", headers.join(", "))
 }
 
 /// The filters in front of the router, in their order.

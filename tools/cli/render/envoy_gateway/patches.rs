@@ -139,8 +139,7 @@ impl Patches<'_, '_> {
             }
             .write(value, text);
         };
-        let door: Vec<String> = gateway.door.iter().map(|name| emit::scalar(name)).collect();
-        let door = format!("[{}]\n", door.join(", "));
+        let door = gateway.door_as_list() + "\n";
         patch(None, "/request_headers_to_remove", &door);
         if gateway.auth_server.is_some() {
             patch(None, "/most_specific_header_mutations_wins", "true\n");

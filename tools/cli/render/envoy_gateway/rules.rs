@@ -4,21 +4,12 @@ use super::super::Rendering;
 use super::super::gateway::Backend;
 use super::super::open_paths::OpenPath;
 use super::super::parts::quoted;
-use crate::emit;
 use std::fmt::Write as _;
 
 /// What takes off, by the route itself, whatever clients may not send on.
 pub(super) fn door(target: &Rendering<'_>) -> String {
-    let headers: Vec<String> = target
-        .gateway
-        .door
-        .iter()
-        .map(|header| emit::scalar(header))
-        .collect();
-    format!(
-        "- type: RequestHeaderModifier\n  requestHeaderModifier: {{remove: [{}]}}\n",
-        headers.join(", ")
-    )
+    let headers = target.gateway.door_as_list();
+    format!("- type: RequestHeaderModifier\n  requestHeaderModifier: {{remove: {headers}}}\n")
 }
 
 /// Another path, as `key` of a rewrite of this `kind`.

@@ -7,7 +7,6 @@ use super::super::open_paths::{self, OpenPath};
 use super::super::parts::{self, ChallengeFrom, Rules, quoted};
 use super::super::wasm::Wasm;
 use super::services::cluster_name;
-use crate::emit;
 use std::fmt::Write as _;
 use upstream_inject::config::Node;
 
@@ -56,11 +55,10 @@ fn load_the_filter(target: &mut Rendering<'_>, plugin: &Node, text: &mut String)
 
 fn on_routes(target: &Rendering<'_>, text: &mut String) {
     let gateway = &target.gateway;
-    let door: Vec<String> = gateway.door.iter().map(|name| emit::scalar(name)).collect();
     let mut value = format!(
         "# The door: what clients send in these reaches no cluster, whatever else is wrong.\n\
-         request_headers_to_remove: [{}]\n",
-        door.join(", ")
+         request_headers_to_remove: {}\n",
+        gateway.door_as_list()
     );
     if gateway.auth_server.is_some() {
         value.push_str(

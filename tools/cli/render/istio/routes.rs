@@ -30,16 +30,6 @@ pub(super) fn render(target: &Rendering<'_>, hosts: &Hosts) -> Result<String, St
     })
 }
 
-fn door(target: &Rendering<'_>) -> String {
-    let headers: Vec<String> = target
-        .gateway
-        .door
-        .iter()
-        .map(|header| emit::scalar(header))
-        .collect();
-    format!("[{}]", headers.join(", "))
-}
-
 /// The host under which clients call.
 fn public_host(target: &Rendering<'_>) -> Option<String> {
     let public = target.gateway.public.as_ref()?;
@@ -74,7 +64,7 @@ fn virtual_service(target: &Rendering<'_>, hosts: &Hosts) -> String {
                 ("name", raw(&quoted(&backend.name))),
                 ("exact", raw(&quoted(&backend.path_prefix))),
                 ("prefix", raw(&quoted(&format!("{}/", backend.path_prefix)))),
-                ("door", raw(&door(target))),
+                ("door", raw(&target.gateway.door_as_list())),
                 ("host", scalar(&host_of(&host.service))),
                 ("port", raw(&host.service.port.to_string())),
             ],
@@ -145,7 +135,7 @@ fn rule(target: &Rendering<'_>, backend: &Backend, host: &Host) -> String {
         "    - type: RequestHeaderModifier\n      requestHeaderModifier: {{remove: {}}}\n    \
          - type: URLRewrite\n      urlRewrite: {{path: {{type: ReplacePrefixMatch, \
          replacePrefixMatch: /}}}}\n  backendRefs:\n    - {service}\n",
-        door(target)
+        target.gateway.door_as_list()
     );
     text
 }
