@@ -3,8 +3,9 @@
 use super::admission::{self, Type};
 use super::auth_server::{self, AuthServer};
 use super::resource::{Kind, Resource};
-use super::select::{Selection, Source, Wanted};
+use super::select::Selection;
 use super::strategy::{self, Strategy};
+use super::wanted::{Source, Wanted};
 use super::workload::{Address, Workload};
 use super::{Options, Work};
 use crate::report::Severity;

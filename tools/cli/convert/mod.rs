@@ -22,6 +22,7 @@ mod strategy;
 mod trace;
 mod variables;
 mod virtual_server;
+mod wanted;
 mod workload;
 
 pub(crate) use auth_server::auth_server_node;

@@ -1,7 +1,7 @@
 //! What backends are called, where more than one could have a name.
 
 use super::Work;
-use super::select::{ONE_BY_ONE, Wanted};
+use super::wanted::{ONE_BY_ONE, Wanted};
 use crate::report::Severity;
 use std::collections::{BTreeMap, BTreeSet};
 use upstream_inject::config::Path;

@@ -4,31 +4,12 @@ use super::admission::{Type, admit};
 use super::names;
 use super::resource::{Kind, Resource};
 use super::virtual_server::VirtualServer;
+use super::wanted::{ONE_BY_ONE, Source, Wanted};
 use super::workload::Workload;
 use super::{Catalogue, Work};
 use crate::report::Severity;
 use std::collections::BTreeSet;
 use upstream_inject::config::Path;
-
-/// A backend to be.
-#[derive(Clone)]
-pub(super) struct Wanted<'a> {
-    pub(super) name: String,
-    pub(super) source: Source<'a>,
-    pub(super) workload: Option<&'a Workload<'a>>,
-}
-
-/// What says how requests to it are authenticated.
-#[derive(Clone)]
-pub(super) enum Source<'a> {
-    Config(&'a Resource<'a>),
-    /// The first upstream of this auth server: a workload's proxy puts in its token.
-    Upstream(&'a Resource<'a>),
-    /// `outgoingAuth.default`.
-    Default,
-    /// Nothing does.
-    Nothing,
-}
 
 /// What came of looking for them.
 #[derive(Default)]
@@ -276,9 +257,6 @@ fn by_themselves<'a>(
     }
 }
 
-pub(super) const ONE_BY_ONE: &str =
-    "convert one gateway at a time with --virtual-server [NAMESPACE/]NAME";
-
 fn look_up<'a>(
     catalogue: &'a Catalogue<'a>,
     from: &Resource<'_>,
@@ -331,31 +309,6 @@ fn note_unused(catalogue: &Catalogue<'_>, used: &BTreeSet<String>, work: &mut Wo
                 "{} is left out: no workload of the group refers to it.",
                 config.title()
             ));
-        }
-    }
-}
-
-impl<'a> Wanted<'a> {
-    /// The resource with its strategy, if one says it.
-    pub(super) fn config(&self) -> Option<&'a Resource<'a>> {
-        match self.source {
-            Source::Config(config) | Source::Upstream(config) => Some(config),
-            Source::Default | Source::Nothing => None,
-        }
-    }
-
-    pub(super) fn namespace(&self) -> Option<&'a str> {
-        match self.workload {
-            Some(workload) => workload.resource.namespace,
-            None => self.config().and_then(|config| config.namespace),
-        }
-    }
-
-    pub(super) fn source_title(&self) -> String {
-        match &self.source {
-            Source::Config(config) | Source::Upstream(config) => config.title(),
-            Source::Default => "the default".to_owned(),
-            Source::Nothing => "nothing".to_owned(),
         }
     }
 }

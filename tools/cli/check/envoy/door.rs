@@ -2,7 +2,7 @@
 
 use super::filter::Known;
 use super::hazards::TOKEN_OBJECT;
-use super::rules::Placement;
+use super::placement::Placement;
 use super::view::{Manager, Part, routes_in};
 use crate::check::said::{Notes, quoted};
 use crate::codes;

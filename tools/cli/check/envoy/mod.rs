@@ -4,7 +4,8 @@
 //! ```text
 //! documents ──▶ view: connection managers, routes, clusters, the filter
 //!                 filter    its configuration, by its own rules
-//!                 rules     where it stands, the door, what goes by it
+//!                 placement where it stands
+//!                 rules     the door, what goes by it
 //!                 hazards   what must not stand beside it
 //!                 audiences metadata documents, jwt_authn, the auth server
 //! ```
@@ -13,6 +14,7 @@ mod audiences;
 mod door;
 mod filter;
 mod hazards;
+mod placement;
 mod rules;
 mod view;
 

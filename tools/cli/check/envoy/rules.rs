@@ -3,25 +3,15 @@
 use super::door;
 use super::filter::{Known, milliseconds};
 use super::hazards::FORWARD_PROXY;
+use super::placement::{Placement, placement, router};
 use super::view::{
-    Manager, Part, Route, View, is_auth_servers, is_ours, matched, own_filters, routes_in,
+    Manager, Route, View, is_auth_servers, is_ours, matched, own_filters, routes_in,
 };
 use crate::check::said::{Notes, quoted};
 use crate::codes;
 use document::get;
 use std::collections::BTreeSet;
 use upstream_inject::config::Node;
-
-/// Where the filter stands in a manager.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Placement {
-    /// In the router's list.
-    Router,
-    /// In the manager's own list, before the router.
-    Downstream,
-    /// In neither.
-    Nowhere,
-}
 
 /// Judges each connection manager with its routes and clusters.
 pub(super) fn on(view: &View<'_>, known: &Known, notes: &mut Notes) {
@@ -68,27 +58,6 @@ fn on_unknown_routes(manager: &Manager<'_>, notes: &mut Notes) {
         quoted(name.unwrap_or_default())
     );
     notes.note(&codes::ENVOY_CONFIG, manager.part.path.key("rds"), text);
-}
-
-fn placement(manager: &Manager<'_>) -> Placement {
-    let filters = manager.part.list("http_filters");
-    if filters.iter().any(is_ours) {
-        return Placement::Downstream;
-    }
-    match router(&filters) {
-        Some(router) if router.list("upstream_http_filters").iter().any(is_ours) => {
-            Placement::Router
-        }
-        _ => Placement::Nowhere,
-    }
-}
-
-/// The router's settings among `filters`.
-fn router<'a>(filters: &[Part<'a>]) -> Option<Part<'a>> {
-    filters
-        .iter()
-        .filter_map(|filter| filter.get("typed_config"))
-        .find(|typed| typed.is("Router"))
 }
 
 fn on_placement(
