@@ -10,6 +10,7 @@ pub mod engine;
 mod fair_breaker;
 pub mod grant;
 pub mod jwt;
+pub mod key;
 mod recent;
 pub mod request;
 pub mod results;

@@ -1,7 +1,7 @@
 //! Values by key, of which one can be let go that has not been used for long, and which can be walked
 //! through a few at a time.
 
-use super::cache::Key;
+use super::key::Key;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 

@@ -1,7 +1,8 @@
 //! What the engine tells a request to do, and what became of a call.
 
 use super::answer::{Failure, FailureKind};
-use super::cache::{Held, Key};
+use super::cache::Held;
+use super::key::Key;
 use super::settings::{ExchangeId, Purpose, Step};
 use crate::refusal::Refusal;
 use crate::token::BearerValue;

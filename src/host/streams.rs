@@ -1,6 +1,6 @@
 //! The streams of this worker that are under way.
 
-use crate::exchange::cache::Key;
+use crate::exchange::key::Key;
 use crate::exchange::results::Used;
 use hashbrown::HashMap;
 use std::cell::{Cell, RefCell};

@@ -14,11 +14,12 @@ pub use elsewhere::{Pace, Polled};
 
 use super::answer::{Answer, ExpiresIn, Failure, FailureKind, Issued, broke_off, judge};
 use super::breaker::Admitted;
-use super::cache::{Key, Lookup, TokenCache};
+use super::cache::{Lookup, TokenCache};
 use super::client::{ClientAuth, Signer};
 use super::digest::sha256_base64url;
 use super::fair_breaker::{Endpoint, FairBreaker};
 use super::jwt;
+use super::key::Key;
 use super::request::{TokenRequest, Tokens};
 use super::results::{
     Answered, Completion, Failed, Found, Obtained, Stop, UNAVAILABLE_FOR_USER, Used, Waits,

@@ -5,10 +5,10 @@
 //! Each run is told by the choices that were made in it, so that a failure names the run that led to it.
 
 use super::super::answer::Answer;
-use super::super::cache::Key;
 use super::super::client::ClientAuth;
 use super::super::engine::Engine;
 use super::super::grant::{self, IssuedType};
+use super::super::key::Key;
 use super::super::results::{Answered, Completion, Found, Used, Waits};
 use super::super::settings::{CachePolicy, Exchange, ExchangeId, Purpose, Terms, TokenCall};
 use super::store::{Read, Slot, Store, Unavailable};
