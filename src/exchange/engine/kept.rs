@@ -85,41 +85,38 @@ impl<W> Engine<W> {
         clock: &dyn Clock,
     ) {
         let now = clock.steady();
-        let remembered = |time: Duration, drops: bool| match time.is_zero() {
-            true => Outcome::Denied(failure.clone()),
-            false => Outcome::Refused {
-                failure: failure.clone(),
-                until: now.plus(time),
-                drops,
-            },
-        };
-        let outcome = match failure.kind {
+        // Whether the token in hand is useless now, and how long whoever comes is told this.
+        let (drops, remembered) = match failure.kind {
             FailureKind::Rejected | FailureKind::NotFound => {
-                let ttl = self.cache.negative_ttl();
-                self.cache.remove(&key);
-                self.cache.refuse(key, failure.clone(), ttl, now);
-                remembered(ttl, true)
+                (true, Some(self.cache.negative_ttl()))
             }
             // This user is kept to it; a token in hand serves to the end of its usable life.
             FailureKind::UnavailableForUser => {
-                let wait = failure.wait.unwrap_or(UNAVAILABLE_FOR_USER);
-                self.cache.refuse(key, failure.clone(), wait, now);
-                remembered(wait, false)
+                (false, Some(failure.wait.unwrap_or(UNAVAILABLE_FOR_USER)))
             }
             // The endpoint was reached and denies this: the token in hand is no longer meant to be
             // used.
-            FailureKind::Forbidden | FailureKind::StepUp(_) => {
-                self.cache.remove(&key);
-                Outcome::Denied(failure.clone())
-            }
+            FailureKind::Forbidden | FailureKind::StepUp(_) => (true, None),
             // The endpoint could not say, or means the operator: a token in hand serves on.
             FailureKind::Misconfigured
             | FailureKind::Unavailable
             | FailureKind::Timeout
             | FailureKind::InvalidResponse
-            | FailureKind::UnknownCluster => Outcome::Failed(failure.clone()),
+            | FailureKind::UnknownCluster => (false, None),
         };
+        let remembered = remembered.filter(|time| !time.is_zero());
+        if drops {
+            self.cache.remove(&key);
+        }
+        if let Some(time) = remembered {
+            self.cache.refuse(key, failure.clone(), time, now);
+        }
         if let Some(claim) = claim {
+            let outcome = Outcome::Failed {
+                failure: failure.clone(),
+                drops,
+                until: remembered.map(|time| now.plus(time)),
+            };
             self.settle(claim, &outcome, clock);
         }
     }

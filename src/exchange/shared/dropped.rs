@@ -1,7 +1,7 @@
 //! Tokens that are no longer to be used, for workers that hold copies: a list of serials, the newest
 //! last, which each worker reads on from where it has read to.
 
-use super::wire::{Reader, Writer};
+use super::wire::{Reader, Value, Writer};
 
 /// So many are listed. Who reads seldom enough to miss one drops all copies, and finds what is still
 /// good in the store.
@@ -52,23 +52,21 @@ impl Dropped {
             None => News::Missed,
         }
     }
+}
 
-    /// The list as the store holds it.
-    pub fn write(&self, format: &[u8; 8]) -> Vec<u8> {
-        let mut to = Writer(format.to_vec());
+impl Value for Dropped {
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn write(&self, to: &mut Writer) {
         to.number(self.count);
         for serial in &self.serials {
             to.number(*serial);
         }
-        to.0
     }
 
-    /// The list that was written so; `None` if it was not.
-    pub fn read(value: &[u8], format: &[u8; 8]) -> Option<Self> {
-        let mut from = Reader(value);
-        if from.array::<8>()? != *format {
-            return None;
-        }
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
         let count = from.number()?;
         let mut serials = Vec::new();
         while !from.0.is_empty() {
@@ -93,7 +91,7 @@ mod tests {
         assert_eq!(list.since(0), News::Dropped(vec![7, 8]));
         assert_eq!(list.since(1), News::Dropped(vec![8]));
         assert_eq!(list.since(2), News::None);
-        let read = Dropped::read(&list.write(FORMAT), FORMAT);
+        let read = Dropped::of_bytes(&list.to_bytes(FORMAT), FORMAT);
         assert_eq!(read, Some(list));
     }
 
@@ -111,10 +109,10 @@ mod tests {
     fn what_was_not_written_so_is_not_read() {
         let mut list = Dropped::default();
         list.push(1);
-        let written = list.write(FORMAT);
-        assert_eq!(Dropped::read(&written, b"another!"), None);
+        let written = list.to_bytes(FORMAT);
+        assert_eq!(Dropped::of_bytes(&written, b"another!"), None);
         for end in 0..written.len() {
-            let read = Dropped::read(&written[..end], FORMAT);
+            let read = Dropped::of_bytes(&written[..end], FORMAT);
             assert_ne!(read, Some(list.clone()), "{end}");
         }
     }

@@ -2,7 +2,7 @@
 
 use super::super::digest::sha256;
 use super::super::settings::TokenCall;
-use super::wire::{Reader, Writer};
+use super::wire::{Reader, Value, Writer};
 use crate::time::Steady;
 use std::time::Duration;
 
@@ -52,23 +52,21 @@ impl LeftAlone {
         self.0.push((endpoint, until));
         true
     }
+}
 
-    /// The list as the store holds it.
-    pub fn write(&self, format: &[u8; 8]) -> Vec<u8> {
-        let mut to = Writer(format.to_vec());
+impl Value for LeftAlone {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn write(&self, to: &mut Writer) {
         for (name, until) in &self.0 {
             to.0.extend_from_slice(&name.0);
             to.steady(*until);
         }
-        to.0
     }
 
-    /// The list that was written so; `None` if it was not.
-    pub fn read(value: &[u8], format: &[u8; 8]) -> Option<Self> {
-        let mut from = Reader(value);
-        if from.array::<8>()? != *format {
-            return None;
-        }
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
         let mut list = Vec::new();
         while !from.0.is_empty() {
             list.push((EndpointName(from.array()?), from.steady()?));
@@ -104,7 +102,7 @@ mod tests {
         assert_eq!(list.until(endpoint(2), at(4)), Some(at(5)));
         assert!(list.add(endpoint(1), at(50), at(40)));
         assert_eq!(list.until(endpoint(1), at(41)), Some(at(50)));
-        let read = LeftAlone::read(&list.write(FORMAT), FORMAT);
+        let read = LeftAlone::of_bytes(&list.to_bytes(FORMAT), FORMAT);
         assert_eq!(read, Some(list));
     }
 
@@ -124,10 +122,10 @@ mod tests {
         let mut list = LeftAlone::default();
         list.add(endpoint(1), at(1_000_000), at(0));
         assert_eq!(list.until(endpoint(1), at(0)), Some(at(60)));
-        let written = list.write(FORMAT);
-        assert_eq!(LeftAlone::read(&written, b"another!"), None);
+        let written = list.to_bytes(FORMAT);
+        assert_eq!(LeftAlone::of_bytes(&written, b"another!"), None);
         for end in 0..written.len() {
-            let read = LeftAlone::read(&written[..end], FORMAT);
+            let read = LeftAlone::of_bytes(&written[..end], FORMAT);
             assert_ne!(read, Some(list.clone()), "{end}");
         }
     }

@@ -5,6 +5,7 @@
 pub mod bucket;
 pub mod dropped;
 pub mod key;
+mod layout;
 pub mod left_alone;
 #[cfg(test)]
 mod model_tests;
@@ -16,19 +17,15 @@ mod wire;
 use super::digest::sha256;
 use super::settings::CachePolicy;
 use crate::time::{Clock, Moment, Steady};
-use bucket::{Bounds, Bucket, ClaimId, Compares, Forgotten, Outcome, Seen, Settled, Token};
+use bucket::{Bucket, ClaimId, Compares, Forgotten, Outcome, Seen, Settled, Token};
 use dropped::{Dropped, News};
 use key::{Address, ExchangeBytes};
+use layout::{Layout, MAX_BUCKETS};
 use left_alone::{EndpointName, LeftAlone};
 use std::time::Duration;
 use store::{Slot, Store, Unavailable};
+use wire::Value;
 
-/// The most buckets.
-pub const MAX_BUCKETS: u32 = 4096;
-/// A bucket is for so many entries at least: with fewer, some overflow while others are empty.
-const ENTRIES_PER_BUCKET: usize = 10;
-/// A bucket is for so many bytes at least: the largest entry, and some others beside it.
-const BYTES_PER_BUCKET: usize = 64 << 10;
 /// Of how many buckets, swept one after the other, each turn takes care.
 const SWEPT_AT_ONCE: u32 = 8;
 /// A change that so many others came before is given up. Each of them has succeeded, and they are made
@@ -42,10 +39,9 @@ pub struct Shared {
     store: Box<dyn Store>,
     format: [u8; 8],
     seed: Vec<u8>,
-    buckets: u32,
-    bounds: Bounds,
-    /// How many of the dropped tokens it has read of.
-    read: u64,
+    layout: Layout,
+    /// Of how many dropped tokens it has heard.
+    heard: u64,
     swept: u32,
     /// What the model's tests have it do wrong.
     #[cfg(test)]
@@ -90,19 +86,17 @@ impl Shared {
             option_env!("UPSTREAM_INJECT_COMMIT").unwrap_or_default(),
         ];
         let [a, b, c, d, e, f, g, h, ..] = sha256(build.concat().as_bytes());
-        let buckets = buckets(policy);
         let mut shared = Self {
             seed: seed(&*store, random)?,
             store,
             format: [a, b, c, d, e, f, g, h],
-            buckets,
-            bounds: bounds(policy, buckets),
-            read: 0,
+            layout: Layout::of(policy),
+            heard: 0,
             swept: u32::from(random.first().copied().unwrap_or(0)),
             #[cfg(test)]
             mutant: None,
         };
-        shared.read = shared.dropped()?.1.count();
+        shared.heard = shared.read::<Dropped>(Slot::Dropped)?.1.count();
         Ok(shared)
     }
 
@@ -128,7 +122,7 @@ impl Shared {
         is_usable: &dyn Fn(&Token) -> bool,
         now: Steady,
     ) -> Result<Seen, Unavailable> {
-        let (_, bucket) = self.bucket(self.slot(address))?;
+        let (_, bucket) = self.read::<Bucket>(self.layout.slot(address))?;
         Ok(bucket.look(address, waited_for, is_usable, now, self.compares()))
     }
 
@@ -145,15 +139,17 @@ impl Shared {
         is_usable: &dyn Fn(&Token) -> bool,
         now: Steady,
     ) -> Result<Claimed, Unavailable> {
-        let claimed = self.change(self.slot(address), |bucket| {
-            match bucket.look(address, None, is_usable, now, self.compares()) {
+        let claimed = self.change(
+            self.layout.slot(address),
+            |bucket: &mut Bucket| match bucket.look(address, None, is_usable, now, self.compares())
+            {
                 Seen::Nothing(forgotten) => {
-                    let claimed = bucket.claim(address, id, ends, now, &self.bounds);
+                    let claimed = bucket.claim(address, id, ends, now, &self.layout.bounds);
                     (claimed, Claimed::Ours(forgotten))
                 }
                 seen => (false, Claimed::Seen(seen)),
-            }
-        })?;
+            },
+        )?;
         Ok(claimed.unwrap_or(Claimed::Crowded))
     }
 
@@ -170,8 +166,8 @@ impl Shared {
         clock: &dyn Clock,
     ) -> Result<Settled, Unavailable> {
         let now = Moment::now(clock);
-        let settled = self.change(self.slot(address), |bucket| {
-            let settled = bucket.settle(address, id, outcome, now, &self.bounds);
+        let settled = self.change(self.layout.slot(address), |bucket: &mut Bucket| {
+            let settled = bucket.settle(address, id, outcome, now, &self.layout.bounds);
             (true, settled)
         })?;
         let settled = settled.unwrap_or_default();
@@ -187,7 +183,7 @@ impl Shared {
     /// If the store cannot be used.
     #[inline(never)]
     pub fn withdraw(&self, address: &Address, id: ClaimId) -> Result<(), Unavailable> {
-        self.change(self.slot(address), |bucket| {
+        self.change(self.layout.slot(address), |bucket: &mut Bucket| {
             (bucket.withdraw(address, id), ())
         })?;
         Ok(())
@@ -205,7 +201,7 @@ impl Shared {
         rejected: Option<&str>,
         now: Steady,
     ) -> Result<(), Unavailable> {
-        self.change(self.slot(address), |bucket| {
+        self.change(self.layout.slot(address), |bucket: &mut Bucket| {
             let rejected = rejected.map(str::to_owned);
             (bucket.forget(address, serial, rejected, now), ())
         })?;
@@ -218,9 +214,9 @@ impl Shared {
     /// # Errors
     /// If the store cannot be used.
     pub fn news(&mut self) -> Result<News, Unavailable> {
-        let (_, dropped) = self.dropped()?;
-        let news = dropped.since(self.read);
-        self.read = dropped.count();
+        let (_, dropped) = self.read::<Dropped>(Slot::Dropped)?;
+        let news = dropped.since(self.heard);
+        self.heard = dropped.count();
         Ok(news)
     }
 
@@ -234,7 +230,8 @@ impl Shared {
         endpoint: EndpointName,
         now: Steady,
     ) -> Result<Option<Steady>, Unavailable> {
-        Ok(self.list_left_alone()?.1.until(endpoint, now))
+        let (_, list) = self.read::<LeftAlone>(Slot::LeftAlone)?;
+        Ok(list.until(endpoint, now))
     }
 
     /// That token endpoint wants to be left alone until then.
@@ -248,22 +245,10 @@ impl Shared {
         until: Steady,
         now: Steady,
     ) -> Result<(), Unavailable> {
-        for _ in 0..TRIES {
-            let (version, mut list) = self.list_left_alone()?;
-            if !list.add(endpoint, until, now)
-                || self.swap(Slot::LeftAlone, version, &list.write(&self.format))?
-            {
-                return Ok(());
-            }
-        }
+        self.change(Slot::LeftAlone, |list: &mut LeftAlone| {
+            (list.add(endpoint, until, now), ())
+        })?;
         Ok(())
-    }
-
-    fn list_left_alone(&self) -> Result<(Option<u32>, LeftAlone), Unavailable> {
-        let read = self.store.get(Slot::LeftAlone)?;
-        let version = read.as_ref().map(|read| read.version);
-        let list = read.and_then(|read| LeftAlone::read(&read.value, &self.format));
-        Ok((version, list.unwrap_or_default()))
     }
 
     /// Removes what has ended from the next few buckets, so that no token stays in memory for long
@@ -280,7 +265,7 @@ impl Shared {
             let slot = Slot::Bucket(place);
             match self.store.get(slot)? {
                 Some(read) if read.value.starts_with(&self.format) => {
-                    self.change(slot, |bucket| (bucket.sweep(now), ()))?;
+                    self.change(slot, |bucket: &mut Bucket| (bucket.sweep(now), ()))?;
                 }
                 // Another build has left it, and will not come back for it.
                 Some(read) if !read.value.is_empty() => {
@@ -295,54 +280,33 @@ impl Shared {
     /// Nobody is to use the token `serial` any more.
     #[inline(never)]
     fn drop_everywhere(&self, serial: u64) -> Result<(), Unavailable> {
-        for _ in 0..TRIES {
-            let (version, mut dropped) = self.dropped()?;
+        self.change(Slot::Dropped, |dropped: &mut Dropped| {
             dropped.push(serial);
-            let value = dropped.write(&self.format);
-            if self.swap(Slot::Dropped, version, &value)? {
-                return Ok(());
-            }
-        }
+            (true, ())
+        })?;
         Ok(())
     }
 
-    fn dropped(&self) -> Result<(Option<u32>, Dropped), Unavailable> {
-        let read = self.store.get(Slot::Dropped)?;
-        let version = read.as_ref().map(|read| read.version);
-        let dropped = read.and_then(|read| Dropped::read(&read.value, &self.format));
-        Ok((version, dropped.unwrap_or_default()))
-    }
-
-    fn slot(&self, address: &Address) -> Slot {
-        let [a, b, c, d, ..] = address.digest;
-        let place = u32::from_le_bytes([a, b, c, d]).checked_rem(self.buckets);
-        Slot::Bucket(place.unwrap_or(0))
-    }
-
+    /// What a slot holds, and its version; what nobody has written, or not so, is as good as nothing.
     #[inline(never)]
-    fn bucket(&self, slot: Slot) -> Result<(Option<u32>, Bucket), Unavailable> {
-        Ok(match self.store.get(slot)? {
-            Some(read) => (Some(read.version), Bucket::read(&read.value, &self.format)),
-            None => (None, Bucket::default()),
-        })
+    fn read<V: Value>(&self, slot: Slot) -> Result<(Option<u32>, V), Unavailable> {
+        let read = self.store.get(slot)?;
+        let version = read.as_ref().map(|read| read.version);
+        let value = read.and_then(|read| V::of_bytes(&read.value, &self.format));
+        Ok((version, value.unwrap_or_default()))
     }
 
-    /// Changes a bucket as `change` says, which tells whether it did. `None` if others always came
-    /// first.
-    fn change<R>(
+    /// Changes what a slot holds as `change` says, which tells whether it did. `None` if others always
+    /// came first.
+    fn change<V: Value, R>(
         &self,
         slot: Slot,
-        change: impl Fn(&mut Bucket) -> (bool, R),
+        change: impl Fn(&mut V) -> (bool, R),
     ) -> Result<Option<R>, Unavailable> {
         for _ in 0..TRIES {
-            let (version, mut bucket) = self.bucket(slot)?;
-            let (changed, result) = change(&mut bucket);
-            // An empty bucket takes no memory.
-            let value = match bucket.is_empty() {
-                true => Vec::new(),
-                false => bucket.write(&self.format),
-            };
-            if !changed || self.swap(slot, version, &value)? {
+            let (version, mut value) = self.read::<V>(slot)?;
+            let (changed, result) = change(&mut value);
+            if !changed || self.swap(slot, version, &value.to_bytes(&self.format))? {
                 return Ok(Some(result));
             }
         }
@@ -384,35 +348,6 @@ fn seed(store: &dyn Store, random: [u8; 16]) -> Result<Vec<u8>, Unavailable> {
         .get(Slot::Seed)?
         .map(|read| read.value)
         .ok_or(Unavailable)
-}
-
-/// A power of two, so that configurations that differ in their bounds agree where they can.
-fn buckets(policy: &CachePolicy) -> u32 {
-    let by_entries = policy.max_entries.checked_div(ENTRIES_PER_BUCKET);
-    let by_bytes = policy.max_bytes.checked_div(BYTES_PER_BUCKET);
-    let most = by_entries.unwrap_or(1).min(by_bytes.unwrap_or(1)).max(1);
-    let most = u32::try_from(most).unwrap_or(MAX_BUCKETS).min(MAX_BUCKETS);
-    most.checked_ilog2()
-        .and_then(|power| 1u32.checked_shl(power))
-        .unwrap_or(1)
-}
-
-/// The most bytes of a bucket for what is passing, whatever its bounds: each look copies them.
-const MOST_PASSING: usize = 256 * 1024;
-
-/// The bounds of each bucket: all together are those of `policy`.
-fn bounds(policy: &CachePolicy, buckets: u32) -> Bounds {
-    let buckets = usize::try_from(buckets).unwrap_or(1);
-    let part = |whole: usize| whole.checked_div(buckets).unwrap_or(whole);
-    let entries = part(policy.max_entries);
-    let bytes = part(policy.max_bytes);
-    let passing = bytes.checked_div(4).unwrap_or(0).min(MOST_PASSING);
-    Bounds {
-        entries,
-        refusals: entries.checked_div(10).unwrap_or(0).max(1),
-        bytes: bytes.saturating_sub(passing),
-        passing,
-    }
 }
 
 /// How long a claim keeps others from calling, for calls that take `timeout` at most: if it runs out,

@@ -4,9 +4,10 @@ use super::super::answer::{Detail, Failure, FailureKind, StsError};
 use super::super::settings::CachePolicy;
 use super::bucket::*;
 use super::key::Address;
+use super::layout::Bounds;
 use super::*;
 use crate::refusal::StepUp;
-use crate::time::{Clocks, Time};
+use crate::time::Clocks;
 use crate::token::BearerToken;
 use std::rc::Rc;
 
@@ -48,6 +49,15 @@ fn failure(kind: FailureKind) -> Failure {
         error: None,
         detail: Detail::None,
         wait: None,
+    }
+}
+
+/// Nobody else is told.
+fn failed(failure: Failure) -> Outcome {
+    Outcome::Failed {
+        failure,
+        drops: false,
+        until: None,
     }
 }
 
@@ -102,11 +112,15 @@ fn who_waited_for_a_call_hears_how_it_ended_and_nobody_else() {
     for (outcome, told) in [
         (Outcome::Once(bearer("once")), Ok(bearer("once"))),
         (
-            Outcome::Failed(failure(FailureKind::Timeout)),
+            failed(failure(FailureKind::Timeout)),
             Err(failure(FailureKind::Timeout)),
         ),
         (
-            Outcome::Denied(failure(FailureKind::Forbidden)),
+            Outcome::Failed {
+                failure: failure(FailureKind::Forbidden),
+                drops: true,
+                until: None,
+            },
             Err(failure(FailureKind::Forbidden)),
         ),
     ] {
@@ -132,10 +146,10 @@ fn a_refusal_is_everybodys_and_ends_the_token() {
         0,
     );
     let refused = failure(FailureKind::Rejected);
-    let outcome = Outcome::Refused {
+    let outcome = Outcome::Failed {
         failure: refused.clone(),
-        until: at(20).steady,
         drops: true,
+        until: Some(at(20).steady),
     };
     let settled = settle(&mut bucket, "alice", 2, &outcome, 10);
     assert_eq!(settled.dropped, Some(9));
@@ -218,10 +232,10 @@ fn the_oldest_token_makes_room_and_refusals_go_before_it() {
         );
     }
     let refused = |user: &str, bucket: &mut Bucket| {
-        let outcome = Outcome::Refused {
+        let outcome = Outcome::Failed {
             failure: failure(FailureKind::Rejected),
-            until: at(50).steady,
             drops: true,
+            until: Some(at(50).steady),
         };
         settle(bucket, user, 7, &outcome, 0);
     };
@@ -278,13 +292,13 @@ fn full() -> Bucket {
         detail: Detail::Status(400),
         wait: Some(Duration::from_secs(3)),
     };
-    let refused = Outcome::Refused {
+    let refused = Outcome::Failed {
         failure: failure.clone(),
-        until: at(50).steady,
         drops: false,
+        until: Some(at(50).steady),
     };
     settle(&mut bucket, "c", 1, &refused, 0);
-    settle(&mut bucket, "d", 4, &Outcome::Failed(failure), 0);
+    settle(&mut bucket, "d", 4, &failed(failure), 0);
     settle(&mut bucket, "e", 5, &Outcome::Once(bearer("once")), 0);
     bucket
 }
@@ -292,16 +306,16 @@ fn full() -> Bucket {
 #[test]
 fn a_bucket_is_read_as_it_was_written() {
     let bucket = full();
-    let written = bucket.write(FORMAT);
-    assert_eq!(Bucket::read(&written, FORMAT), bucket);
-    assert_eq!(Bucket::read(&written, b"another!"), Bucket::default());
+    let written = bucket.to_bytes(FORMAT);
+    assert_eq!(Bucket::of_bytes(&written, FORMAT), Some(bucket));
+    assert_eq!(Bucket::of_bytes(&written, b"another!"), None);
 }
 
 #[test]
 fn whatever_lies_there_is_read_without_a_trap_and_as_no_other_users_token() {
-    let written = full().write(FORMAT);
+    let written = full().to_bytes(FORMAT);
     for end in 0..written.len() {
-        let read = Bucket::read(&written[..end], FORMAT);
+        let read = Bucket::of_bytes(&written[..end], FORMAT).unwrap_or_default();
         assert!(matches!(
             look(&read, "nobody", Some(1), 0),
             Seen::Nothing(_)
@@ -311,7 +325,7 @@ fn whatever_lies_there_is_read_without_a_trap_and_as_no_other_users_token() {
         for bit in 0..8 {
             let mut damaged = written.clone();
             damaged[place] ^= 1 << bit;
-            let read = Bucket::read(&damaged, FORMAT);
+            let read = Bucket::of_bytes(&damaged, FORMAT).unwrap_or_default();
             assert!(matches!(
                 look(&read, "nobody", Some(1), 0),
                 Seen::Nothing(_)
@@ -335,24 +349,23 @@ fn all_buckets_together_hold_what_is_configured() {
             max_bytes: bytes,
             ..CachePolicy::default()
         };
-        let buckets = super::buckets(&policy);
+        let Layout { buckets, bounds } = Layout::of(&policy);
         assert!(buckets.is_power_of_two() && buckets <= MAX_BUCKETS);
-        let bounds = super::bounds(&policy, buckets);
         let all = buckets as usize;
         assert!(bounds.entries >= 1 && all * bounds.entries <= entries);
         assert!(all * bounds.refusals <= (entries / 10).max(1), "{entries}");
         assert!(all * (bounds.bytes + bounds.passing) <= bytes);
     }
-    let buckets = super::buckets(&CachePolicy::default());
-    assert_eq!(buckets, 256);
-    let expected = Bounds {
-        entries: 16,
-        refusals: 1,
-        bytes: 192 << 10,
-        passing: 64 << 10,
+    let expected = Layout {
+        buckets: 256,
+        bounds: Bounds {
+            entries: 16,
+            refusals: 1,
+            bytes: 192 << 10,
+            passing: 64 << 10,
+        },
     };
-    assert_eq!(super::bounds(&CachePolicy::default(), buckets), expected);
-    let _ = Time::default();
+    assert_eq!(Layout::of(&CachePolicy::default()), expected);
 }
 
 /// Time goes on, and the wall clock has been set back to `wall`.
@@ -408,10 +421,10 @@ fn what_would_last_for_hours_is_as_good_as_over() {
     let far = at(4000).steady;
     let mut bucket = Bucket::default();
     bucket.claim(&address("alice"), ClaimId(1), far, at(0).steady, &BOUNDS);
-    let refused = Outcome::Refused {
+    let refused = Outcome::Failed {
         failure: failure(FailureKind::Rejected),
-        until: far,
         drops: true,
+        until: Some(far),
     };
     settle(&mut bucket, "bob", 2, &refused, 0);
     for user in ["alice", "bob"] {

@@ -10,6 +10,38 @@ use std::time::Duration;
 /// What the log says of a failed check that another worker made.
 const ELSEWHERE: &str = "as another worker found";
 
+/// What a slot of the store holds.
+pub trait Value: Default {
+    /// Whether there is nothing in it.
+    fn is_empty(&self) -> bool;
+
+    /// Writes it.
+    fn write(&self, to: &mut Writer);
+
+    /// Reads to the end; `None` if that was not written so.
+    fn read(from: &mut Reader<'_>) -> Option<Self>;
+
+    /// The bytes of it, which begin with what tells the `format`. What is empty takes no memory.
+    #[inline(never)]
+    fn to_bytes(&self, format: &[u8; 8]) -> Vec<u8> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let mut to = Writer(format.to_vec());
+        self.write(&mut to);
+        to.0
+    }
+
+    /// What these are the bytes of, if they are in that format.
+    fn of_bytes(bytes: &[u8], format: &[u8; 8]) -> Option<Self> {
+        let mut from = Reader(bytes);
+        match from.array::<8>()? == *format {
+            true => Self::read(&mut from),
+            false => None,
+        }
+    }
+}
+
 /// Writes.
 #[derive(Default)]
 pub struct Writer(pub Vec<u8>);

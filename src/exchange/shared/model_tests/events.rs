@@ -1,254 +1,19 @@
-//! Plays engines of several workers against each other on one store, in every order of events that is
-//! short enough, and in many that are not: workers that come in between at every change of the store,
-//! crash, get another configuration; claims that run out; clocks that are set.
-//!
-//! Each run is told by the choices that were made in it, so that a failure names the run that led to it.
+//! What can happen in a run, and what must be true of it.
 
-use super::super::answer::Answer;
-use super::super::client::ClientAuth;
-use super::super::engine::Engine;
-use super::super::grant::{self, IssuedType};
-use super::super::key::Key;
-use super::super::results::{Answered, Completion, Found, Used, Waits};
-use super::super::settings::{CachePolicy, Exchange, ExchangeId, Purpose, Terms, TokenCall};
-use super::store::{Read, Slot, Store, Unavailable};
-use super::{Mutant, Shared, claim_time};
-use crate::time::{Clocks, Time};
-use crate::token::{BearerToken, BearerValue};
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use super::world::{LIFETIME, MAX_BYTES, TIMEOUT, Worker, World, of_user};
+use crate::exchange::answer::Answer;
+use crate::exchange::key::Key;
+use crate::exchange::results::{Answered, Completion, Found, Waits};
+use crate::exchange::shared::claim_time;
+use crate::exchange::shared::store::Slot;
+use crate::time::Clocks;
+use crate::token::BearerValue;
 use std::rc::Rc;
 use std::time::Duration;
 
-const TIMEOUT: Duration = Duration::from_secs(5);
-const LIFETIME: u64 = 100;
-const MAX_ENTRIES: usize = 12;
-const MAX_BYTES: usize = 64 << 10;
-
-/// Who decides what happens next.
-enum Choices {
-    /// Every way, one after the other: what was chosen, of how many.
-    Every {
-        made: Vec<(usize, usize)>,
-        next: usize,
-    },
-    /// Some ways.
-    Random(u64),
-}
-
-impl Choices {
-    fn choose(&mut self, of: usize) -> usize {
-        match self {
-            Self::Every { made, next } => {
-                if *next == made.len() {
-                    made.push((0, of));
-                }
-                *next += 1;
-                assert_eq!(made[*next - 1].1, of, "the run does not repeat itself");
-                made[*next - 1].0
-            }
-            Self::Random(state) => {
-                *state ^= *state << 13;
-                *state ^= *state >> 7;
-                *state ^= *state << 17;
-                (*state >> 11) as usize % of
-            }
-        }
-    }
-
-    /// Turns to the next way; false if there is none.
-    fn turn(&mut self) -> bool {
-        let Self::Every { made, next } = self else {
-            return true;
-        };
-        *next = 0;
-        while let Some((chosen, of)) = made.pop() {
-            if chosen + 1 < of {
-                made.push((chosen + 1, of));
-                return true;
-            }
-        }
-        false
-    }
-}
-
-/// How large a run may be.
-#[derive(Clone, Copy)]
-struct Size {
-    workers: usize,
-    users: usize,
-    steps: usize,
-    interruptions: usize,
-    mishaps: usize,
-}
-
-/// A call at the token endpoint.
-struct Call {
-    number: u32,
-    worker: usize,
-    user: usize,
-    /// When it was first made.
-    asked: Clocks,
-    /// Until when no other may be made.
-    alone_until: Clocks,
-    /// Whether its worker has said that nobody is to wait for it.
-    withdrawn: bool,
-    alive: bool,
-}
-
-/// One worker's VM.
-struct Worker {
-    engine: Engine<u32>,
-    used: Option<(usize, Used)>,
-}
-
-struct World {
-    size: Size,
-    mutant: Option<Mutant>,
-    values: RefCell<BTreeMap<Slot, (Vec<u8>, u32)>>,
-    versions: Cell<u32>,
-    workers: Vec<RefCell<Option<Worker>>>,
-    choices: RefCell<Choices>,
-    now: Cell<Clocks>,
-    calls: RefCell<Vec<Call>>,
-    numbers: Cell<u32>,
-    seeds: Cell<u64>,
-    /// Requests that wait, with their workers and users.
-    waiting: RefCell<BTreeMap<u32, (usize, usize)>>,
-    /// When each token of a user ends, the newest last; emptied when it is no longer good.
-    good: RefCell<BTreeMap<usize, Time>>,
-    expires: RefCell<BTreeMap<String, Time>>,
-    interruptions: Cell<usize>,
-    mishaps: Cell<usize>,
-    inside: Cell<bool>,
-    wrong: RefCell<Option<String>>,
-    told: RefCell<Vec<String>>,
-}
-
-/// What the engines see of it.
-struct View(Rc<World>);
-
-impl Store for View {
-    fn get(&self, slot: Slot) -> Result<Option<Read>, Unavailable> {
-        let values = self.0.values.borrow();
-        let value = values.get(&slot);
-        Ok(value.map(|(value, version)| Read {
-            value: value.clone(),
-            version: *version,
-        }))
-    }
-
-    fn swap(&self, slot: Slot, version: Option<u32>, value: &[u8]) -> Result<bool, Unavailable> {
-        self.0.interrupt(slot);
-        let mut values = self.0.values.borrow_mut();
-        if values.get(&slot).map(|(_, version)| *version) != version {
-            return Ok(false);
-        }
-        self.0.versions.set(self.0.versions.get() + 1);
-        values.insert(slot, (value.to_vec(), self.0.versions.get()));
-        Ok(true)
-    }
-}
-
-fn exchange(audience: &str) -> Exchange {
-    let mut grant = grant::token_exchange(&grant::TokenExchange {
-        subject_token_type: "urn:ietf:params:oauth:token-type:access_token",
-        audience: &[audience.to_owned()],
-        ..grant::TokenExchange::default()
-    });
-    grant.accepts.issued = IssuedType::Any;
-    Exchange {
-        purpose: Purpose::Backend,
-        first: TokenCall {
-            name: "",
-            token_url: "https://sts.example.com/token".to_owned(),
-            cluster: "sts".to_owned(),
-            authority: "sts.example.com".to_owned(),
-            path: "/token".to_owned(),
-            client: ClientAuth::None { client_id: None },
-            grant,
-            parameters: vec![],
-            sts_errors: vec![],
-            timeout: TIMEOUT,
-        },
-        second: None,
-        subject_is_identity_token: false,
-        has_actor: false,
-        terms: Terms::default(),
-    }
-}
-
-fn policy() -> CachePolicy {
-    CachePolicy {
-        max_entries: MAX_ENTRIES,
-        max_bytes: MAX_BYTES,
-        ..CachePolicy::default()
-    }
-}
-
-/// Users come in pairs: the same subject at two backends.
-fn of_user(user: usize) -> (ExchangeId, BearerToken) {
-    let subject = format!("subject-{}", user / 2);
-    let exchange = ExchangeId(u32::try_from(user % 2).unwrap());
-    (exchange, BearerToken::new(subject.into_bytes()).unwrap())
-}
-
 impl World {
-    fn new(size: Size, mutant: Option<Mutant>, choices: Choices) -> Rc<Self> {
-        let world = Rc::new(Self {
-            size,
-            mutant,
-            values: RefCell::default(),
-            versions: Cell::default(),
-            workers: (0..size.workers).map(|_| RefCell::new(None)).collect(),
-            choices: RefCell::new(choices),
-            now: Cell::new(Clocks::at(Duration::from_secs(1_000_000))),
-            calls: RefCell::default(),
-            numbers: Cell::default(),
-            seeds: Cell::default(),
-            waiting: RefCell::default(),
-            good: RefCell::default(),
-            expires: RefCell::default(),
-            interruptions: Cell::default(),
-            mishaps: Cell::default(),
-            inside: Cell::new(true),
-            wrong: RefCell::default(),
-            told: RefCell::default(),
-        });
-        for worker in 0..size.workers {
-            world.start(worker);
-        }
-        world.inside.set(false);
-        world
-    }
-
-    fn engine(self: &Rc<Self>) -> Engine<u32> {
-        self.seeds.set(self.seeds.get() + 1);
-        let seed = self.seeds.get().wrapping_mul(0xd134_2543_de82_ef95);
-        let mut engine = Engine::new(vec![exchange("a"), exchange("b")], policy(), seed);
-        let view = Box::new(View(Rc::clone(self)));
-        let mut shared = Shared::open(view, &policy(), [7; 16]).unwrap();
-        shared.mutant = self.mutant;
-        engine.share(shared);
-        engine
-    }
-
-    fn start(self: &Rc<Self>, worker: usize) {
-        let engine = self.engine();
-        let used = None;
-        *self.workers[worker].borrow_mut() = Some(Worker { engine, used });
-    }
-
-    fn choose(&self, of: usize) -> usize {
-        self.choices.borrow_mut().choose(of)
-    }
-
-    fn wrong(&self, what: impl Into<String>) {
-        self.wrong.borrow_mut().get_or_insert(what.into());
-    }
-
     /// Another worker comes in between a reading and the change that follows it.
-    fn interrupt(self: &Rc<Self>, slot: Slot) {
+    pub fn interrupt(self: &Rc<Self>, slot: Slot) {
         let may = !self.inside.get() && self.interruptions.get() < self.size.interruptions;
         if !may || !matches!(slot, Slot::Bucket(_)) || self.choose(2) == 0 {
             return;
@@ -257,20 +22,6 @@ impl World {
         self.inside.set(true);
         self.step();
         self.inside.set(false);
-    }
-
-    /// Notes what happens, for whoever reads of a failure.
-    fn tell(&self, what: &str, who: impl std::fmt::Debug) {
-        let inside = if self.inside.get() { "  " } else { "" };
-        let now = self.now.get().steady.since(Default::default()).as_secs();
-        self.told
-            .borrow_mut()
-            .push(format!("{inside}{now} {what} {who:?}"));
-    }
-
-    fn number(&self) -> u32 {
-        self.numbers.set(self.numbers.get() + 1);
-        self.numbers.get()
     }
 
     /// One thing happens.
@@ -319,7 +70,7 @@ impl World {
         alive.map(|call| call.number).collect()
     }
 
-    fn request(self: &Rc<Self>, worker: usize, user: usize) {
+    pub fn request(self: &Rc<Self>, worker: usize, user: usize) {
         let Ok(mut borrowed) = self.workers[worker].try_borrow_mut() else {
             return;
         };
@@ -398,7 +149,7 @@ impl World {
     }
 
     /// The endpoint answers: with a token, a refusal, nothing usable, or a reset.
-    fn answer(self: &Rc<Self>, number: u32, how: usize) {
+    pub fn answer(self: &Rc<Self>, number: u32, how: usize) {
         let found = {
             let calls = self.calls.borrow();
             let call = calls.iter().find(|call| call.number == number);
@@ -602,7 +353,7 @@ impl World {
         }
     }
 
-    fn run(self: &Rc<Self>) {
+    pub fn run(self: &Rc<Self>) {
         for _ in 0..self.size.steps {
             self.step();
             self.check();
@@ -612,141 +363,4 @@ impl World {
         }
         self.settle();
     }
-}
-
-/// What goes wrong in `runs` runs at most, if anything does, and how many there were.
-fn explore(
-    size: Size,
-    mutant: Option<Mutant>,
-    mut choices: Choices,
-    runs: usize,
-) -> (Option<String>, usize) {
-    for run in 1..=runs {
-        let told = match &choices {
-            Choices::Every { made, .. } => format!("{made:?}"),
-            Choices::Random(state) => format!("seed {state}"),
-        };
-        let world = World::new(size, mutant, choices);
-        world.run();
-        if let Some(wrong) = world.wrong.take() {
-            let happened = world.told.take().join("\n");
-            return (Some(format!("{wrong}; run {run}: {told}\n{happened}")), run);
-        }
-        // The workers hold the world, and the world them.
-        for worker in &world.workers {
-            worker.take();
-        }
-        let Ok(world) = Rc::try_unwrap(world).map_err(|_| ()) else {
-            panic!("somebody holds on to a world that is over");
-        };
-        choices = world.choices.into_inner();
-        if !choices.turn() {
-            return (None, run);
-        }
-    }
-    (None, runs)
-}
-
-fn every() -> Choices {
-    Choices::Every {
-        made: Vec::new(),
-        next: 0,
-    }
-}
-
-/// Two workers, one user, everything that can happen in three steps, one of them a mishap, with the
-/// other worker coming in between once.
-const SMALL: Size = Size {
-    workers: 2,
-    users: 1,
-    steps: 3,
-    interruptions: 1,
-    mishaps: 1,
-};
-
-/// The same in more steps, without a mishap.
-const LONGER: Size = Size {
-    steps: 4,
-    mishaps: 0,
-    ..SMALL
-};
-
-/// The same, with a mishap, and nobody coming in between.
-const TROUBLED: Size = Size {
-    steps: 4,
-    interruptions: 0,
-    ..SMALL
-};
-
-const LARGE: Size = Size {
-    workers: 4,
-    users: 4,
-    steps: 40,
-    interruptions: 10,
-    mishaps: 6,
-};
-
-#[test]
-fn every_order_of_a_few_events_keeps_the_promises() {
-    for size in [SMALL, LONGER, TROUBLED] {
-        let (wrong, runs) = explore(size, None, every(), usize::MAX);
-        assert_eq!(wrong, None);
-        assert!(runs > 500, "only {runs} runs");
-    }
-}
-
-#[test]
-fn many_orders_of_many_events_keep_the_promises() {
-    for seed in 1..=4 {
-        let (wrong, _) = explore(LARGE, None, Choices::Random(seed), 250);
-        assert!(wrong.is_none(), "{}", wrong.unwrap());
-    }
-}
-
-#[test]
-fn after_a_step_back_of_the_clock_one_call_serves_all_workers_again() {
-    let world = World::new(SMALL, None, every());
-    for seconds_back in [0, 3600] {
-        let mut now = world.now.get();
-        now.wall = now.wall.minus(Duration::from_secs(seconds_back));
-        now.steady = now.steady.plus(Duration::from_secs(1));
-        world.now.set(now);
-        world.good.borrow_mut().clear();
-        world.request(0, 0);
-        let calls = world.alive();
-        assert_eq!(calls.len(), 1, "{seconds_back}");
-        world.answer(calls[0], 0);
-        world.request(1, 0);
-        assert!(world.alive().is_empty(), "{seconds_back}");
-        assert_eq!(world.wrong.take(), None);
-    }
-}
-
-#[test]
-fn users_whose_keys_lie_together_get_their_own() {
-    let size = Size {
-        users: 2,
-        steps: 4,
-        mishaps: 0,
-        interruptions: 0,
-        ..SMALL
-    };
-    assert_eq!(explore(size, None, every(), usize::MAX).0, None);
-    let (wrong, _) = explore(size, Some(Mutant::ComparesNothing), every(), usize::MAX);
-    let wrong = wrong.unwrap();
-    assert!(wrong.contains("got token-"), "{wrong}");
-}
-
-#[test]
-fn a_protocol_that_ignores_others_is_seen_to_call_twice() {
-    let (wrong, _) = explore(SMALL, Some(Mutant::IgnoresOthers), every(), usize::MAX);
-    let wrong = wrong.unwrap();
-    assert!(wrong.contains("two calls"), "{wrong}");
-}
-
-#[test]
-fn a_protocol_that_forgets_to_look_again_is_seen_to_lose_requests() {
-    let (wrong, _) = explore(SMALL, Some(Mutant::SleepsOn), every(), usize::MAX);
-    let wrong = wrong.unwrap();
-    assert!(wrong.contains("never told"), "{wrong}");
 }
