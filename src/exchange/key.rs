@@ -84,3 +84,37 @@ impl fmt::Debug for Key {
         write!(f, "Key({:?}, [redacted])", self.exchange())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_the_exchange_and_the_whole_subject() {
+        let keys: Vec<Key> = [
+            (0, &b"a"[..]),
+            (1, b"a"),
+            (0, b"b"),
+            (0, b"aa"),
+            (0, b""),
+            (0, b"a\0\0\0\0"),
+            (256, b"a"),
+            (u32::MAX, b"a"),
+        ]
+        .into_iter()
+        .map(|(exchange, subject)| {
+            let key = Key::new(ExchangeId(exchange), subject.to_vec());
+            assert_eq!(key.exchange(), ExchangeId(exchange));
+            assert_eq!(key.tokens(false), (subject, None));
+            key
+        })
+        .collect();
+        for (n, one) in keys.iter().enumerate() {
+            for (m, other) in keys.iter().enumerate() {
+                assert_eq!(one == other, n == m, "{n} {m}");
+            }
+        }
+        let debug = format!("{:?}", Key::new(ExchangeId(3), b"CANARY".to_vec()));
+        assert!(!debug.contains("CANARY"), "{debug}");
+    }
+}

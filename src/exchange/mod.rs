@@ -11,7 +11,6 @@ mod fair_breaker;
 pub mod grant;
 pub mod jwt;
 pub mod key;
-mod recent;
 pub mod request;
 pub mod results;
 mod settings;

@@ -2,7 +2,6 @@
 
 use super::elsewhere::Claimed;
 use super::*;
-use std::hash::BuildHasher;
 
 /// An exchange under way for one key.
 pub(super) struct Flight<W> {
@@ -27,11 +26,34 @@ pub(super) struct Under {
     carried: Option<BearerToken>,
     /// When it was first made.
     pub asked: Moment,
-    admitted: Admitted,
+    pub admitted: Admitted,
     /// `None` before it is made.
     pub call: Option<u32>,
     /// Whether this is the second try, after the first one's connection broke.
     again: bool,
+}
+
+impl Under {
+    /// A call that is to be made now.
+    fn new(
+        step: Step,
+        carried: Option<BearerToken>,
+        admitted: Admitted,
+        now: Steady,
+        clock: &dyn Clock,
+    ) -> Self {
+        Self {
+            step,
+            carried,
+            asked: Moment {
+                wall: clock.wall(),
+                steady: now,
+            },
+            admitted,
+            call: None,
+            again: false,
+        }
+    }
 }
 
 /// Where an exchange was started.
@@ -82,27 +104,7 @@ impl<W> Engine<W> {
         clock: &dyn Clock,
     ) -> Result<Started, Stop> {
         let now = clock.steady();
-        let who = self.who(key);
-        if let Some(place) = self.endpoint_of(key, Step::First) {
-            self.hear_endpoint(place, now);
-        }
-        let prepared = self.exchanges.get_mut(index(key.exchange()));
-        // A key that nobody can have: its call cannot be made, and says so.
-        let (paused, endpoint) = match prepared {
-            None => (Admitted::Freely, Admitted::Freely),
-            Some(prepared) => {
-                let paused = prepared.pause.admit(who, now).map_err(|_| Stop::Paused)?;
-                let endpoint = self.endpoints.get_mut(prepared.endpoints.0);
-                match endpoint.map(|endpoint| endpoint.admit(who, now)) {
-                    Some(Err(stopped)) => {
-                        prepared.pause.not_called(now);
-                        return Err(Stop::BreakerOpen(whole_seconds(stopped.retry_after)));
-                    }
-                    Some(Ok(admitted)) => (paused, admitted),
-                    None => (paused, Admitted::Freely),
-                }
-            }
-        };
+        let (paused, endpoint) = self.admit(key, now)?;
         let mut rejected = self.cache.rejected(key);
         let claim = match self.claim(key, why, now, clock) {
             None => None,
@@ -123,48 +125,11 @@ impl<W> Engine<W> {
             claim,
             admitted: paused,
             rejected,
-            at: Under {
-                step: Step::First,
-                carried: None,
-                asked: Moment {
-                    wall: clock.wall(),
-                    steady: now,
-                },
-                admitted: endpoint,
-                call: None,
-                again: false,
-            },
+            at: Under::new(Step::First, None, endpoint, now, clock),
             on_behalf_of: backend,
         };
         self.flights.insert(key.clone(), flight);
         Ok(Started::Here)
-    }
-
-    /// Whose call it is, for those who keep one user's failures from the others.
-    fn who(&self, key: &Key) -> u64 {
-        let has_actor = self
-            .exchange(key.exchange())
-            .is_some_and(|exchange| exchange.has_actor);
-        self.flights.hasher().hash_one(key.tokens(has_actor).0)
-    }
-
-    /// The place of the endpoint that this call of the exchange goes to.
-    fn endpoint_of(&self, key: &Key, step: Step) -> Option<usize> {
-        let (first, second) = self.exchanges.get(index(key.exchange()))?.endpoints;
-        Some(match step {
-            Step::First => first,
-            Step::Second => second,
-        })
-    }
-
-    /// The call for `key` was let go out, and is not made.
-    fn not_called(&mut self, key: &Key, now: Steady) {
-        if let Some(prepared) = self.exchanges.get_mut(index(key.exchange())) {
-            prepared.pause.not_called(now);
-            if let Some(endpoint) = self.endpoints.get_mut(prepared.endpoints.0) {
-                endpoint.breaker().not_called(now);
-            }
-        }
     }
 
     /// The call that `key` stands for now, to be made at once.
@@ -180,7 +145,7 @@ impl<W> Engine<W> {
         let (flight, prepared) = self
             .flights
             .get(key)
-            .zip(self.exchanges.get(index(key.exchange())))
+            .zip(self.prepared(key.exchange()))
             .ok_or(Answer::Unsendable)?;
         let call = prepared.exchange.call(flight.at.step);
         let client_assertion = match call.map(|call| &call.client) {
@@ -203,10 +168,7 @@ impl<W> Engine<W> {
         clock: &dyn Clock,
     ) -> Option<Outgoing> {
         let at = &flight.at;
-        let request = match at.step {
-            Step::First => &prepared.first,
-            Step::Second => prepared.second.as_ref()?,
-        };
+        let request = prepared.request(at.step)?;
         let (subject, actor) = key.tokens(prepared.exchange.has_actor);
         let body = request.body(Tokens {
             subject: at.carried.as_ref().map_or(subject, BearerToken::as_bytes),
@@ -291,11 +253,12 @@ impl<W> Engine<W> {
             call.timeout,
         )
         .and_then(|issued| something_new(issued, &key, exchange, &flight.at));
-        let retry_after = self.tell_endpoint(&key, &flight.at, judged.as_ref().err(), now);
+        let who = self.who(&key);
+        let retry_after = self.tell_endpoint(&key, who, &flight.at, judged.as_ref().err(), now);
         let judged = match judged {
             // What the first call brought goes into the second.
             Ok(issued) if flight.at.step == Step::First && exchange.second.is_some() => {
-                match self.next_step(&key, issued.token, clock) {
+                match self.next_step(&key, who, issued.token, clock) {
                     Ok(next) => {
                         flight.at = next;
                         self.flights.insert(key.clone(), flight);
@@ -306,13 +269,11 @@ impl<W> Engine<W> {
             }
             judged => judged,
         };
-        for waiting in &flight.waiting {
-            self.goes(waiting.backend);
-        }
+        let waiting = self.crowd.all_go(flight.waiting);
         if flight.renewal {
             self.renewals = self.renewals.saturating_sub(1);
         }
-        self.tell_pause(&key, flight.admitted, judged.as_ref().err(), now);
+        self.tell_pause(&key, who, flight.admitted, judged.as_ref().err(), now);
         let claim = flight.claim.as_ref();
         let result = match judged {
             Ok(issued) => Ok(self.hold(key, issued, flight.at.asked, exchange, claim, clock)),
@@ -325,7 +286,7 @@ impl<W> Engine<W> {
         Answered::Done(Completion {
             exchange: id,
             step: flight.at.step,
-            waiting: flight.waiting.into_iter().map(|one| one.waiter).collect(),
+            waiting,
             result,
             renewal: flight.renewal,
             elsewhere: false,
@@ -338,93 +299,20 @@ impl<W> Engine<W> {
     fn next_step(
         &mut self,
         key: &Key,
+        who: u64,
         carried: BearerToken,
         clock: &dyn Clock,
     ) -> Result<Under, Failure> {
         let now = clock.steady();
-        let who = self.who(key);
-        let place = self.endpoint_of(key, Step::Second);
-        if let Some(place) = place {
-            self.hear_endpoint(place, now);
-        }
-        let endpoint = place.and_then(|place| self.endpoints.get_mut(place));
-        let admitted = match endpoint.map(|endpoint| endpoint.admit(who, now)) {
-            Some(Ok(admitted)) => admitted,
-            Some(Err(stopped)) => return Err(Failure::stopped(stopped.retry_after)),
-            None => Admitted::Freely,
-        };
-        Ok(Under {
-            step: Step::Second,
-            carried: Some(carried),
-            asked: Moment {
-                wall: clock.wall(),
-                steady: now,
-            },
+        let admitted = self
+            .admit_call(key, who, Step::Second, now)
+            .map_err(|stopped| Failure::stopped(stopped.retry_after))?;
+        Ok(Under::new(
+            Step::Second,
+            Some(carried),
             admitted,
-            call: None,
-            again: false,
-        })
-    }
-
-    /// Tells the endpoint's breaker how the call went; how long until another makes sense.
-    fn tell_endpoint(
-        &mut self,
-        key: &Key,
-        at: &Under,
-        failure: Option<&Failure>,
-        now: Steady,
-    ) -> u32 {
-        let who = self.who(key);
-        let place = self.endpoint_of(key, at.step);
-        let wait = failure
-            .filter(|failure| failure.kind != FailureKind::UnavailableForUser)
-            .and_then(|failure| failure.wait);
-        if let (Some(place), Some(wait)) = (place, wait) {
-            self.tell_of_endpoint(place, wait, now);
-        }
-        let endpoint = place.and_then(|place| self.endpoints.get_mut(place));
-        let Some(endpoint) = endpoint else {
-            return 1;
-        };
-        let breaker = endpoint.breaker();
-        let unsigned = failure.is_some_and(Failure::is_unsigned);
-        match failure.map(|failure| &failure.kind) {
-            Some(FailureKind::Unavailable | FailureKind::Timeout) => {
-                breaker.failed(who, at.admitted, now);
-            }
-            Some(FailureKind::UnknownCluster) => breaker.not_called(now),
-            // Not even called.
-            Some(FailureKind::Misconfigured) if unsigned => breaker.not_called(now),
-            _ => breaker.answered(who, now),
-        }
-        if let Some(wait) = wait {
-            endpoint.leave_alone(wait, now);
-        }
-        endpoint.retry_after(now)
-    }
-
-    /// Tells the exchange's pause whether its client was refused.
-    fn tell_pause(
-        &mut self,
-        key: &Key,
-        admitted: Admitted,
-        failure: Option<&Failure>,
-        now: Steady,
-    ) {
-        let who = self.who(key);
-        let Some(prepared) = self.exchanges.get_mut(index(key.exchange())) else {
-            return;
-        };
-        match failure.map(|failure| &failure.kind) {
-            Some(FailureKind::Misconfigured) => prepared.pause.failed(who, admitted, now),
-            // Nothing was said of the client.
-            Some(
-                FailureKind::Unavailable
-                | FailureKind::Timeout
-                | FailureKind::UnknownCluster
-                | FailureKind::InvalidResponse,
-            ) => prepared.pause.not_called(now),
-            _ => prepared.pause.answered(who, now),
-        }
+            now,
+            clock,
+        ))
     }
 }

@@ -5,19 +5,25 @@
 //! order of events can be played through in a test. What it shares with other workers' engines lies in a
 //! store that it is given.
 
+mod admission;
 mod calls;
+mod crowd;
 mod elsewhere;
 mod kept;
+mod prepared;
+mod random;
+mod watches;
 
 pub use calls::Outgoing;
-pub use elsewhere::{Pace, Polled};
+pub use crowd::{MAX_WAITING, MAX_WAITING_PER_BACKEND};
+pub use watches::{Pace, Polled};
 
 use super::answer::{Answer, ExpiresIn, Failure, FailureKind, Issued, broke_off, judge};
 use super::breaker::Admitted;
-use super::cache::{Lookup, TokenCache};
+use super::cache::{Held, Lookup, TokenCache};
 use super::client::{ClientAuth, Signer};
 use super::digest::sha256_base64url;
-use super::fair_breaker::{Endpoint, FairBreaker};
+use super::fair_breaker::Endpoint;
 use super::jwt;
 use super::key::Key;
 use super::request::{TokenRequest, Tokens};
@@ -25,26 +31,25 @@ use super::results::{
     Answered, Completion, Failed, Found, Obtained, Stop, UNAVAILABLE_FOR_USER, Used, Waits,
     whole_seconds,
 };
-use super::settings::{CachePolicy, Exchange, ExchangeId, Purpose, Step, Terms, TokenCall};
+use super::settings::{CachePolicy, Exchange, ExchangeId, Purpose, Step, Terms};
 use super::shared::bucket::{ClaimId, Outcome, Seen, Token};
 use super::shared::key::Address;
 use crate::time::{Clock, Moment, Steady};
 use crate::token::BearerToken;
 use calls::{Flight, Started};
-use elsewhere::{Sharing, Watch};
+use crowd::{Crowd, Waiting};
+use elsewhere::Sharing;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use prepared::{Prepared, index, prepare};
+use random::Random;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
+use watches::Watch;
 
 /// The most requests that wait for one call.
 pub const MAX_WAITING_PER_KEY: usize = 1024;
-/// The most requests of one backend that wait in one worker: each holds a place among the backend's
-/// own requests, and users who have their token must find one.
-pub const MAX_WAITING_PER_BACKEND: u32 = 512;
-/// The most requests that wait in one worker, and the most exchanges under way.
-pub const MAX_WAITING: usize = 8192;
 /// The most renewals under way at once: they are a convenience, and must not crowd out requests.
 const MAX_RENEWALS: usize = 256;
 /// An answer that is this much overdue will not come: Envoy's own timer has failed to tell us.
@@ -63,8 +68,7 @@ pub struct Engine<W> {
     watches: HashMap<Key, Watch<W>, FixedState>,
     /// Which of these are looked after next.
     to_look: VecDeque<Key>,
-    waiting: usize,
-    waiting_of: HashMap<u32, u32, FixedState>,
+    crowd: Crowd,
     renewals: usize,
     random: Random,
     /// What is shared with the other workers; `None`: this one is on its own.
@@ -72,58 +76,19 @@ pub struct Engine<W> {
     housekept: Option<Steady>,
 }
 
-/// An exchange, and what is worked out of it once.
-struct Prepared {
-    exchange: Rc<Exchange>,
-    first: Rc<TokenRequest>,
-    second: Option<Rc<TokenRequest>>,
-    /// The places of the calls' endpoints.
-    endpoints: (usize, usize),
-    /// Stops an exchange whose client is refused again and again.
-    pause: FairBreaker,
-}
-
-struct Waiting<W> {
-    backend: u32,
-    waiter: W,
-}
-
 impl<W> Engine<W> {
     /// An engine for `exchanges`. `seed` is random.
     pub fn new(exchanges: Vec<Exchange>, policy: CachePolicy, seed: u64) -> Self {
-        let mut places: HashMap<(String, String), usize, FixedState> =
-            HashMap::with_hasher(FixedState::with_seed(seed));
-        let mut place = |call: &TokenCall| {
-            let next = places.len();
-            let endpoint = (call.cluster.clone(), call.token_url.clone());
-            *places.entry(endpoint).or_insert(next)
-        };
-        let exchanges: Vec<Prepared> = exchanges
-            .into_iter()
-            .map(|exchange| {
-                let first = place(&exchange.first);
-                Prepared {
-                    endpoints: (first, exchange.second.as_ref().map_or(first, &mut place)),
-                    first: Rc::new(TokenRequest::new(&exchange.first)),
-                    second: exchange
-                        .second
-                        .as_ref()
-                        .map(|call| Rc::new(TokenRequest::new(call))),
-                    exchange: Rc::new(exchange),
-                    pause: FairBreaker::default(),
-                }
-            })
-            .collect();
+        let (exchanges, endpoints) = prepare(exchanges, seed);
         Self {
-            endpoints: vec![Endpoint::default(); places.len()],
             exchanges,
+            endpoints: vec![Endpoint::default(); endpoints],
             cache: TokenCache::new(policy, seed),
             flights: HashMap::with_hasher(FixedState::with_seed(seed)),
             calls: HashMap::with_hasher(FixedState::with_seed(seed)),
             watches: HashMap::with_hasher(FixedState::with_seed(seed)),
             to_look: VecDeque::new(),
-            waiting: 0,
-            waiting_of: HashMap::with_hasher(FixedState::with_seed(seed)),
+            crowd: Crowd::new(seed),
             renewals: 0,
             random: Random(seed),
             sharing: None,
@@ -133,9 +98,11 @@ impl<W> Engine<W> {
 
     /// The exchange that `id` stands for.
     pub fn exchange(&self, id: ExchangeId) -> Option<&Rc<Exchange>> {
-        self.exchanges
-            .get(index(id))
-            .map(|prepared| &prepared.exchange)
+        self.prepared(id).map(|prepared| &prepared.exchange)
+    }
+
+    fn prepared(&self, id: ExchangeId) -> Option<&Prepared> {
+        self.exchanges.get(index(id))
     }
 
     /// How many tokens are held.
@@ -168,27 +135,22 @@ impl<W> Engine<W> {
                 let may_call = self
                     .exchange(exchange)
                     .is_some_and(|exchange| may_call(&exchange.purpose));
-                let renewal = match may_call {
-                    true => self.start_renewal(&used.key, asked, backend, clock),
+                let renew = match may_call {
+                    true => match self.start_renewal(&used.key, asked, backend, clock) {
+                        Renewal::Taken(found) => return found,
+                        Renewal::Call(renew) => Some(renew),
+                        Renewal::None => None,
+                    },
                     false => {
                         self.cache.not_renewed(&used.key);
-                        Renewal::None
+                        None
                     }
                 };
-                match renewal {
-                    Renewal::Taken(found) => found,
-                    Renewal::Call(renew) => Found::Token {
-                        value,
-                        used,
-                        renew: Some(renew),
-                        shared: false,
-                    },
-                    Renewal::None => Found::Token {
-                        value,
-                        used,
-                        renew: None,
-                        shared: false,
-                    },
+                Found::Token {
+                    value,
+                    used,
+                    renew,
+                    shared: false,
                 }
             }
             Lookup::Refused(failure, until) => {
@@ -210,27 +172,17 @@ impl<W> Engine<W> {
         waiter: impl FnOnce() -> W,
         clock: &dyn Clock,
     ) -> Waits {
-        let of_backend = self.waiting_of.get(&backend).copied().unwrap_or(0);
-        if self.waiting >= MAX_WAITING || of_backend >= MAX_WAITING_PER_BACKEND {
+        if !self.crowd.has_room(backend) {
             return Waits::Refused(Stop::Crowded);
         }
-        if let Some(flight) = self.flights.get_mut(key) {
-            if flight.waiting.len() >= MAX_WAITING_PER_KEY {
+        if let Some((waits, waiting)) = self.under_way(key) {
+            if waiting.len() >= MAX_WAITING_PER_KEY {
                 return Waits::Refused(Stop::Crowded);
             }
             let waiter = waiter();
-            flight.waiting.push(Waiting { backend, waiter });
-            self.comes(backend);
-            return Waits::Joins;
-        }
-        if let Some(watch) = self.watches.get_mut(key) {
-            if watch.waiting.len() >= MAX_WAITING_PER_KEY {
-                return Waits::Refused(Stop::Crowded);
-            }
-            let waiter = waiter();
-            watch.waiting.push(Waiting { backend, waiter });
-            self.comes(backend);
-            return Waits::Elsewhere;
+            waiting.push(Waiting { backend, waiter });
+            self.crowd.comes(backend);
+            return waits;
         }
         if self.flights.len().saturating_add(self.watches.len()) >= MAX_WAITING {
             return Waits::Refused(Stop::Crowded);
@@ -255,8 +207,17 @@ impl<W> Engine<W> {
             let waiter = waiter();
             waiting.push(Waiting { backend, waiter });
         }
-        self.comes(backend);
+        self.crowd.comes(backend);
         waits
+    }
+
+    /// Who waits for `key`, and how.
+    fn under_way(&mut self, key: &Key) -> Option<(Waits, &mut Vec<Waiting<W>>)> {
+        if let Some(flight) = self.flights.get_mut(key) {
+            return Some((Waits::Joins, &mut flight.waiting));
+        }
+        let watch = self.watches.get_mut(key)?;
+        Some((Waits::Elsewhere, &mut watch.waiting))
     }
 
     /// A token that was asked for at `asked` is to be renewed.
@@ -285,33 +246,15 @@ impl<W> Engine<W> {
         }
     }
 
-    fn comes(&mut self, backend: u32) {
-        self.waiting = self.waiting.saturating_add(1);
-        let of_backend = self.waiting_of.entry(backend).or_default();
-        *of_backend = of_backend.saturating_add(1);
-    }
-
-    fn goes(&mut self, backend: u32) {
-        self.waiting = self.waiting.saturating_sub(1);
-        if let Some(of_backend) = self.waiting_of.get_mut(&backend) {
-            *of_backend = of_backend.saturating_sub(1);
-            if *of_backend == 0 {
-                self.waiting_of.remove(&backend);
-            }
-        }
-    }
-
     /// A waiting request went away. The call goes on for the others, and for the cache.
     pub fn leave(&mut self, key: &Key, is_it: impl Fn(&W) -> bool) {
-        let flight = self.flights.get_mut(key).map(|flight| &mut flight.waiting);
-        let watch = self.watches.get_mut(key).map(|watch| &mut watch.waiting);
-        let Some(waiting) = flight.or(watch) else {
+        let Some((_, waiting)) = self.under_way(key) else {
             return;
         };
         let place = waiting.iter().position(|one| is_it(&one.waiter));
         if let Some(place) = place {
             let gone = waiting.remove(place);
-            self.goes(gone.backend);
+            self.crowd.goes(gone.backend);
         }
     }
 
@@ -402,29 +345,6 @@ enum Renewal {
     Call(Key),
     /// Another worker's token is there.
     Taken(Found),
-}
-
-fn index(exchange: ExchangeId) -> usize {
-    usize::try_from(exchange.0).unwrap_or(usize::MAX)
-}
-
-/// SplitMix64: spreads renewals and names calls, guards no secret.
-struct Random(u64);
-
-impl Random {
-    /// Any number.
-    fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number from 0 to 1.
-    fn unit(&mut self) -> f64 {
-        (self.number() >> 11) as f64 / (1u64 << 53) as f64
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Values by key, of which one can be let go that has not been used for long, and which can be walked
 //! through a few at a time.
 
-use super::key::Key;
+use super::super::key::Key;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
@@ -129,8 +129,8 @@ impl<V> Recent<V> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::settings::ExchangeId;
     use super::*;
+    use crate::exchange::settings::ExchangeId;
     use std::collections::HashSet;
 
     fn key(n: usize) -> Key {

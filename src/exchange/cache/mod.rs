@@ -2,43 +2,27 @@
 //! backend did not accept. Bounded in number and in bytes; refusals go first, then what has not been
 //! used for long.
 
+mod held;
+mod recent;
+#[cfg(test)]
+mod tests;
+
+pub use held::Held;
+
 use super::answer::Failure;
 use super::key::Key;
-use super::recent::Recent;
 use super::settings::{CachePolicy, ExchangeId, Terms};
 use crate::time::{Clock, Moment, Steady, Time};
 use crate::token::BearerValue;
+use held::{Entry, usable_until};
+use recent::Recent;
 use std::borrow::Borrow;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// A backend that keeps answering 401 makes an entry be forgotten at most this often.
-const FORGET_INTERVAL: Duration = Duration::from_secs(10);
-/// How long it is remembered which token a backend did not accept, where the next call must say so.
-const REJECTED_INTERVAL: Duration = Duration::from_secs(3600);
-/// A renewal that failed is not tried again sooner.
-const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
 /// Each sweep looks at so many entries, or at a part of them, as a divisor, if that is more.
 const SWEPT_AT_ONCE: usize = 64;
 const SWEPT_PART: usize = 16;
-
-/// A token in hand.
-#[derive(Clone, Debug)]
-pub struct Held {
-    /// The key it is held under.
-    pub key: Key,
-    /// The header value.
-    pub value: BearerValue,
-    /// Tells this token from an earlier or later one of the same key.
-    pub serial: u64,
-    /// When it was asked for.
-    pub asked: Moment,
-    expires: Time,
-    usable_until: Time,
-    renew_from: Option<Time>,
-    last_renewal: Option<Steady>,
-    forgot_before: Option<Steady>,
-}
 
 /// What the cache has for a key.
 #[derive(Debug)]
@@ -51,41 +35,6 @@ pub enum Lookup<'a> {
     HeldRenew(&'a Held),
     /// It was refused a moment ago, and until then.
     Refused(&'a Failure, Steady),
-}
-
-#[derive(Debug)]
-enum Entry {
-    Held(Held),
-    /// A backend did not accept the token, which is gone.
-    Forgotten {
-        at: Steady,
-        /// The token's digest, where the next call must say it.
-        rejected: Option<Rc<str>>,
-    },
-}
-
-impl Entry {
-    /// The bytes of key and token.
-    fn size(&self, key: &Key) -> usize {
-        match self {
-            Entry::Held(held) => held.size(key),
-            Entry::Forgotten { .. } => key.size(),
-        }
-    }
-
-    /// Whether it is of no use any more.
-    fn is_over(&self, now: Moment) -> bool {
-        match self {
-            Entry::Held(held) => !held.asked.lasts_until(held.usable_until, now),
-            Entry::Forgotten { at, rejected } => {
-                let interval = match rejected {
-                    Some(_) => REJECTED_INTERVAL,
-                    None => FORGET_INTERVAL,
-                };
-                has_passed(interval, Some(*at), now.steady)
-            }
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -132,15 +81,10 @@ impl TokenCache {
             Some(Entry::Held(held)) => {
                 let now = clock.wall();
                 if held.is_usable(now) {
-                    if held.renew_from.is_none_or(|from| now < from) {
-                        return Lookup::Held(held);
-                    }
-                    let now = clock.steady();
-                    if !has_passed(RENEWAL_INTERVAL, held.last_renewal, now) {
-                        return Lookup::Held(held);
-                    }
-                    held.last_renewal = Some(now);
-                    return Lookup::HeldRenew(held);
+                    return match held.is_to_be_renewed(now, clock) {
+                        true => Lookup::HeldRenew(held),
+                        false => Lookup::Held(held),
+                    };
                 }
             }
             Some(Entry::Forgotten { .. }) => {}
@@ -158,13 +102,14 @@ impl TokenCache {
     /// The renewal of the token of `key`, which was told just now, is left to the next request.
     pub fn not_renewed(&mut self, key: &Key) {
         if let Some(Entry::Held(held)) = self.entries.peek_mut(key.borrow()) {
-            held.last_renewal = None;
+            held.not_renewed();
         }
     }
 
     /// Keeps a token that was asked for at `asked` and expires at `expires`, if anything is left of
-    /// it after the bounds, its own `terms` among them. `jitter` (0 to 1) moves the renewal within the last fifth of its life,
-    /// so that tokens obtained together are not renewed together. Returns its serial if it is kept.
+    /// it after the bounds, its own `terms` among them. `jitter` (0 to 1) moves the renewal within the
+    /// last fifth of its life, so that tokens obtained together are not renewed together. Returns its
+    /// serial if it is kept.
     pub fn hold(
         &mut self,
         key: Key,
@@ -181,40 +126,13 @@ impl TokenCache {
         };
         self.serials = self.serials.wrapping_add(1);
         let serial = self.serials;
-        let lifetime = (asked, expires);
-        self.take(key, value, serial, lifetime, forgot_before, terms, jitter)
-            .then_some(serial)
+        let held = Held::new(key, value, serial, (asked, expires), forgot_before);
+        self.take(held, terms, jitter).then_some(serial)
     }
 
-    /// Keeps a token that was given the number `serial`, was asked for at the first time of `lifetime`
-    /// and expires at the second, as [`TokenCache::hold`] does. `forgot_before` is when a token of this
-    /// key was last forgotten. True if it is kept.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "each is another thing that is known of a token"
-    )]
-    pub fn take(
-        &mut self,
-        key: Key,
-        value: BearerValue,
-        serial: u64,
-        (asked, expires): (Moment, Time),
-        forgot_before: Option<Steady>,
-        terms: &Terms,
-        jitter: f64,
-    ) -> bool {
-        let mut held = Held {
-            key: key.clone(),
-            value,
-            serial,
-            asked,
-            expires,
-            usable_until: asked.wall,
-            renew_from: None,
-            last_renewal: None,
-            forgot_before,
-        };
-        held.fit(&self.policy, terms, jitter) && self.insert(key, Entry::Held(held))
+    /// Keeps a token that has its serial, as [`TokenCache::hold`] does. True if it is kept.
+    pub fn take(&mut self, mut held: Held, terms: &Terms, jitter: f64) -> bool {
+        held.fit(&self.policy, terms, jitter) && self.insert(held.key.clone(), Entry::Held(held))
     }
 
     /// Whether a token of that `lifetime` would be used now.
@@ -240,9 +158,8 @@ impl TokenCache {
         });
         let keys: Vec<Key> = dropped.map(|(key, _)| key.clone()).collect();
         for key in keys {
-            if let Some((key, entry)) = self.entries.pop(key.borrow()) {
-                self.gone(&key, &entry);
-            }
+            let entry = self.entries.pop(key.borrow());
+            self.gone(entry);
         }
     }
 
@@ -259,9 +176,8 @@ impl TokenCache {
 
     /// Remembers for some time that `key` was refused. Its token, if there is one, stays.
     pub fn refuse(&mut self, key: Key, failure: Failure, time: Duration, now: Steady) {
-        if self.refused.pop(key.borrow()).is_some() {
-            self.bytes = self.bytes.saturating_sub(key.size());
-        }
+        let before = self.refused.pop(key.borrow());
+        self.refusal_gone(before);
         if time.is_zero() {
             return;
         }
@@ -278,12 +194,10 @@ impl TokenCache {
 
     /// Drops whatever is known of `key`.
     pub fn remove(&mut self, key: &Key) {
-        if let Some((key, entry)) = self.entries.pop(key.borrow()) {
-            self.gone(&key, &entry);
-        }
-        if self.refused.pop(key.borrow()).is_some() {
-            self.bytes = self.bytes.saturating_sub(key.size());
-        }
+        let entry = self.entries.pop(key.borrow());
+        self.gone(entry);
+        let refusal = self.refused.pop(key.borrow());
+        self.refusal_gone(refusal);
     }
 
     /// The digest of the token of `key` that a backend did not accept, if it is remembered.
@@ -308,10 +222,7 @@ impl TokenCache {
             return false;
         };
         match entry {
-            Entry::Held(held)
-                if held.serial == serial
-                    && has_passed(FORGET_INTERVAL, held.forgot_before, now) =>
-            {
+            Entry::Held(held) if held.serial == serial && held.may_be_forgotten(now) => {
                 self.bytes = self.bytes.saturating_sub(held.value.as_bytes().len());
                 let rejected = digest(&held.value);
                 *entry = Entry::Forgotten { at: now, rejected };
@@ -328,15 +239,11 @@ impl TokenCache {
         let now = Moment::now(clock);
         for _ in 0..part_of(self.entries.len()) {
             let over = self.entries.pop_next_if(|entry| entry.is_over(now));
-            if let Some((key, entry)) = over {
-                self.gone(&key, &entry);
-            }
+            self.gone(over);
         }
         for _ in 0..part_of(self.refused.len()) {
             let over = self.refused.pop_next_if(|one| one.until <= now.steady);
-            if let Some((key, _)) = over {
-                self.bytes = self.bytes.saturating_sub(key.size());
-            }
+            self.refusal_gone(over);
         }
     }
 
@@ -358,7 +265,7 @@ impl TokenCache {
                 }
             };
             other.held = other.held.saturating_sub(1);
-            other.bytes = other.bytes.saturating_sub(held.size(&key));
+            other.bytes = other.bytes.saturating_sub(held.size());
             if held.fit(&self.policy, &terms, 0.0) && held.is_usable(now) {
                 held.key = key.moved_to(exchange);
                 self.insert(held.key.clone(), Entry::Held(held));
@@ -396,67 +303,35 @@ impl TokenCache {
     }
 
     fn evict_token(&mut self) -> bool {
-        match self.entries.pop_old() {
-            Some((key, entry)) => {
-                self.gone(&key, &entry);
-                true
-            }
-            None => false,
-        }
+        let old = self.entries.pop_old();
+        self.gone(old)
     }
 
     fn evict_refusal(&mut self) -> bool {
-        match self.refused.pop_old() {
-            Some((key, _)) => {
-                self.bytes = self.bytes.saturating_sub(key.size());
-                true
-            }
-            None => false,
-        }
+        let old = self.refused.pop_old();
+        self.refusal_gone(old)
     }
 
-    /// `entry` is no longer among the entries.
-    fn gone(&mut self, key: &Key, entry: &Entry) {
-        self.bytes = self.bytes.saturating_sub(entry.size(key));
+    /// It is no longer among the entries, if there was one.
+    fn gone(&mut self, entry: Option<(Key, Entry)>) -> bool {
+        let Some((key, entry)) = entry else {
+            return false;
+        };
+        self.bytes = self.bytes.saturating_sub(entry.size(&key));
         if let Entry::Held(_) = entry {
             self.held = self.held.saturating_sub(1);
         }
-    }
-}
-
-impl Held {
-    /// The bytes of key and token.
-    fn size(&self, key: &Key) -> usize {
-        key.size().saturating_add(self.value.as_bytes().len())
+        true
     }
 
-    /// Not in the skew before its end, and not asked for in the future: then the clock was set back,
-    /// and nothing is known of its age.
-    fn is_usable(&self, now: Time) -> bool {
-        self.asked.wall <= now && now < self.usable_until
+    /// The same for a refusal.
+    fn refusal_gone(&mut self, refusal: Option<(Key, Refused)>) -> bool {
+        let Some((key, _)) = refusal else {
+            return false;
+        };
+        self.bytes = self.bytes.saturating_sub(key.size());
+        true
     }
-
-    /// Computes the usable part of the token's life; false if there is none. What is left unused at its
-    /// end is never more than a fifth of it, so that tokens of a short life are used at all.
-    fn fit(&mut self, policy: &CachePolicy, terms: &Terms, jitter: f64) -> bool {
-        let asked = self.asked.wall;
-        self.usable_until = usable_until(asked, self.expires, policy, terms);
-        let usable = self.usable_until.since(asked);
-        let ahead = part(usable, 0.2 - 0.05 * jitter.clamp(0.0, 1.0));
-        self.renew_from = terms
-            .refresh_ahead
-            .unwrap_or(policy.refresh_ahead)
-            .then(|| self.usable_until.minus(ahead));
-        !usable.is_zero()
-    }
-}
-
-/// The end of the usable part of a token's life.
-fn usable_until(asked: Time, expires: Time, policy: &CachePolicy, terms: &Terms) -> Time {
-    let longest = terms.max_age.unwrap_or(policy.max_ttl).min(policy.max_ttl);
-    let life = expires.since(asked).min(longest);
-    let skew = terms.expiry_skew.unwrap_or(policy.expiry_skew);
-    asked.plus(life.saturating_sub(skew.min(part(life, 0.2))))
 }
 
 /// How many of so many are swept at once.
@@ -464,16 +339,3 @@ fn part_of(all: usize) -> usize {
     let part = all.checked_div(SWEPT_PART).unwrap_or(0);
     part.max(SWEPT_AT_ONCE).min(all)
 }
-
-fn part(of: Duration, share: f64) -> Duration {
-    Duration::from_nanos((of.as_secs_f64() * share * 1e9) as u64)
-}
-
-/// Whether `interval` has passed since `then`, if there was a then.
-fn has_passed(interval: Duration, then: Option<Steady>, now: Steady) -> bool {
-    then.is_none_or(|then| now.since(then) >= interval)
-}
-
-#[cfg(test)]
-#[path = "cache_tests.rs"]
-mod tests;

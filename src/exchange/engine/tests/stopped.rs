@@ -1,0 +1,77 @@
+//! When no call is made: breakers, pauses, and endpoints that want to be left alone.
+
+use super::*;
+
+#[test]
+fn the_breaker_is_that_of_the_endpoint() {
+    let mut engine = engine();
+    for n in 0..5 {
+        let key = called(acquire(&mut engine, n % 2, &format!("user-{n}"), 1, at(0)));
+        completed(&mut engine, key, Answer::Reset, &at(0));
+    }
+    for exchange in [0, 1] {
+        let stopped = acquire(&mut engine, exchange, "alice", 1, at(1));
+        assert!(matches!(stopped, Acquired::Refuse(Stop::BreakerOpen(1))));
+    }
+    called(acquire(&mut engine, 2, "alice", 1, at(1)));
+    assert_eq!(engine.crowd.all, 1, "who is refused does not wait");
+}
+
+#[test]
+fn calls_from_before_the_breaker_opened_do_not_count_as_its_probe() {
+    let mut engine = engine();
+    let mut early: Vec<Key> = (0..8)
+        .map(|n| called(acquire(&mut engine, 0, &format!("user-{n}"), 1, at(0))))
+        .collect();
+    for key in early.drain(..5) {
+        completed(&mut engine, key, Answer::Reset, &at(0));
+    }
+    let probe = called(acquire(&mut engine, 0, "alice", 1, at(1000)));
+    for key in early {
+        completed(&mut engine, key, Answer::Reset, &at(1001));
+    }
+    let stopped = acquire(&mut engine, 0, "bob", 1, at(4000));
+    assert!(matches!(stopped, Acquired::Refuse(Stop::BreakerOpen(1))));
+    completed(&mut engine, probe, Answer::Reset, &at(4000));
+    let stopped = acquire(&mut engine, 0, "bob", 1, at(4001));
+    assert!(matches!(stopped, Acquired::Refuse(Stop::BreakerOpen(2))));
+    called(acquire(&mut engine, 0, "bob", 1, at(6000)));
+}
+
+#[test]
+fn an_endpoint_that_wants_to_be_left_alone_is() {
+    let mut engine = engine();
+    let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
+    let answer = Answer::HttpLater(429, None, Duration::from_secs(30));
+    let completion = completed(&mut engine, key, answer, &at(0)).unwrap();
+    let refusal = completion.result.unwrap_err().refusal;
+    assert_eq!(refusal, Refusal::ExchangeUnavailable { retry_after: 30 });
+    let stopped = acquire(&mut engine, 1, "bob", 1, at(10_000));
+    assert!(matches!(stopped, Acquired::Refuse(Stop::BreakerOpen(20))));
+    called(acquire(&mut engine, 2, "bob", 1, at(10_000)));
+    called(acquire(&mut engine, 1, "bob", 1, at(30_000)));
+}
+
+#[test]
+fn a_client_that_is_refused_again_and_again_pauses_and_nobody_elses() {
+    let mut engine = engine();
+    let refuse = |engine: &mut Engine<u32>, user: &str, millis: u64| {
+        let key = called(acquire(engine, 0, user, 1, at(millis)));
+        let answer = Answer::Http(401, Some(br#"{"error":"invalid_client"}"#));
+        completed(engine, key, answer, &at(millis)).unwrap()
+    };
+    for n in 0..5 {
+        refuse(&mut engine, &format!("user-{n}"), 0);
+    }
+    let paused = acquire(&mut engine, 0, "alice", 1, at(999));
+    assert!(matches!(paused, Acquired::Refuse(Stop::Paused)));
+    called(acquire(&mut engine, 1, "alice", 1, at(999)));
+    // One try, and then for twice as long.
+    refuse(&mut engine, "alice", 1000);
+    let paused = acquire(&mut engine, 0, "alice", 1, at(2999));
+    assert!(matches!(paused, Acquired::Refuse(Stop::Paused)));
+    let key = called(acquire(&mut engine, 0, "alice", 1, at(3000)));
+    let body = issued("tok", 300);
+    completed(&mut engine, key, Answer::Http(200, Some(&body)), &at(3000));
+    called(acquire(&mut engine, 0, "bob", 1, at(3001)));
+}

@@ -1,0 +1,105 @@
+//! Tokens in hand: their life, their renewal, whose they are.
+
+use super::*;
+
+#[test]
+fn a_tokens_life_begins_when_it_was_asked_for() {
+    let mut engine = engine();
+    let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
+    let body = issued("tok", 60);
+    completed(&mut engine, key, Answer::Http(200, Some(&body)), &at(4000));
+    for (millis, held) in [(47_999, true), (48_000, false)] {
+        let found = acquire(&mut engine, 0, "alice", 1, at(millis));
+        assert_eq!(matches!(found, Acquired::Token { .. }), held, "{millis}");
+    }
+}
+
+#[test]
+fn no_more_than_so_many_renewals_are_under_way() {
+    let mut engine = engine();
+    let users: Vec<String> = (0..MAX_RENEWALS + 10)
+        .map(|n| format!("user-{n}"))
+        .collect();
+    for user in &users {
+        let key = called(acquire(&mut engine, 0, user, 1, at(0)));
+        let body = issued("tok", 1015);
+        completed(&mut engine, key, Answer::Http(200, Some(&body)), &at(0));
+    }
+    let renewals: Vec<Key> = users
+        .iter()
+        .filter_map(|user| match acquire(&mut engine, 0, user, 1, at(900_000)) {
+            Acquired::Token { renew, .. } => renew,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(renewals.len(), MAX_RENEWALS);
+    for key in renewals {
+        let completion = completed(&mut engine, key, Answer::Reset, &at(900_001)).unwrap();
+        assert!(completion.renewal && completion.waiting.is_empty());
+    }
+    assert_eq!(engine.renewals, 0);
+}
+
+#[test]
+fn only_tokens_of_the_same_exchange_move_to_a_new_engine() {
+    let mut old = engine();
+    for exchange in [0, 1, 2] {
+        let key = called(acquire(&mut old, exchange, "alice", 1, at(0)));
+        let body = issued(&format!("tok-{exchange}"), 300);
+        completed(&mut old, key, Answer::Http(200, Some(&body)), &at(0));
+    }
+    let mut new = engine_of(vec![exchange("c", "sts"), exchange("b", "sts")]);
+    new.take_over(&mut old, &at(1));
+    assert_eq!((new.held(), old.held()), (1, 2));
+    called(acquire(&mut new, 0, "alice", 1, at(1)));
+    let Acquired::Token { value, .. } = acquire(&mut new, 1, "alice", 1, at(1)) else {
+        panic!("did not move");
+    };
+    assert_eq!(value.as_bytes(), b"Bearer tok-1");
+}
+
+#[test]
+fn an_actor_belongs_to_the_key_and_bounds_the_life() {
+    let mut with_actor = exchange("a", "sts");
+    with_actor.has_actor = true;
+    with_actor.first.grant.actor_token_type = Some("urn:type".to_owned());
+    let mut engine = engine_of(vec![with_actor]);
+    let token = |text: &str| BearerToken::new(text.as_bytes().to_vec()).unwrap();
+    let mut find = |subject: &str, actor: &str| {
+        let actor = token(actor);
+        match engine.find(
+            ExchangeId(0),
+            token(subject),
+            Some(&actor),
+            1,
+            &|_| true,
+            &at(0),
+        ) {
+            Found::Nothing(key) => key,
+            other => panic!("{other:?}"),
+        }
+    };
+    let keys = [
+        find("ab", "c"),
+        find("a", "bc"),
+        find("abc", "x"),
+        find("a", "b"),
+    ];
+    for (n, one) in keys.iter().enumerate() {
+        for (m, other) in keys.iter().enumerate() {
+            assert_eq!(one == other, n == m);
+        }
+    }
+    assert_eq!(keys[0].tokens(true), (&b"ab"[..], Some(&b"c"[..])));
+    assert!(matches!(
+        engine.wait(&keys[0], 1, || 1, &at(0)),
+        Waits::Calls
+    ));
+    let sent = outgoing(&engine, &keys[0], at(0)).unwrap();
+    let form = String::from_utf8(sent.body).unwrap();
+    assert!(form.contains("&subject_token=ab&"), "{form}");
+    assert!(
+        form.ends_with("&actor_token_type=urn%3Atype&actor_token=c"),
+        "{form}"
+    );
+}
