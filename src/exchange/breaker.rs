@@ -106,8 +106,9 @@ impl Breaker {
         pause.saturating_mul(2).min(LONGEST_PAUSE)
     }
 
-    /// The call could not even be made, for a reason that says nothing about the STS.
-    pub fn not_called(&mut self, now: Steady) {
+    /// The call told nothing of the STS: it could not even be made, or its answer speaks neither for nor
+    /// against it. If it was the probe, the next call is.
+    pub fn undecided(&mut self, now: Steady) {
         if let Breaker::Probing { pause } = *self {
             *self = Breaker::Open { until: now, pause };
         }
@@ -196,10 +197,10 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_was_never_sent_leaves_room_for_the_next() {
+    fn a_probe_that_decided_nothing_leaves_room_for_the_next() {
         let mut breaker = opened();
         assert_eq!(breaker.admit(at(1000)), Ok(AsProbe));
-        breaker.not_called(at(1000));
+        breaker.undecided(at(1000));
         assert_eq!(breaker.admit(at(1000)), Ok(AsProbe));
     }
 

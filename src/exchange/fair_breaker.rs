@@ -118,9 +118,9 @@ impl FairBreaker {
         self.others_wait = false;
     }
 
-    /// The call could not even be made, for a reason that says nothing about the STS.
-    pub fn not_called(&mut self, now: Steady) {
-        self.breaker.not_called(now);
+    /// The call told nothing of the STS.
+    pub fn undecided(&mut self, now: Steady) {
+        self.breaker.undecided(now);
     }
 
     /// How long until a call may go out, in whole seconds.

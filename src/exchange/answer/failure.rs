@@ -24,6 +24,20 @@ impl Failure {
         self.detail == Detail::Check(UNSIGNED)
     }
 
+    /// Whether there was no answer, as the breaker counts it: none at all, or one that says of the
+    /// endpoint that it cannot (5xx, 429). A 408, and a 4xx whose word says that this one could not be
+    /// served now, are answers.
+    pub fn is_no_answer(&self) -> bool {
+        match (&self.kind, self.detail) {
+            (FailureKind::Timeout, _) => true,
+            (FailureKind::Unavailable, Detail::Status(status)) => {
+                status == 429 || !(400..=499).contains(&status)
+            }
+            (FailureKind::Unavailable, Detail::None | Detail::Check(_)) => true,
+            _ => false,
+        }
+    }
+
     /// The breaker of the endpoint stops the call; a try makes sense after `left`.
     pub fn stopped(left: Duration) -> Self {
         Self {

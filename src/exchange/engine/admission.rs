@@ -53,14 +53,14 @@ impl<W> Engine<W> {
     pub(super) fn not_called(&mut self, key: &Key, now: Steady) {
         self.not_paused(key, now);
         if let Some(endpoint) = self.endpoint(key, Step::First) {
-            endpoint.breaker().not_called(now);
+            endpoint.breaker().undecided(now);
         }
     }
 
     /// Nothing was said of the client of the exchange.
     fn not_paused(&mut self, key: &Key, now: Steady) {
         if let Some(prepared) = self.exchanges.get_mut(index(key.exchange())) {
-            prepared.pause.not_called(now);
+            prepared.pause.undecided(now);
         }
     }
 
@@ -94,14 +94,16 @@ impl<W> Engine<W> {
             return 1;
         };
         let breaker = endpoint.breaker();
-        let unsigned = failure.is_some_and(Failure::is_unsigned);
-        match failure.map(|failure| &failure.kind) {
-            Some(FailureKind::Unavailable | FailureKind::Timeout) => {
-                breaker.failed(who, at.admitted, now);
-            }
-            Some(FailureKind::UnknownCluster) => breaker.not_called(now),
+        match failure {
+            Some(failure) if failure.is_no_answer() => breaker.failed(who, at.admitted, now),
             // Not even called.
-            Some(FailureKind::Misconfigured) if unsigned => breaker.not_called(now),
+            Some(failure) if failure.is_unsigned() => breaker.undecided(now),
+            // Nor called, or answered by one that is not well: its breaker opens by neither, and does
+            // not close.
+            Some(Failure {
+                kind: FailureKind::UnknownCluster | FailureKind::Unavailable,
+                ..
+            }) => breaker.undecided(now),
             _ => breaker.answered(who, now),
         }
         if let Some(wait) = wait {
@@ -130,7 +132,7 @@ impl<W> Engine<W> {
                 | FailureKind::Timeout
                 | FailureKind::UnknownCluster
                 | FailureKind::InvalidResponse,
-            ) => prepared.pause.not_called(now),
+            ) => prepared.pause.undecided(now),
             _ => prepared.pause.answered(who, now),
         }
     }

@@ -1,6 +1,6 @@
 //! Requests of this worker that wait for another worker's call, and tokens that it has left.
 
-use super::super::shared::{self, claim_time};
+use super::super::shared::claim_time;
 use super::*;
 
 /// How many keys are looked after in one turn of the timer: a crowd that waits for other workers costs
@@ -230,7 +230,7 @@ impl<W> Engine<W> {
     #[cfg(test)]
     fn sleeps_on(&self) -> bool {
         let mutant = self.sharing.as_ref().and_then(|one| one.shared.mutant);
-        mutant == Some(shared::Mutant::SleepsOn)
+        mutant == Some(crate::exchange::shared::Mutant::SleepsOn)
     }
 }
 

@@ -103,6 +103,51 @@ fn answers_of_any_kind_keep_it_closed() {
     }
 }
 
+/// It has answered, and did not say that it can.
+#[test]
+fn an_answer_that_this_one_could_not_be_served_neither_opens_nor_closes_it() {
+    for answer in [
+        Answer::new(408, ""),
+        Answer::error(400, "temporarily_unavailable"),
+        Answer::error(400, "server_error"),
+        Answer::error(403, "slow_down"),
+    ] {
+        worker(|envoy| {
+            let plugin = envoy.plugin(&configuration());
+            let unavailable = |user: &str| {
+                let (stream, call) = assert_exchanges(envoy, plugin, user);
+                call.answer(&answer);
+                let refusal = (503, "token_exchange_unavailable".to_owned());
+                assert_eq!(stream.refusal(), refusal);
+            };
+            for n in 0..20 {
+                unavailable(&format!("user-{n}"));
+            }
+            open(envoy, plugin, &Answer::new(503, ""));
+            envoy.advance(Duration::from_secs(1));
+            // One probe at a time goes on, without a longer pause.
+            for _ in 0..3 {
+                let (probe, call) = assert_exchanges(envoy, plugin, "alice");
+                assert_stopped(envoy, plugin, &of("bob"), "1");
+                call.answer(&answer);
+                assert_eq!(probe.refusal().1, "token_exchange_unavailable");
+            }
+            let (_, probe) = assert_exchanges(envoy, plugin, "alice");
+            probe.answer(&Answer::new(503, ""));
+            assert_stopped(envoy, plugin, &of("bob"), "2");
+        });
+    }
+}
+
+#[test]
+fn a_429_opens_it_whatever_word_it_says_that_with() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration());
+        open(envoy, plugin, &Answer::error(429, "slow_down"));
+        assert_stopped(envoy, plugin, &of("alice"), "1");
+    });
+}
+
 #[test]
 fn a_cluster_that_does_not_exist_says_nothing_of_the_sts() {
     worker(|envoy| {

@@ -13,6 +13,7 @@ use super::super::ClientAuth;
 use super::super::client::Signer;
 use super::super::client::key::SigningKey;
 use super::super::grant::{self, IssuedType};
+use super::super::settings::TokenCall;
 use super::*;
 use crate::refusal::Refusal;
 use crate::time::Clocks;

@@ -1,6 +1,6 @@
 //! What can happen in a run, and what must be true of it.
 
-use super::world::{LIFETIME, MAX_BYTES, TIMEOUT, Worker, World, of_user};
+use super::world::{Call, LIFETIME, MAX_BYTES, TIMEOUT, Worker, World, of_user};
 use crate::exchange::answer::Answer;
 use crate::exchange::key::Key;
 use crate::exchange::results::{Answered, Completion, Found, Waits};
@@ -64,7 +64,7 @@ impl World {
         }
     }
 
-    fn alive(&self) -> Vec<u32> {
+    pub fn alive(&self) -> Vec<u32> {
         let calls = self.calls.borrow();
         let alive = calls.iter().filter(|call| call.alive);
         alive.map(|call| call.number).collect()
