@@ -2,8 +2,8 @@
 
 use crate::attributes::{Attribute, AttributePath, Attributes};
 use crate::decision::{Credential, Decision, Request, Source, Strategy};
-use crate::metadata::{self, Malformed, Value};
 use crate::observe::counters::Outcome;
+use crate::protobuf::metadata::{self, Malformed, Value};
 use crate::refusal::Refusal;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;

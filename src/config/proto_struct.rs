@@ -4,6 +4,7 @@
 //! `Struct` are not taken for one.
 
 use super::tree::Node;
+use crate::protobuf::wire::{Fault, Reader};
 use std::fmt;
 
 /// The same depth that `serde_json` allows in a JSON text.
@@ -40,27 +41,27 @@ impl fmt::Display for Malformed {
 
 /// Decodes a whole `Struct`.
 pub fn decode(bytes: &[u8]) -> Result<Node, Malformed> {
-    Reader {
-        rest: bytes,
-        offset: 0,
+    Message {
+        rest: Reader(bytes),
+        end: bytes.len(),
     }
     .fields(MAX_DEPTH)
 }
 
-/// The bytes of one message that are still to be read.
+/// What is still to be read of one message.
 #[derive(Clone, Copy)]
-struct Reader<'a> {
-    rest: &'a [u8],
-    /// Where `rest` begins in the document.
-    offset: usize,
+struct Message<'a> {
+    rest: Reader<'a>,
+    /// Where it ends in the document.
+    end: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Message<'a> {
     /// `message Struct { map<string, Value> fields = 1; }`
     fn fields(mut self, depth: usize) -> Result<Node, Malformed> {
         let depth = self.deeper(depth)?;
         let mut entries = Vec::new();
-        while !self.rest.is_empty() {
+        while !self.is_over() {
             self.expect(STRUCT_FIELDS)?;
             entries.push(self.message()?.entry(depth)?);
         }
@@ -72,9 +73,9 @@ impl<'a> Reader<'a> {
         let start = self;
         let mut key = None;
         let mut value = None;
-        while !self.rest.is_empty() {
+        while !self.is_over() {
             let field = self;
-            match self.varint()? {
+            match self.read(Reader::varint)? {
                 ENTRY_KEY if key.is_none() => key = Some(self.message()?.text()?),
                 ENTRY_VALUE if value.is_none() => value = Some(self.message()?.value(depth)?),
                 _ => return Err(field.malformed("unexpected field")),
@@ -91,7 +92,7 @@ impl<'a> Reader<'a> {
     fn values(mut self, depth: usize) -> Result<Node, Malformed> {
         let depth = self.deeper(depth)?;
         let mut items = Vec::new();
-        while !self.rest.is_empty() {
+        while !self.is_over() {
             self.expect(LIST_VALUES)?;
             items.push(self.message()?.value(depth)?);
         }
@@ -101,14 +102,14 @@ impl<'a> Reader<'a> {
     /// `message Value` is exactly one of six fields.
     fn value(mut self, depth: usize) -> Result<Node, Malformed> {
         let start = self;
-        if self.rest.is_empty() {
+        if self.is_over() {
             return Err(start.malformed("value without a kind"));
         }
-        let node = match self.varint()? {
-            NULL_VALUE if self.varint()? == 0 => Node::Null,
-            NUMBER_VALUE => Node::Number(f64::from_le_bytes(self.fixed64()?)),
+        let node = match self.read(Reader::varint)? {
+            NULL_VALUE if self.read(Reader::varint)? == 0 => Node::Null,
+            NUMBER_VALUE => Node::Number(f64::from_le_bytes(self.read(Reader::fixed)?)),
             STRING_VALUE => Node::String(self.message()?.text()?),
-            BOOL_VALUE => match self.varint()? {
+            BOOL_VALUE => match self.read(Reader::varint)? {
                 0 => Node::Bool(false),
                 1 => Node::Bool(true),
                 _ => return Err(start.malformed("not a boolean")),
@@ -117,7 +118,7 @@ impl<'a> Reader<'a> {
             LIST_VALUE => self.message()?.values(depth)?,
             _ => return Err(start.malformed("unexpected field")),
         };
-        if self.rest.is_empty() {
+        if self.is_over() {
             Ok(node)
         } else {
             Err(self.malformed("value of two kinds"))
@@ -126,7 +127,7 @@ impl<'a> Reader<'a> {
 
     /// The whole message as a text.
     fn text(self) -> Result<String, Malformed> {
-        match std::str::from_utf8(self.rest) {
+        match std::str::from_utf8(self.rest.0) {
             Ok(text) => Ok(text.to_owned()),
             Err(_) => Err(self.malformed("text that is not UTF-8")),
         }
@@ -134,7 +135,7 @@ impl<'a> Reader<'a> {
 
     fn expect(&mut self, tag: u64) -> Result<(), Malformed> {
         let start = *self;
-        if self.varint()? == tag {
+        if self.read(Reader::varint)? == tag {
             Ok(())
         } else {
             Err(start.malformed("unexpected field"))
@@ -142,49 +143,28 @@ impl<'a> Reader<'a> {
     }
 
     /// A length and that many bytes.
-    fn message(&mut self) -> Result<Reader<'a>, Malformed> {
-        let start = *self;
-        let length = usize::try_from(self.varint()?)
-            .map_err(|_| start.malformed("length beyond the end"))?;
-        let offset = self.offset;
-        let rest = self
-            .take(length)
-            .ok_or_else(|| start.malformed("length beyond the end"))?;
-        Ok(Reader { rest, offset })
+    fn message(&mut self) -> Result<Message<'a>, Malformed> {
+        let rest = self.read(Reader::bytes).map(Reader)?;
+        let end = self.offset();
+        Ok(Message { rest, end })
     }
 
-    fn fixed64(&mut self) -> Result<[u8; 8], Malformed> {
+    /// Reads on; what is wrong is wrong where it begins.
+    fn read<T>(
+        &mut self,
+        read: impl FnOnce(&mut Reader<'a>) -> Result<T, Fault>,
+    ) -> Result<T, Malformed> {
         let start = *self;
-        self.take(8)
-            .and_then(|bytes| bytes.try_into().ok())
-            .ok_or_else(|| start.malformed("truncated number"))
+        read(&mut self.rest).map_err(|fault| start.malformed(fault.words()))
     }
 
-    fn varint(&mut self) -> Result<u64, Malformed> {
-        let start = *self;
-        let mut value: u64 = 0;
-        for shift in (0..u64::BITS).step_by(7) {
-            let Some(&[byte]) = self.take(1) else {
-                return Err(start.malformed("truncated varint"));
-            };
-            let bits = u64::from(byte & 0x7f);
-            // The tenth byte has room for one bit.
-            if shift == 63 && bits > 1 {
-                break;
-            }
-            value |= bits.wrapping_shl(shift);
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(start.malformed("varint of more than 64 bits"))
+    fn is_over(&self) -> bool {
+        self.rest.left() == 0
     }
 
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(length)?;
-        self.rest = rest;
-        self.offset = self.offset.saturating_add(length);
-        Some(taken)
+    /// Where its rest begins in the document.
+    fn offset(&self) -> usize {
+        self.end.saturating_sub(self.rest.left())
     }
 
     fn deeper(&self, depth: usize) -> Result<usize, Malformed> {
@@ -196,7 +176,7 @@ impl<'a> Reader<'a> {
     fn malformed(&self, why: &'static str) -> Malformed {
         Malformed {
             why,
-            offset: self.offset,
+            offset: self.offset(),
         }
     }
 }

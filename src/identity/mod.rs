@@ -10,7 +10,7 @@ mod settings;
 pub use settings::{IdentitySettings, TokenFrom, TokenKind};
 
 use crate::attributes::{Attribute, AttributePath, Attributes};
-use crate::metadata::{self, Found, Malformed, Map, Value};
+use crate::protobuf::metadata::{self, Found, Malformed, Map, Value};
 use crate::token::BearerToken;
 
 /// The namespace in which `jwt_authn` leaves what it has checked.

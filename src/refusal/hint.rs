@@ -1,7 +1,7 @@
 //! What the log says of a refusal to an operator.
 
 use super::Refusal;
-use crate::metadata::Found;
+use crate::protobuf::metadata::Found;
 
 impl Refusal {
     /// What an operator should look at, for the log.

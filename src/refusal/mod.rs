@@ -16,7 +16,7 @@ mod tests;
 pub use code::Code;
 pub use reply::{About, Reply};
 
-use crate::metadata::Found;
+use crate::protobuf::metadata::Found;
 use std::rc::Rc;
 
 /// What a user must do more than to log in, as a token endpoint said it: checked, so that it fits the

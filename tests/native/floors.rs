@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 9] = [
     &[
         "attributes",
         "challenge",
-        "metadata",
+        "protobuf",
         "quote",
         "secret",
         "time",

@@ -66,7 +66,7 @@ fn field(bytes: &mut Vec<u8>, number: u8, content: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use upstream_inject::metadata::{Value, namespace};
+    use upstream_inject::protobuf::metadata::{Value, namespace};
 
     #[test]
     fn the_filter_reads_what_is_written() {

@@ -1,7 +1,7 @@
 //! The few fields of `CheckRequest` that matter, read where they lie: decoding all of it costs more
 //! than everything else that a check does.
 
-use std::ops::ControlFlow;
+use upstream_inject::protobuf::wire::{Content, Fault, Fields};
 
 /// The namespace where `jwt_authn` leaves what it has checked.
 const JWT_NAMESPACE: &[u8] = b"envoy.filters.http.jwt_authn";
@@ -26,6 +26,12 @@ pub struct Check<'a> {
 /// The message is no `CheckRequest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
+
+impl From<Fault> for Malformed {
+    fn from(_: Fault) -> Self {
+        Self
+    }
+}
 
 impl<'a> Check<'a> {
     /// The request's one `authorization`; none, if there are several.
@@ -163,16 +169,19 @@ const LAST_KIND: u32 = 6;
 /// join two structs that follow each other; nobody gives two.
 fn only(message: &[u8], wanted: u32) -> Result<Option<&[u8]>, Malformed> {
     let mut found = None;
-    walk(message, |field, value| {
+    for field in Fields::of(message) {
+        let (field, value) = field?;
         if (1..=LAST_KIND).contains(&field) {
             let before = found.replace((field, value));
             if field == STRUCT && before.is_some_and(|(field, _)| field == STRUCT) {
                 return Err(Malformed);
             }
         }
-        Ok(())
-    })?;
-    Ok(found.and_then(|(field, value)| value.filter(|_| field == wanted)))
+    }
+    Ok(match found {
+        Some((field, Content::Bytes(value))) if field == wanted => Some(value),
+        _ => None,
+    })
 }
 
 /// Key and value of a map's entry. Protobuf would join a value that is given twice; nobody gives one
@@ -199,64 +208,10 @@ fn each<'a>(
     message: &'a [u8],
     mut visit: impl FnMut(u32, &'a [u8]) -> Result<(), Malformed>,
 ) -> Result<(), Malformed> {
-    walk(message, |field, value| match value {
-        Some(value) => visit(field, value),
-        None => Ok(()),
-    })
-}
-
-/// Visits every field of a message; those without a length have no value here.
-fn walk<'a>(
-    message: &'a [u8],
-    mut visit: impl FnMut(u32, Option<&'a [u8]>) -> Result<(), Malformed>,
-) -> Result<(), Malformed> {
-    let mut rest = message;
-    while !rest.is_empty() {
-        let tag = varint(&mut rest)?;
-        let field = u32::try_from(tag >> 3).map_err(|_| Malformed)?;
-        let value = match tag & 7 {
-            0 => {
-                varint(&mut rest)?;
-                None
-            }
-            1 => take(&mut rest, 8).map(|_| None)?,
-            2 => {
-                let length = usize::try_from(varint(&mut rest)?).map_err(|_| Malformed)?;
-                Some(take(&mut rest, length)?)
-            }
-            5 => take(&mut rest, 4).map(|_| None)?,
-            _ => return Err(Malformed),
-        };
-        visit(field, value)?;
+    for field in Fields::of(message) {
+        if let (field, Content::Bytes(value)) = field? {
+            visit(field, value)?;
+        }
     }
     Ok(())
-}
-
-fn take<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], Malformed> {
-    let (taken, left) = rest.split_at_checked(length).ok_or(Malformed)?;
-    *rest = left;
-    Ok(taken)
-}
-
-fn varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
-    let mut value = 0;
-    let end = rest
-        .iter()
-        .take(10)
-        .enumerate()
-        .try_for_each(|(index, byte)| {
-            value |= u64::from(byte & 0x7f) << (7 * index);
-            if byte & 0x80 == 0 {
-                ControlFlow::Break(index + 1)
-            } else {
-                ControlFlow::Continue(())
-            }
-        });
-    match end {
-        ControlFlow::Break(length) => {
-            *rest = rest.get(length..).unwrap_or_default();
-            Ok(value)
-        }
-        ControlFlow::Continue(()) => Err(Malformed),
-    }
 }

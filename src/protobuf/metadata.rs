@@ -2,24 +2,32 @@
 //!
 //! Only the way to that value is decoded; whatever stands beside it cannot spoil it.
 
+use super::wire::{Content, Fault, Fields};
+
 /// `map<string, Struct> filter_metadata = 1` of `Metadata`.
-const FILTER_METADATA: u64 = 1;
+const FILTER_METADATA: u32 = 1;
 /// `map<string, Value> fields = 1` of `Struct`, and `repeated Value values = 1` of `ListValue`.
-const FIELDS: u64 = 1;
-const VALUES: u64 = 1;
+const FIELDS: u32 = 1;
+const VALUES: u32 = 1;
 /// Key and value of a map's entry.
-const ENTRY_KEY: u64 = 1;
-const ENTRY_VALUE: u64 = 2;
+const ENTRY_KEY: u32 = 1;
+const ENTRY_VALUE: u32 = 2;
 /// The kinds of a `Value`.
-const STRING_VALUE: u64 = 3;
-const BOOL_VALUE: u64 = 4;
-const STRUCT_VALUE: u64 = 5;
-const LIST_VALUE: u64 = 6;
-const NULL_VALUE: u64 = 1;
+const STRING_VALUE: u32 = 3;
+const BOOL_VALUE: u32 = 4;
+const STRUCT_VALUE: u32 = 5;
+const LIST_VALUE: u32 = 6;
+const NULL_VALUE: u32 = 1;
 
 /// The bytes are no such message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
+
+impl From<Fault> for Malformed {
+    fn from(_: Fault) -> Self {
+        Self
+    }
+}
 
 /// A value, as far as anyone here asks for its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +97,8 @@ impl<'a> Map<'a> {
 
     /// Whether any key has a value that `is_it`.
     pub fn any(self, is_it: impl Fn(Value<'a>) -> bool) -> Result<bool, Malformed> {
-        for field in Fields(self.0) {
-            if let (FIELDS, Wire::Bytes(bytes)) = field?.parts()
+        for field in Fields::of(self.0) {
+            if let (FIELDS, Content::Bytes(bytes)) = field?
                 && let Some(value) = kind(key_and_value(bytes)?.1)?
                 && is_it(value)
             {
@@ -104,8 +112,8 @@ impl<'a> Map<'a> {
 impl<'a> List<'a> {
     /// Whether any item `is_it`.
     pub fn any(self, is_it: impl Fn(Value<'a>) -> bool) -> Result<bool, Malformed> {
-        for field in Fields(self.0) {
-            if let (VALUES, Wire::Bytes(bytes)) = field?.parts()
+        for field in Fields::of(self.0) {
+            if let (VALUES, Content::Bytes(bytes)) = field?
                 && let Some(value) = kind(bytes)?
                 && is_it(value)
             {
@@ -117,8 +125,8 @@ impl<'a> List<'a> {
 
     /// The first item; `None` if there is none, or `null`.
     pub fn first(self) -> Result<Option<Value<'a>>, Malformed> {
-        for field in Fields(self.0) {
-            if let (VALUES, Wire::Bytes(bytes)) = field?.parts() {
+        for field in Fields::of(self.0) {
+            if let (VALUES, Content::Bytes(bytes)) = field? {
                 return kind(bytes);
             }
         }
@@ -128,10 +136,10 @@ impl<'a> List<'a> {
 
 /// The value of `key` in the map that is field `map` of `message`. As everywhere in protobuf, the
 /// last one counts.
-fn entry<'a>(message: &'a [u8], map: u64, key: &str) -> Result<Option<&'a [u8]>, Malformed> {
+fn entry<'a>(message: &'a [u8], map: u32, key: &str) -> Result<Option<&'a [u8]>, Malformed> {
     let mut found = None;
-    for field in Fields(message) {
-        let (number, Wire::Bytes(bytes)) = field?.parts() else {
+    for field in Fields::of(message) {
+        let (number, Content::Bytes(bytes)) = field? else {
             continue;
         };
         if number != map {
@@ -148,10 +156,10 @@ fn entry<'a>(message: &'a [u8], map: u64, key: &str) -> Result<Option<&'a [u8]>,
 /// An entry of a map is a message of key and value.
 fn key_and_value(entry: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let (mut name, mut value): (&[u8], &[u8]) = (&[], &[]);
-    for field in Fields(entry) {
-        match field?.parts() {
-            (ENTRY_KEY, Wire::Bytes(bytes)) => name = bytes,
-            (ENTRY_VALUE, Wire::Bytes(bytes)) => value = bytes,
+    for field in Fields::of(entry) {
+        match field? {
+            (ENTRY_KEY, Content::Bytes(bytes)) => name = bytes,
+            (ENTRY_VALUE, Content::Bytes(bytes)) => value = bytes,
             _ => {}
         }
     }
@@ -160,89 +168,15 @@ fn key_and_value(entry: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
 
 /// What a `Value` is: its last field says so.
 fn kind(value: &[u8]) -> Result<Option<Value<'_>>, Malformed> {
-    let Some(field) = Fields(value).last().transpose()? else {
+    let Some(field) = Fields::of(value).last().transpose()? else {
         return Ok(None);
     };
-    Ok(match field.parts() {
-        (STRING_VALUE, Wire::Bytes(text)) => Some(Value::Text(text)),
-        (BOOL_VALUE, Wire::Number(1)) => Some(Value::True),
-        (STRUCT_VALUE, Wire::Bytes(fields)) => Some(Value::Map(Map(fields))),
-        (LIST_VALUE, Wire::Bytes(values)) => Some(Value::List(List(values))),
+    Ok(match field {
+        (STRING_VALUE, Content::Bytes(text)) => Some(Value::Text(text)),
+        (BOOL_VALUE, Content::Number(1)) => Some(Value::True),
+        (STRUCT_VALUE, Content::Bytes(fields)) => Some(Value::Map(Map(fields))),
+        (LIST_VALUE, Content::Bytes(values)) => Some(Value::List(List(values))),
         (NULL_VALUE, _) => None,
         _ => Some(Value::Other),
     })
-}
-
-struct Field<'a> {
-    number: u64,
-    wire: Wire<'a>,
-}
-
-impl<'a> Field<'a> {
-    fn parts(self) -> (u64, Wire<'a>) {
-        (self.number, self.wire)
-    }
-}
-
-enum Wire<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-    Fixed,
-}
-
-/// The fields of a message, in the order they stand.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = Result<Field<'a>, Malformed>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let field = self.field().ok_or(Malformed);
-        if field.is_err() {
-            self.0 = &[];
-        }
-        Some(field)
-    }
-}
-
-impl<'a> Fields<'a> {
-    fn field(&mut self) -> Option<Field<'a>> {
-        let tag = self.varint()?;
-        let wire = match tag & 7 {
-            0 => Wire::Number(self.varint()?),
-            1 => self.take(8).map(|_| Wire::Fixed)?,
-            2 => {
-                let length = usize::try_from(self.varint()?).ok()?;
-                Wire::Bytes(self.take(length)?)
-            }
-            5 => self.take(4).map(|_| Wire::Fixed)?,
-            _ => return None,
-        };
-        Some(Field {
-            number: tag >> 3,
-            wire,
-        })
-    }
-
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            value |= u64::from(byte & 0x7f).checked_shl(shift)?;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    }
 }
