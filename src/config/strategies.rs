@@ -7,7 +7,7 @@ use super::format::one_of;
 use super::problem::{Reported, Wrong, is_slip, quoted};
 #[cfg(not(target_family = "wasm"))]
 use super::section::Described;
-use super::section::{At, Entry, Format, Key, Kind, Nested, Optional, Reading, Section, Shape};
+use super::section::{At, Entry, Format, Kind, Nested, Optional, Reading, Section, Shape};
 use super::tree::Node;
 use crate::decision::Strategy;
 use std::borrow::Cow;
@@ -93,18 +93,12 @@ impl Format for OneStrategy {
         let map = |entries, keys| Section::new(entries, keys, false, at.clone());
         let section = map(entries, at.reading().keys_of_kinds);
         // Without a known type no block is missing or foreign.
-        let (index, kind) = section.get(&TypeKey)?;
-        for other in at
-            .reading()
-            .kinds
-            .iter()
-            .filter(|other| other.name != kind.name)
-        {
+        let (index, kind) = TypeKey::take(&section)?;
+        let others = at.reading().kinds.iter();
+        for other in others.filter(|other| other.name != kind.name) {
             if let Some(block) = &other.block {
-                let text = format!(
-                    "belongs to type {}, but the type here is {}",
-                    other.name, kind.name
-                );
+                let (its, ours) = (other.name, kind.name);
+                let text = format!("belongs to type {its}, but the type here is {ours}");
                 section.refuse(block, &text);
             }
         }
@@ -123,6 +117,11 @@ impl Format for OneStrategy {
 pub(super) struct TypeKey;
 
 impl TypeKey {
+    fn take<'n>(section: &Section<'n>) -> Result<(usize, &'n Kind), Reported> {
+        let node = section.claim("type").ok_or_else(|| section.miss(&Self))?;
+        Self::read(node, &section.at(&Self))
+    }
+
     fn allowed(reading: &Reading<'_>) -> String {
         one_of(reading.kinds.iter().map(|kind| kind.name))
     }
@@ -172,14 +171,5 @@ impl Entry for TypeKey {
 
     fn check<'n>(&self, node: &'n Node, at: &At<'n>) {
         let _ = Self::read(node, at);
-    }
-}
-
-impl Key for TypeKey {
-    type Value<'n> = (usize, &'n Kind);
-
-    fn take<'n>(&self, section: &Section<'n>) -> Result<(usize, &'n Kind), Reported> {
-        let node = section.claim("type").ok_or_else(|| section.miss(self))?;
-        Self::read(node, &section.at(self))
     }
 }

@@ -4,17 +4,15 @@ use crate::config::doc::{Doc, Role};
 use crate::config::format::{
     Boolean, Choice, DurationIn, FormParameter, HttpUrl, MapOf, OneOrMany, TextOf,
 };
-use crate::config::section::{
-    Declared, Entry, Optional, Or, OrNothing, OrWrong, Required, Usually, keys,
-};
+use crate::config::section::{Absent, Always, Declared, Entry, Optional, keys};
 use crate::exchange::Meaning;
 use std::time::Duration;
 
 /// The keys of one token endpoint, whatever they are called in the strategy's block.
 pub(crate) struct EndpointKeys {
-    pub token_url: Required<HttpUrl>,
+    pub token_url: Always<HttpUrl>,
     pub cluster: Optional<TextOf>,
-    pub insecure: Usually<Boolean>,
+    pub insecure: Always<Boolean>,
     pub client_id: Optional<TextOf>,
     pub client_secret: Optional<TextOf>,
     pub client_secret_env: Optional<TextOf>,
@@ -119,7 +117,7 @@ pub(crate) const fn endpoint(
         token_url: Declared::new(
             url,
             HttpUrl,
-            OrWrong(&[]),
+            Absent::IsWrong(&[]),
             Doc::new(url_is).is(Role::TokenUrl(cluster, insecure)),
         ),
         cluster: optional(
@@ -130,7 +128,7 @@ pub(crate) const fn endpoint(
         insecure: Declared::new(
             insecure,
             Boolean,
-            Or("false"),
+            Absent::Is("false"),
             Doc::new("Allows plain `http` beyond localhost."),
         ),
         client_id: optional(id, TextOf::NOT_EMPTY, Doc::new(id_is)),
@@ -161,7 +159,7 @@ pub(crate) const fn endpoint(
 }
 
 const fn optional<F>(name: &'static str, format: F, doc: Doc) -> Optional<F> {
-    Declared::new(name, format, OrNothing, doc)
+    Declared::new(name, format, Absent::IsNothing, doc)
 }
 
 /// What the URL of an only endpoint is for.

@@ -1,7 +1,7 @@
 //! Durations such as `250ms` and `1.5s`.
 
 use crate::config::problem::{Reported, Wrong};
-use crate::config::section::{At, Format, Shape, WithDefault};
+use crate::config::section::{At, Format, Shape};
 use crate::config::tree::Node;
 use std::borrow::Cow;
 use std::time::Duration;
@@ -27,9 +27,7 @@ impl DurationIn {
             bounds,
         }
     }
-}
 
-impl DurationIn {
     fn take(&self, node: &Node) -> Result<Duration, Wrong> {
         let duration = match node {
             Node::Number(number) if *number == 0.0 => Some(Duration::ZERO),
@@ -57,11 +55,9 @@ impl Format for DurationIn {
     fn read<'n>(&self, node: &'n Node, at: &At<'n>) -> Result<Duration, Reported> {
         self.take(node).map_err(|wrong| at.error(wrong))
     }
-}
 
-impl WithDefault for DurationIn {
-    fn usual<'n>(&self, word: &'static str) -> Option<Self::Value<'n>> {
-        parse(word)
+    fn usual<'n>(&self, written: &'static str) -> Option<Duration> {
+        parse(written)
     }
 }
 

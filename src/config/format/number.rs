@@ -2,7 +2,7 @@
 
 use super::text::{Looks, TextFormat};
 use crate::config::problem::{Reported, Wrong};
-use crate::config::section::{At, Format, Shape, WithDefault};
+use crate::config::section::{At, Format, Shape};
 use crate::config::tree::Node;
 use std::borrow::Cow;
 
@@ -27,11 +27,9 @@ impl Format for Boolean {
             other => Err(at.error(Wrong::kind(&self.allowed(), other))),
         }
     }
-}
 
-impl WithDefault for Boolean {
-    fn usual<'n>(&self, word: &'static str) -> Option<Self::Value<'n>> {
-        Some(word == "true")
+    fn usual<'n>(&self, written: &'static str) -> Option<bool> {
+        written.parse().ok()
     }
 }
 
@@ -70,11 +68,9 @@ impl Format for Count {
         };
         Err(at.error(wrong))
     }
-}
 
-impl WithDefault for Count {
-    fn usual<'n>(&self, word: &'static str) -> Option<Self::Value<'n>> {
-        word.parse().ok()
+    fn usual<'n>(&self, written: &'static str) -> Option<usize> {
+        written.parse().ok()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::text::TextFormat;
 use crate::config::problem::{Reported, Rule, Wrong, quoted};
-use crate::config::section::{At, Format, Shape, WithDefault};
+use crate::config::section::{At, Format, Shape};
 use crate::config::tree::Node;
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
@@ -45,11 +45,9 @@ impl<T: Copy + Sync> Format for Choice<T> {
         };
         Err(at.error(wrong))
     }
-}
 
-impl<T: Copy + Sync> WithDefault for Choice<T> {
-    fn usual<'n>(&self, word: &'static str) -> Option<Self::Value<'n>> {
-        self.chosen(word)
+    fn usual<'n>(&self, written: &'static str) -> Option<T> {
+        self.chosen(written)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Texts, and what they have in common.
 
 use crate::config::problem::{Reported, Rule, Wrong};
-use crate::config::section::{At, Format, Shape, WithDefault};
+use crate::config::section::{At, Format, Shape};
 use crate::config::tree::Node;
 use std::borrow::Cow;
 
@@ -59,11 +59,9 @@ impl<F: TextFormat> Format for F {
         };
         Err(at.error(wrong))
     }
-}
 
-impl<F: TextFormat> WithDefault for F {
-    fn usual<'n>(&self, word: &'static str) -> Option<F::Value<'n>> {
-        self.parse(word).ok()
+    fn usual<'n>(&self, written: &'static str) -> Option<F::Value<'n>> {
+        self.parse(written).ok()
     }
 }
 

@@ -2,10 +2,11 @@
 
 #[cfg(not(target_family = "wasm"))]
 use super::Described;
-use super::{At, Entry, Format, Key, Reading, Section};
+use super::{At, Entry, Format, Reading, Section};
 use crate::config::doc::Doc;
 use crate::config::problem::{Reported, Rule, Wrong};
 use crate::config::tree::Node;
+use std::marker::PhantomData;
 
 /// Declares keys of the configuration: `optional` ones, which may be something of their own when they
 /// are absent (`or`), and `required` ones, perhaps by a numbered rule. What a key is for is its
@@ -53,11 +54,11 @@ macro_rules! keys {
         optional $name:ident $key:literal: $format:ty = $value:expr, or $default:expr
         $(, $more:ident $what:expr)*; $($rest:tt)*
     ) => {
-        pub(crate) const $name: $crate::config::section::Usually<$format> =
+        pub(crate) const $name: $crate::config::section::Always<$format> =
             $crate::config::section::Declared::new(
                 $key,
                 $value,
-                $crate::config::section::Or($default),
+                $crate::config::section::Absent::Is($default),
                 $crate::config::doc::Doc::new(concat!($($doc),+)) $(.$more($what))*,
             );
         $crate::config::section::keys! { $($rest)* }
@@ -71,7 +72,7 @@ macro_rules! keys {
             $crate::config::section::Declared::new(
                 $key,
                 $value,
-                $crate::config::section::OrNothing,
+                $crate::config::section::Absent::IsNothing,
                 $crate::config::doc::Doc::new(concat!($($doc),+)) $(.$more($what))*,
             );
         $crate::config::section::keys! { $($rest)* }
@@ -81,11 +82,11 @@ macro_rules! keys {
         required $name:ident $key:literal $(by $rule:path)?: $format:ty = $value:expr
         $(, $more:ident $what:expr)*; $($rest:tt)*
     ) => {
-        pub(crate) const $name: $crate::config::section::Required<$format> =
+        pub(crate) const $name: $crate::config::section::Always<$format> =
             $crate::config::section::Declared::new(
                 $key,
                 $value,
-                $crate::config::section::OrWrong(&[$($rule)?]),
+                $crate::config::section::Absent::IsWrong(&[$($rule)?]),
                 $crate::config::doc::Doc::new(concat!($($doc),+)) $(.$more($what))*,
             );
         $crate::config::section::keys! { $($rest)* }
@@ -93,120 +94,84 @@ macro_rules! keys {
 }
 pub(crate) use keys;
 
-/// A declared key.
+/// A declared key. What is read of it is `A` of what its format makes.
 pub struct Declared<F, A> {
-    /// The key.
     pub name: &'static str,
-    /// What its value may be.
     pub format: F,
-    /// What it is when it is absent.
-    absence: A,
+    absent: Absent,
+    gives: PhantomData<A>,
     #[cfg(not(target_family = "wasm"))]
     doc: Doc,
 }
 
-/// A key that may be absent.
-pub type Optional<F> = Declared<F, OrNothing>;
-/// A key that may be absent, and is something then.
-pub type Usually<F> = Declared<F, Or>;
-/// A key that must be present.
-pub type Required<F> = Declared<F, OrWrong>;
-
-/// It is then nothing.
-pub struct OrNothing;
-/// It is then what this would be, written there.
-pub struct Or(pub &'static str);
-/// It is wrong that it is absent, by this numbered rule if by one.
-pub struct OrWrong(pub &'static [Rule]);
-
-/// What a key of this format is when it is absent.
-pub trait Absence<F: Format>: Sync {
-    /// What reading the key gives.
-    type Value<'n>;
-
-    /// What a value becomes.
-    fn present<'n>(value: F::Value<'n>) -> Self::Value<'n>;
-
-    /// What takes its place, if anything may.
-    fn absent<'n>(&self, format: &F) -> Option<Self::Value<'n>>;
-
-    /// That nothing may, and the numbered rule that says so, if one does.
-    fn demanded(&self) -> Option<Option<Rule>> {
-        None
-    }
-
-    /// The value that takes its place, as it would be written.
-    fn written(&self) -> Option<&'static str> {
-        None
-    }
+/// What it is that a key is absent.
+pub enum Absent {
+    /// It is then nothing.
+    IsNothing,
+    /// It is then what this would be, written there.
+    Is(&'static str),
+    /// It is wrong, by this numbered rule if by one.
+    IsWrong(&'static [Rule]),
 }
 
-/// A [`Format`] of keys that may be something when they are absent.
-pub trait WithDefault: Format {
-    /// What this becomes, which stands in the table of keys.
-    fn usual<'n>(&self, word: &'static str) -> Option<Self::Value<'n>>;
+/// A key that may be nothing.
+pub type Optional<F> = Declared<F, Perhaps>;
+/// A key that is something, or reported.
+pub type Always<F> = Declared<F, Surely>;
+
+pub struct Perhaps;
+pub struct Surely;
+
+/// What is read of a key, whose value is a `T` if it is there.
+pub trait Gives: Sync {
+    type Of<T>;
+
+    fn of<T>(value: T) -> Self::Of<T>;
+
+    /// What is read if neither the key is there nor anything in its place.
+    fn of_nothing<T>() -> Option<Self::Of<T>>;
 }
 
-impl<F: Format> Absence<F> for OrNothing {
-    type Value<'n> = Option<F::Value<'n>>;
+impl Gives for Perhaps {
+    type Of<T> = Option<T>;
 
-    fn present<'n>(value: F::Value<'n>) -> Self::Value<'n> {
+    fn of<T>(value: T) -> Option<T> {
         Some(value)
     }
 
-    fn absent<'n>(&self, _: &F) -> Option<Self::Value<'n>> {
+    fn of_nothing<T>() -> Option<Option<T>> {
         Some(None)
     }
 }
 
-impl<F: WithDefault> Absence<F> for Or {
-    type Value<'n> = F::Value<'n>;
+impl Gives for Surely {
+    type Of<T> = T;
 
-    fn present<'n>(value: F::Value<'n>) -> Self::Value<'n> {
+    fn of<T>(value: T) -> T {
         value
     }
 
-    fn absent<'n>(&self, format: &F) -> Option<Self::Value<'n>> {
-        format.usual(self.0)
-    }
-
-    fn written(&self) -> Option<&'static str> {
-        Some(self.0)
-    }
-}
-
-impl<F: Format> Absence<F> for OrWrong {
-    type Value<'n> = F::Value<'n>;
-
-    fn present<'n>(value: F::Value<'n>) -> Self::Value<'n> {
-        value
-    }
-
-    fn absent<'n>(&self, _: &F) -> Option<Self::Value<'n>> {
+    fn of_nothing<T>() -> Option<T> {
         None
-    }
-
-    fn demanded(&self) -> Option<Option<Rule>> {
-        Some(self.0.first().copied())
     }
 }
 
 impl<F, A> Declared<F, A> {
-    /// A key of this name and format; what it is when it is absent, and what is said of it.
-    pub const fn new(name: &'static str, format: F, absence: A, doc: Doc) -> Self {
+    pub const fn new(name: &'static str, format: F, absent: Absent, doc: Doc) -> Self {
         #[cfg(target_family = "wasm")]
         let _ = doc;
         Self {
             name,
             format,
-            absence,
+            absent,
+            gives: PhantomData,
             #[cfg(not(target_family = "wasm"))]
             doc,
         }
     }
 }
 
-impl<F: Format, A: Absence<F>> Entry for Declared<F, A> {
+impl<F: Format, A: Gives> Entry for Declared<F, A> {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -216,16 +181,21 @@ impl<F: Format, A: Absence<F>> Entry for Declared<F, A> {
         Described {
             name: self.name,
             doc: self.doc,
-            default: self.absence.written(),
-            required: self.absence.demanded().is_some(),
+            default: match self.absent {
+                Absent::Is(written) => Some(written),
+                _ => None,
+            },
+            required: matches!(self.absent, Absent::IsWrong(_)),
             shape: self.format.shape(),
         }
     }
 
     fn missing(&self, _: &Reading<'_>) -> Option<Wrong> {
-        let rule = self.absence.demanded()?;
+        let Absent::IsWrong(rule) = self.absent else {
+            return None;
+        };
         let text = format!("missing; must be {}", self.format.allowed());
-        Some(Wrong::of(rule, text))
+        Some(Wrong::of(rule.first().copied(), text))
     }
 
     fn check<'n>(&self, node: &'n Node, at: &At<'n>) {
@@ -233,17 +203,19 @@ impl<F: Format, A: Absence<F>> Entry for Declared<F, A> {
     }
 }
 
-impl<F: Format, A: Absence<F>> Key for Declared<F, A> {
-    type Value<'n> = A::Value<'n>;
-
+impl<F: Format, A: Gives> Declared<F, A> {
     #[inline(never)]
-    fn take<'n>(&self, section: &Section<'n>) -> Result<Self::Value<'n>, Reported> {
-        match section.claim(self.name) {
-            Some(node) => self.format.read(node, &section.at(self)).map(A::present),
-            None => {
-                let absent = self.absence.absent(&self.format);
-                absent.ok_or_else(|| section.miss(self))
-            }
+    pub(super) fn take<'n>(
+        &self,
+        section: &Section<'n>,
+    ) -> Result<A::Of<F::Value<'n>>, Reported> {
+        if let Some(node) = section.claim(self.name) {
+            return self.format.read(node, &section.at(self)).map(A::of);
         }
+        let instead = match self.absent {
+            Absent::Is(written) => self.format.usual(written).map(A::of),
+            _ => A::of_nothing(),
+        };
+        instead.ok_or_else(|| section.miss(self))
     }
 }

@@ -9,7 +9,7 @@ mod key;
 
 pub use described::{Described, Shape};
 pub(crate) use key::keys;
-pub use key::{Declared, Optional, Or, OrNothing, OrWrong, Required, Usually, WithDefault};
+pub use key::{Absent, Always, Declared, Gives, Optional};
 
 use super::path::Place;
 use super::problem::{Problems, Reported, Wrong, is_slip};
@@ -104,6 +104,11 @@ pub trait Format: Sync {
 
     /// Takes a value, or reports what is wrong with it and with what it holds.
     fn read<'n>(&self, node: &'n Node, at: &At<'n>) -> Result<Self::Value<'n>, Reported>;
+
+    /// What a default of the table becomes, of a format that has such.
+    fn usual<'n>(&self, _written: &'static str) -> Option<Self::Value<'n>> {
+        None
+    }
 }
 
 /// A declared key of any format.
@@ -120,15 +125,6 @@ pub trait Entry: Sync {
 
     /// Reports everything that is wrong with its value.
     fn check<'n>(&self, node: &'n Node, at: &At<'n>);
-}
-
-/// A declared key whose value is known to become a certain type.
-pub trait Key: Entry {
-    /// What reading it gives.
-    type Value<'n>;
-
-    /// Takes its value from a section, or reports what is wrong with it. `null` is absent.
-    fn take<'n>(&self, section: &Section<'n>) -> Result<Self::Value<'n>, Reported>;
 }
 
 /// A map of a document that is being read. It knows where it is, and what has been read of it.
@@ -180,7 +176,10 @@ impl<'n> Section<'n> {
     ///
     /// # Errors
     /// If it is wrong, or missing and must not be.
-    pub fn get<K: Key>(&self, key: &K) -> Result<K::Value<'n>, Reported> {
+    pub fn get<F: Format, A: Gives>(
+        &self,
+        key: &Declared<F, A>,
+    ) -> Result<A::Of<F::Value<'n>>, Reported> {
         key.take(self)
     }
 
