@@ -4,8 +4,7 @@
 
 use super::endpoint::{ENDPOINT, OF_ASSERTION, TIMEOUT};
 use super::format::{
-    Boolean, Bytes, Choice, Count, DurationIn, HttpUrl, HttpsUrl, ListOf, MapOf, MetadataKey,
-    MetadataKeyOrNone, TextOf,
+    Boolean, Bytes, Choice, Count, DurationIn, HttpUrl, ListOf, MapOf, ProviderOrNone, TextOf,
 };
 use super::problem::Rule;
 use super::section::{Nested, Object, keys};
@@ -61,7 +60,7 @@ keys! {
 keys! {
     open map UPSTREAM_KEYS:
     /// What `providerName` and the like call it (V-02); empty is as good as absent.
-    optional UPSTREAM_NAME "name": MetadataKeyOrNone, or UPSTREAM_WITHOUT_NAME;
+    optional UPSTREAM_NAME "name": ProviderOrNone, or UPSTREAM_WITHOUT_NAME;
 }
 
 /// What an upstream without a name is called.
@@ -92,23 +91,23 @@ keys! {
     /// With `source: exchange`: who is asked for a provider's token.
     optional IDENTITY_EXCHANGE "exchange": Nested = Nested(&IDENTITY_EXCHANGE_KEYS);
     /// The namespace of the dynamic metadata that holds the authorization server's answer.
-    optional METADATA_NAMESPACE "metadataNamespace": MetadataKey = IDENTITY_KEY,
+    optional METADATA_NAMESPACE "metadataNamespace": TextOf = TextOf::METADATA_KEY,
         or IdentitySettings::METADATA_NAMESPACE;
     /// The key, in it, of the map from provider to token.
-    optional UPSTREAM_TOKENS_KEY "upstreamTokensKey": MetadataKey = IDENTITY_KEY,
+    optional UPSTREAM_TOKENS_KEY "upstreamTokensKey": TextOf = TextOf::METADATA_KEY,
         or IdentitySettings::UPSTREAM_TOKENS_KEY;
     /// The key of the map from provider to ID token.
-    optional UPSTREAM_ID_TOKENS_KEY "upstreamIdTokensKey": MetadataKey = IDENTITY_KEY,
+    optional UPSTREAM_ID_TOKENS_KEY "upstreamIdTokensKey": TextOf = TextOf::METADATA_KEY,
         or IdentitySettings::UPSTREAM_ID_TOKENS_KEY;
     /// The key of the map from provider to `true`, or of the list, of those that could not be asked
     /// just now: 503 instead of a login that would not help.
-    optional UPSTREAM_UNAVAILABLE_KEY "upstreamUnavailableKey": MetadataKey = IDENTITY_KEY,
+    optional UPSTREAM_UNAVAILABLE_KEY "upstreamUnavailableKey": TextOf = TextOf::METADATA_KEY,
         or IdentitySettings::UPSTREAM_UNAVAILABLE_KEY;
     /// The key whose boolean `true` marks a health check.
-    optional HEALTH_CHECK_KEY "healthCheckKey": MetadataKey = IDENTITY_KEY,
+    optional HEALTH_CHECK_KEY "healthCheckKey": TextOf = TextOf::METADATA_KEY,
         or IdentitySettings::HEALTH_CHECK_KEY;
     /// The key of the checked payload in `jwt_authn`'s namespace (Istio: `payload`).
-    optional PAYLOAD_KEY "payloadKey": MetadataKey = IDENTITY_KEY,
+    optional PAYLOAD_KEY "payloadKey": TextOf = TextOf::METADATA_KEY,
         or IdentitySettings::PAYLOAD_KEY;
     /// Whether `header_injection` sends its key only for requests that somebody has identified: with
     /// a checked payload whose `iss` is `authServer.runConfig.issuer`, or with upstream tokens.
@@ -129,8 +128,6 @@ pub enum IdentitySource {
     /// They are fetched.
     Exchange,
 }
-
-const IDENTITY_KEY: MetadataKey = MetadataKey { not_empty: None };
 
 static IDENTITY_EXCHANGE_KEYS: Object = Object {
     keys: &[
@@ -176,7 +173,7 @@ keys! {
     /// The scope of every `Bearer` challenge, with spaces between scopes.
     optional SCOPE "scope": TextOf = TextOf::SCOPES;
     /// Goes along with `insufficient_claims` as `authorization_uri`, as Entra's clients want it.
-    optional AUTHORIZATION_URI "authorizationUri": HttpsUrl;
+    optional AUTHORIZATION_URI "authorizationUri": TextOf = TextOf::HTTPS_URL;
     /// What becomes of a backend's own challenge: it never reaches the client, and a 401 to the
     /// user's credential gets ours instead (`replace`), or it goes on as it is (`keep`).
     optional FROM_BACKENDS "fromBackends": Choice<FromBackends> = Choice(&[

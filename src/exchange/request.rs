@@ -22,6 +22,26 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 /// Common firewalls refuse a call that does not say who calls.
 const USER_AGENT: &str = concat!("upstream-inject/", env!("CARGO_PKG_VERSION"));
 
+/// The form fields that may be set here, by one grant or another.
+pub(crate) const FIELDS: [&str; 16] = [
+    "grant_type",
+    "subject_token",
+    "subject_token_type",
+    "actor_token",
+    "actor_token_type",
+    "requested_token_type",
+    "requested_token_use",
+    "assertion",
+    "audience",
+    "resource",
+    "scope",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "rejected_token_hash",
+];
+
 /// Everything of a token request that is the same each time, encoded once.
 ///
 /// Has no `Debug`: it holds the client's secret.

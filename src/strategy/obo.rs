@@ -9,7 +9,7 @@ use crate::config::endpoint::{
     ASSUMED_LIFETIME, Called, Common, EndpointKeys, ID_IS, Method, NAMES, OF_ASSERTION,
     REFRESH_AHEAD, STS_ERRORS, TIMEOUT, URL_IS, endpoint, terms,
 };
-use crate::config::format::{Count, ListOf, MetadataKeyOrNone, TextOf};
+use crate::config::format::{Count, ListOf, ProviderOrNone, TextOf};
 use crate::config::problem::{Reported, Wrong};
 use crate::config::section::{Nested, Object, Section, keys};
 use crate::decision::Strategy;
@@ -59,7 +59,7 @@ keys! {
     /// Instead of `scopes`: the application whose `.default` scope is asked for.
     optional AUDIENCE "audience": TextOf = TextOf::NOT_EMPTY;
     /// Whose upstream token is the assertion. Absent or empty: the TH-JWT (V-03 warns).
-    optional SUBJECT_TOKEN_PROVIDER_NAME "subjectTokenProviderName": MetadataKeyOrNone,
+    optional SUBJECT_TOKEN_PROVIDER_NAME "subjectTokenProviderName": ProviderOrNone,
         is Role::Provider;
     /// A token is never used in these last seconds of its life, for this backend.
     optional CACHE_SKEW_SECONDS "cacheSkewSeconds": Count = Count { most: 600 },

@@ -1,7 +1,7 @@
 //! Whose token an exchange begins with.
 
 use crate::config::draft::Draft;
-use crate::config::format::MetadataKeyOrNone;
+use crate::config::format::ProviderOrNone;
 use crate::config::problem::{Reported, Rule, Wrong, quoted};
 use crate::config::section::{Entry, Optional, Section};
 use crate::decision::{ProviderToken, Request, Source};
@@ -51,7 +51,7 @@ impl Subject {
 /// Whose token it is (V-01, V-02, V-03), by the key that names the provider.
 pub(super) fn subject(
     block: &Section<'_>,
-    key: &Optional<MetadataKeyOrNone>,
+    key: &Optional<ProviderOrNone>,
     kind: TokenKind,
     draft: &mut Draft<'_>,
 ) -> Result<Subject, Reported> {

@@ -10,14 +10,11 @@ use crate::config::endpoint::{
     ASSUMED_LIFETIME, Called, Common, ENDPOINT, OF_ASSERTION, REFRESH_AHEAD, STS_ERRORS, TIMEOUT,
     owned, terms,
 };
-use crate::config::format::{
-    GrantKind, GrantType, HeaderName, ListOf, MetadataKeyOrNone, OneOrMany, RequestedTokenType,
-    TextOf, TokenType,
-};
+use crate::config::format::{HeaderName, ListOf, OneOrMany, ProviderOrNone, TextOf, WordOrUri};
 use crate::config::problem::{Reported, Wrong};
 use crate::config::section::{Entry, Nested, Object, Section, keys};
 use crate::decision::Strategy;
-use crate::exchange::grant::{self, Grant};
+use crate::exchange::grant::{self, Grant, token_type};
 use crate::exchange::{Exchange, Purpose};
 use crate::identity::TokenKind;
 
@@ -58,7 +55,7 @@ static KEYS: Object = Object {
 keys! {
     /// `token_exchange` (RFC 8693), `jwt_bearer` (RFC 7523: the subject is the assertion), or a URI: the
     /// form of RFC 8693 under that grant type.
-    optional GRANT_TYPE "grantType": GrantType, or "token_exchange";
+    optional GRANT_TYPE "grantType": WordOrUri = WordOrUri::GRANT_TYPE, or "token_exchange";
     /// Whom the token is for (RFC 8693): a string or a list.
     optional AUDIENCE "audience": OneOrMany<TextOf> = OneOrMany(TextOf::NOT_EMPTY);
     /// What the token is for (RFC 8707): a URI or a list of them.
@@ -69,25 +66,27 @@ keys! {
         not_empty: None,
     };
     /// What the subject token is: `access_token`, `id_token`, `jwt`, or an absolute URI.
-    optional SUBJECT_TOKEN_TYPE "subjectTokenType": TokenType, or "access_token";
+    optional SUBJECT_TOKEN_TYPE "subjectTokenType": WordOrUri = WordOrUri::TOKEN_TYPE,
+        or "access_token";
     /// What is asked for: the same values; `""` leaves the parameter out.
-    optional REQUESTED_TOKEN_TYPE "requestedTokenType": RequestedTokenType,
+    optional REQUESTED_TOKEN_TYPE "requestedTokenType": WordOrUri = WordOrUri::REQUESTED_TOKEN_TYPE,
         absent "`access_token`";
     /// Whose upstream token is exchanged. Absent or empty: the TH-JWT, which the STS must then trust
     /// (V-03 warns).
-    optional SUBJECT_PROVIDER_NAME "subjectProviderName": MetadataKeyOrNone, is Role::Provider;
+    optional SUBJECT_PROVIDER_NAME "subjectProviderName": ProviderOrNone, is Role::Provider;
     /// The header that carries `Bearer <exchanged token>`.
     optional EXTERNAL_TOKEN_HEADER_NAME "externalTokenHeaderName": HeaderName,
         or "authorization", is Role::Header;
     /// Whose upstream token goes along as `actor_token`.
-    optional ACTOR_PROVIDER_NAME "actorProviderName": MetadataKeyOrNone, is Role::Provider;
+    optional ACTOR_PROVIDER_NAME "actorProviderName": ProviderOrNone, is Role::Provider;
     /// What the actor token is: the same values as for the subject token.
-    optional ACTOR_TOKEN_TYPE "actorTokenType": TokenType, or "access_token";
+    optional ACTOR_TOKEN_TYPE "actorTokenType": WordOrUri = WordOrUri::TOKEN_TYPE,
+        or "access_token";
 }
 
 fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>, Reported> {
     let kind = |uri: Result<&str, Reported>| match uri {
-        Ok(TokenType::ID_TOKEN) => TokenKind::Id,
+        Ok(token_type::ID_TOKEN) => TokenKind::Id,
         _ => TokenKind::Access,
     };
     let subject_type = block.get(&SUBJECT_TOKEN_TYPE);
@@ -135,10 +134,10 @@ fn grant(
 ) -> Result<Grant, Reported> {
     let audience = block.get(&AUDIENCE).map(owned);
     let resource = block.get(&RESOURCE).map(owned);
-    let kind = block.get(&GRANT_TYPE)?;
+    let grant_type = block.get(&GRANT_TYPE)?;
     let scope = block.get(&SCOPES).map(Option::unwrap_or_default);
     let scope = scope.unwrap_or_default().join(" ");
-    if kind == GrantKind::JwtBearer {
+    if grant_type == WordOrUri::JWT_BEARER {
         let foreign: [&dyn Entry; 4] = [
             &SUBJECT_TOKEN_TYPE,
             &REQUESTED_TOKEN_TYPE,
@@ -158,14 +157,9 @@ fn grant(
     let actor = actor?;
     let actor_type = actor_type?;
     Ok(grant::token_exchange(&grant::TokenExchange {
-        grant_type: match kind {
-            GrantKind::Other(uri) => Some(uri),
-            GrantKind::TokenExchange | GrantKind::JwtBearer => None,
-        },
+        grant_type: Some(grant_type),
         subject_token_type: subject_type?,
-        requested_token_type: block
-            .get(&REQUESTED_TOKEN_TYPE)?
-            .map(Option::unwrap_or_default),
+        requested_token_type: block.get(&REQUESTED_TOKEN_TYPE)?,
         audience: &audience?,
         resource: &resource?,
         scope: &scope,

@@ -4,7 +4,7 @@ use super::exchanged::AUTHORIZATION;
 use crate::config::StrategyType;
 use crate::config::doc::Role;
 use crate::config::draft::Draft;
-use crate::config::format::MetadataKey;
+use crate::config::format::TextOf;
 use crate::config::problem::{Reported, Rule, quoted};
 use crate::config::section::{Nested, Section, keys};
 use crate::decision::{Credential, Decision, Obtain, ProviderToken, Request, Source, Strategy};
@@ -59,9 +59,8 @@ keys! {
 keys! {
     map KEYS:
     /// Whose token: a name from `authServer.runConfig.upstreams` (V-02; V-06: not empty).
-    required PROVIDER_NAME "providerName" by Rule::V06: MetadataKey = MetadataKey {
-        not_empty: Some(Rule::V06),
-    }, is Role::Provider;
+    required PROVIDER_NAME "providerName" by Rule::V06: TextOf =
+        TextOf::PROVIDER, is Role::Provider;
 }
 
 fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>, Reported> {

@@ -11,7 +11,7 @@ use crate::config::endpoint::{
     ASSUMED_LIFETIME, Called, Common, EndpointKeys, Method, REFRESH_AHEAD, STS_ERRORS, TIMEOUT,
     endpoint, terms,
 };
-use crate::config::format::{ListOf, MetadataKey, TextOf};
+use crate::config::format::{ListOf, TextOf};
 use crate::config::problem::{Reported, Rule};
 use crate::config::section::{Nested, Object, Section, keys};
 use crate::decision::Strategy;
@@ -100,9 +100,8 @@ keys! {
     };
     /// Whose ID token it begins with: a name from `authServer.runConfig.upstreams` (V-06: not
     /// empty).
-    required SUBJECT_PROVIDER_NAME "subjectProviderName" by Rule::V06: MetadataKey = MetadataKey {
-        not_empty: Some(Rule::V06),
-    }, is Role::Provider;
+    required SUBJECT_PROVIDER_NAME "subjectProviderName" by Rule::V06: TextOf =
+        TextOf::PROVIDER, is Role::Provider;
     /// `urn:ietf:params:oauth:token-type:id_token`, the only value.
     optional SUBJECT_TOKEN_TYPE "subjectTokenType": TextOf = TextOf::ID_TOKEN_TYPE;
 }

@@ -3,6 +3,8 @@
 use super::text::NOT_EMPTY;
 use super::{Looks, TextFormat, TextOf};
 use crate::config::problem::Wrong;
+use crate::exchange::grant::{self, token_type};
+use crate::exchange::request::FIELDS;
 
 impl TextOf {
     /// One `scope-token` (RFC 6749 §3.3).
@@ -33,7 +35,7 @@ impl TextOf {
     pub const ID_TOKEN_TYPE: Self = Self::new(
         "urn:ietf:params:oauth:token-type:id_token, the only value",
         "^(id_token|urn:ietf:params:oauth:token-type:id_token)$",
-        |text| TokenType.parse(text) == Ok(TokenType::ID_TOKEN),
+        |text| matches!(text, "id_token" | token_type::ID_TOKEN),
     );
 }
 
@@ -42,101 +44,68 @@ fn is_scope_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(fits)
 }
 
-/// A token type identifier: a URI, or the short name of one of RFC 8693 §3. Becomes the URI.
+/// A word that stands for something, or an absolute URI, which stands for itself.
 #[derive(Clone, Copy, Debug)]
-pub struct TokenType;
-
-/// The short names, and what they stand for (RFC 8693 §3).
-const SHORT_NAMES: [(&str, &str); 3] = [
-    (
-        "access_token",
-        "urn:ietf:params:oauth:token-type:access_token",
-    ),
-    ("id_token", "urn:ietf:params:oauth:token-type:id_token"),
-    ("jwt", "urn:ietf:params:oauth:token-type:jwt"),
-];
-
-impl TokenType {
-    /// `urn:ietf:params:oauth:token-type:id_token`.
-    pub const ID_TOKEN: &'static str = SHORT_NAMES[1].1;
+pub struct WordOrUri {
+    words: &'static [(&'static str, &'static str)],
+    looks: Looks,
 }
 
-impl TextFormat for TokenType {
+/// The short names of RFC 8693 §3.
+const ACCESS_TOKEN: (&str, &str) = ("access_token", token_type::ACCESS_TOKEN);
+const ID_TOKEN: (&str, &str) = ("id_token", token_type::ID_TOKEN);
+const JWT: (&str, &str) = ("jwt", token_type::JWT);
+
+impl WordOrUri {
+    /// A token type identifier.
+    pub const TOKEN_TYPE: Self = Self {
+        words: &[ACCESS_TOKEN, ID_TOKEN, JWT],
+        looks: Looks::new(
+            "access_token, id_token, jwt or an absolute URI without fragment",
+            "^(access_token|id_token|jwt|[A-Za-z][A-Za-z0-9+.-]*:[!$-;=?-Z_a-z~\\[\\]]*)$",
+        ),
+    };
+
+    /// `requestedTokenType`: the same, or the empty text to leave the parameter out.
+    pub const REQUESTED_TOKEN_TYPE: Self = Self {
+        words: &[ACCESS_TOKEN, ID_TOKEN, JWT, ("", "")],
+        looks: Looks::new(
+            "access_token, id_token, jwt, an absolute URI without fragment, or empty to leave it out",
+            "^(|access_token|id_token|jwt|[A-Za-z][A-Za-z0-9+.-]*:[!$-;=?-Z_a-z~\\[\\]]*)$",
+        ),
+    };
+
+    /// `jwt_bearer` (RFC 7523 §2.1), as `grantType` has it: no URI, since under the URI of that grant
+    /// the form is the one of RFC 8693.
+    pub const JWT_BEARER: &'static str = "jwt_bearer";
+
+    /// `grantType`: RFC 8693 by its word, [`Self::JWT_BEARER`], or the form of RFC 8693 under another
+    /// grant type.
+    pub const GRANT_TYPE: Self = Self {
+        words: &[
+            ("token_exchange", grant::GRANT_TYPE),
+            (Self::JWT_BEARER, Self::JWT_BEARER),
+        ],
+        looks: Looks::new(
+            "token_exchange, jwt_bearer or an absolute URI without fragment, the grant type itself",
+            "^(token_exchange|jwt_bearer|[A-Za-z][A-Za-z0-9+.-]*:[!$-;=?-Z_a-z~\\[\\]]*)$",
+        ),
+    };
+}
+
+impl TextFormat for WordOrUri {
     type Value<'n> = &'n str;
 
     fn looks(&self) -> Looks {
-        Looks::new(
-            "access_token, id_token, jwt or an absolute URI without fragment",
-            "^(access_token|id_token|jwt|[A-Za-z][A-Za-z0-9+.-]*:[!$-;=?-Z_a-z~\\[\\]]*)$",
-        )
+        self.looks
     }
 
     fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
-        match SHORT_NAMES.iter().find(|(name, _)| *name == text) {
-            Some((_, uri)) => Ok(uri),
+        match self.words.iter().find(|(word, _)| *word == text) {
+            Some((_, meant)) => Ok(meant),
             None => TextOf::ABSOLUTE_URI
                 .parse(text)
-                .map_err(|_| self.looks().missed()),
-        }
-    }
-}
-
-/// `requestedTokenType`: a [`TokenType`], or the empty text to leave the parameter out.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestedTokenType;
-
-impl TextFormat for RequestedTokenType {
-    type Value<'n> = Option<&'n str>;
-
-    fn looks(&self) -> Looks {
-        Looks::new(
-            "access_token, id_token, jwt, an absolute URI without fragment, or empty to leave it out",
-            "^(|access_token|id_token|jwt|[A-Za-z][A-Za-z0-9+.-]*:[!$-;=?-Z_a-z~\\[\\]]*)$",
-        )
-    }
-
-    fn parse<'n>(&self, text: &'n str) -> Result<Option<&'n str>, Wrong> {
-        if text.is_empty() {
-            return Ok(None);
-        }
-        let uri = TokenType.parse(text).map(Some);
-        uri.map_err(|_| self.looks().missed())
-    }
-}
-
-/// `grantType`.
-#[derive(Clone, Copy, Debug)]
-pub struct GrantType;
-
-/// What a [`GrantType`] becomes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GrantKind<'n> {
-    /// `token_exchange` (RFC 8693).
-    TokenExchange,
-    /// `jwt_bearer` (RFC 7523 §2.1).
-    JwtBearer,
-    /// The form of RFC 8693 under this grant type.
-    Other(&'n str),
-}
-
-impl TextFormat for GrantType {
-    type Value<'n> = GrantKind<'n>;
-
-    fn looks(&self) -> Looks {
-        Looks::new(
-            "token_exchange, jwt_bearer or an absolute URI without fragment, the grant type itself",
-            "^(token_exchange|jwt_bearer|[A-Za-z][A-Za-z0-9+.-]*:[!$-;=?-Z_a-z~\\[\\]]*)$",
-        )
-    }
-
-    fn parse<'n>(&self, text: &'n str) -> Result<GrantKind<'n>, Wrong> {
-        match text {
-            "token_exchange" => Ok(GrantKind::TokenExchange),
-            "jwt_bearer" => Ok(GrantKind::JwtBearer),
-            text => match TextOf::ABSOLUTE_URI.parse(text) {
-                Ok(uri) => Ok(GrantKind::Other(uri)),
-                Err(_) => Err(self.looks().missed()),
-            },
+                .map_err(|_| self.looks.missed()),
         }
     }
 }
@@ -149,26 +118,6 @@ pub struct FormParameter {
     pub but: &'static str,
 }
 
-/// What the filter sets itself.
-const OWN_PARAMETERS: [&str; 16] = [
-    "grant_type",
-    "subject_token",
-    "subject_token_type",
-    "actor_token",
-    "actor_token_type",
-    "requested_token_type",
-    "requested_token_use",
-    "assertion",
-    "audience",
-    "resource",
-    "scope",
-    "client_id",
-    "client_secret",
-    "client_assertion",
-    "client_assertion_type",
-    "rejected_token_hash",
-];
-
 impl TextFormat for FormParameter {
     type Value<'n> = ();
 
@@ -180,7 +129,7 @@ impl TextFormat for FormParameter {
         if text.is_empty() {
             return Err(Wrong::new("a parameter's name must not be empty"));
         }
-        match OWN_PARAMETERS.contains(&text) && text != self.but {
+        match FIELDS.contains(&text) && text != self.but {
             true => Err(Wrong::new(format!("{text} is set by the filter itself"))),
             false => Ok(()),
         }
@@ -233,9 +182,10 @@ mod tests {
             ("urn:example:custom#part", None),
             ("urn:exam ple", None),
         ] {
-            assert_eq!(TokenType.parse(text).ok(), uri, "{text:?}");
+            assert_eq!(WordOrUri::TOKEN_TYPE.parse(text).ok(), uri, "{text:?}");
         }
-        assert_eq!(RequestedTokenType.parse(""), Ok(None));
-        assert!(RequestedTokenType.parse("saml2").is_err());
+        let requested = WordOrUri::REQUESTED_TOKEN_TYPE;
+        assert_eq!(requested.parse(""), Ok(""));
+        assert!(requested.parse("saml2").is_err());
     }
 }

@@ -29,6 +29,12 @@ pub struct Looks {
 impl Looks {
     /// What is allowed, and the regular expression that says so.
     pub const fn new(allowed: &'static str, pattern: &'static str) -> Self {
+        // Nobody asks the filter for it.
+        let pattern = if cfg!(target_family = "wasm") {
+            ""
+        } else {
+            pattern
+        };
         Self { allowed, pattern }
     }
 
@@ -69,9 +75,13 @@ impl<F: TextFormat> Format for F {
 #[derive(Clone, Copy, Debug)]
 pub struct TextOf {
     looks: Looks,
-    fits: fn(&str) -> bool,
-    /// What is said of others, if not what is allowed.
-    refusal: Option<&'static str>,
+    judge: Judge,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Judge {
+    Fits(fn(&str) -> bool),
+    Finds(fn(&str) -> Option<Wrong>),
 }
 
 impl TextOf {
@@ -79,14 +89,20 @@ impl TextOf {
     pub const fn new(allowed: &'static str, pattern: &'static str, fits: fn(&str) -> bool) -> Self {
         Self {
             looks: Looks::new(allowed, pattern),
-            fits,
-            refusal: None,
+            judge: Judge::Fits(fits),
         }
     }
 
-    const fn else_says(self, refusal: &'static str) -> Self {
-        let refusal = Some(refusal);
-        Self { refusal, ..self }
+    /// Those of which it finds nothing wrong: where there is more to say than what is allowed.
+    pub const fn judged(
+        allowed: &'static str,
+        pattern: &'static str,
+        finds: fn(&str) -> Option<Wrong>,
+    ) -> Self {
+        Self {
+            looks: Looks::new(allowed, pattern),
+            judge: Judge::Finds(finds),
+        }
     }
 }
 
@@ -98,11 +114,11 @@ impl TextFormat for TextOf {
     }
 
     fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
-        match self.refusal {
-            _ if (self.fits)(text) => Ok(text),
-            Some(refusal) => Err(Wrong::new(refusal)),
-            None => Err(self.looks.missed()),
-        }
+        let wrong = match self.judge {
+            Judge::Fits(fits) => (!fits(text)).then(|| self.looks.missed()),
+            Judge::Finds(finds) => finds(text),
+        };
+        wrong.map_or(Ok(text), Err)
     }
 }
 
@@ -114,53 +130,53 @@ impl TextOf {
     pub const ANY: Self = Self::new("a string", "", |_| true);
 
     /// Any text but the empty one.
-    pub const NOT_EMPTY: Self = Self::new("a string that is not empty", NOT_EMPTY, is_something)
-        .else_says("must not be empty");
+    pub const NOT_EMPTY: Self = Self::judged("a string that is not empty", NOT_EMPTY, |text| {
+        empty(text, None, "must not be empty")
+    });
 
     /// The name of a backend, as a key.
-    pub const BACKEND_NAME: Self = Self::new("a backend's name", NOT_EMPTY, is_something)
-        .else_says("a backend's name must not be empty");
+    pub const BACKEND_NAME: Self = Self::judged("a backend's name", NOT_EMPTY, |text| {
+        empty(text, None, "a backend's name must not be empty")
+    });
 
     /// The name of an environment variable (POSIX.1-2017 §8.1).
     pub const VARIABLE_NAME: Self = Self::new(
         "the name of an environment variable",
         "^[^=\\x00]+$",
-        |text| is_something(text) && !text.contains(['=', '\0']),
+        |text| !text.is_empty() && !text.contains(['=', '\0']),
     );
-}
 
-fn is_something(text: &str) -> bool {
-    !text.is_empty()
-}
+    /// A key of dynamic metadata.
+    pub const METADATA_KEY: Self = Self::metadata_key(|text| metadata_key(text, None));
 
-/// A key of dynamic metadata, provider names among them.
-///
-/// In the path of a property, Envoy takes a NUL for the end of a segment: a name that holds one
-/// would ask for something else than it says.
-#[derive(Clone, Copy, Debug)]
-pub struct MetadataKey {
-    /// The numbered rule that forbids the empty text, if one does.
-    pub not_empty: Option<Rule>,
-}
+    /// The name of a provider (V-06).
+    pub const PROVIDER: Self = Self::metadata_key(|text| metadata_key(text, Some(Rule::V06)));
 
-impl TextFormat for MetadataKey {
-    type Value<'n> = &'n str;
-
-    fn looks(&self) -> Looks {
-        Looks::new("a string that is not empty", "^[^\\x00]+$")
-    }
-
-    fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
-        let name = MetadataKeyOrNone.parse(text)?;
-        name.ok_or_else(|| Wrong::of(self.not_empty, "must not be empty"))
+    const fn metadata_key(finds: fn(&str) -> Option<Wrong>) -> Self {
+        Self::judged("a string that is not empty", "^[^\\x00]+$", finds)
     }
 }
 
-/// A [`MetadataKey`], or the empty text, which names none.
-#[derive(Clone, Copy, Debug)]
-pub struct MetadataKeyOrNone;
+fn empty(text: &str, rule: Option<Rule>, wrong: &str) -> Option<Wrong> {
+    text.is_empty().then(|| Wrong::of(rule, wrong))
+}
 
-impl TextFormat for MetadataKeyOrNone {
+fn metadata_key(text: &str, not_empty: Option<Rule>) -> Option<Wrong> {
+    nul(text).or_else(|| empty(text, not_empty, "must not be empty"))
+}
+
+/// In the path of a property, Envoy takes a NUL for the end of a segment: a name that holds one would
+/// ask for something else than it says.
+fn nul(text: &str) -> Option<Wrong> {
+    let wrong = || Wrong::new("must not hold a NUL character");
+    text.contains('\0').then(wrong)
+}
+
+/// The name of a provider, or the empty text, which names none.
+#[derive(Clone, Copy, Debug)]
+pub struct ProviderOrNone;
+
+impl TextFormat for ProviderOrNone {
     type Value<'n> = Option<&'n str>;
 
     fn looks(&self) -> Looks {
@@ -168,9 +184,7 @@ impl TextFormat for MetadataKeyOrNone {
     }
 
     fn parse<'n>(&self, text: &'n str) -> Result<Option<&'n str>, Wrong> {
-        if text.contains('\0') {
-            return Err(Wrong::new("must not hold a NUL character"));
-        }
-        Ok(Some(text).filter(|text| !text.is_empty()))
+        let named = Some(text).filter(|text| !text.is_empty());
+        nul(text).map_or(Ok(named), Err)
     }
 }

@@ -12,6 +12,17 @@ impl TextOf {
         "^[A-Za-z][A-Za-z0-9+.-]*:[!$-;=?-Z_a-z~\\[\\]]*$",
         |text| Uri::parse(text).is_ok_and(|uri| !uri.has_fragment()),
     );
+
+    /// An absolute `https` URL.
+    pub const HTTPS_URL: Self = Self::judged(
+        "an absolute https URL",
+        "^[Hh][Tt][Tt][Pp][Ss]://[A-Za-z0-9._~:\\[\\]-]+([/?][^#]*)?$",
+        |text| {
+            let is_plain = Uri::parse(text).is_ok_and(|uri| is_http(&uri));
+            let plain = is_plain.then(|| Wrong::new("must be an absolute https URL"));
+            Wrong::all(plain.into_iter().chain(HttpUrl.parse(text).err()))
+        },
+    );
 }
 
 /// Where a token endpoint is, or what else can be fetched.
@@ -41,31 +52,6 @@ impl TextFormat for HttpUrl {
 
     fn parse(&self, text: &str) -> Result<Endpoint, Wrong> {
         endpoint(text)
-    }
-}
-
-/// An absolute `https` URL.
-#[derive(Clone, Copy, Debug)]
-pub struct HttpsUrl;
-
-impl TextFormat for HttpsUrl {
-    type Value<'n> = &'n str;
-
-    fn looks(&self) -> Looks {
-        Looks::new(
-            "an absolute https URL",
-            "^[Hh][Tt][Tt][Pp][Ss]://[A-Za-z0-9._~:\\[\\]-]+([/?][^#]*)?$",
-        )
-    }
-
-    fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
-        let is_plain = Uri::parse(text).is_ok_and(|uri| is_http(&uri));
-        match (endpoint(text), is_plain) {
-            (Ok(_), false) => Ok(text),
-            (Ok(_), true) => Err(self.looks().missed()),
-            (Err(wrong), false) => Err(wrong),
-            (Err(wrong), true) => Err(self.looks().missed().and(wrong)),
-        }
     }
 }
 
@@ -262,7 +248,7 @@ mod tests {
             assert_eq!(HttpUrl.parse(url).err(), all(expected), "{url}");
         }
         assert_eq!(
-            HttpsUrl.parse("http://a@b/").err(),
+            TextOf::HTTPS_URL.parse("http://a@b/").err(),
             all(&["must be an absolute https URL", user])
         );
     }

@@ -205,10 +205,7 @@ impl<F: Format, A: Gives> Entry for Declared<F, A> {
 
 impl<F: Format, A: Gives> Declared<F, A> {
     #[inline(never)]
-    pub(super) fn take<'n>(
-        &self,
-        section: &Section<'n>,
-    ) -> Result<A::Of<F::Value<'n>>, Reported> {
+    pub(super) fn take<'n>(&self, section: &Section<'n>) -> Result<A::Of<F::Value<'n>>, Reported> {
         if let Some(node) = section.claim(self.name) {
             return self.format.read(node, &section.at(self)).map(A::of);
         }

@@ -1,10 +1,8 @@
 //! The first half of Cross-App Access: the identity provider turns the user's ID token into an
 //! identity assertion for the partner (draft-ietf-oauth-identity-assertion-authz-grant).
 
+use super::token_type::{ID_JAG, ID_TOKEN};
 use super::{Accepts, Grant, IdJag, IssuedType, TokenTypeRule, Words};
-
-const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
-const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 
 /// The ID token is exchanged for an assertion to `audience`, the partner's authorization server.
 pub fn id_jag(audience: &str, resource: Option<&str>, scope: &str) -> Grant {

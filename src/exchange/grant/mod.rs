@@ -5,11 +5,12 @@ mod id_jag;
 mod identity;
 mod jwt_bearer;
 mod token_exchange;
+pub mod token_type;
 
 pub use id_jag::id_jag;
 pub use identity::identity;
 pub use jwt_bearer::{jwt_bearer, on_behalf_of};
-pub use token_exchange::{TokenExchange, token_exchange};
+pub use token_exchange::{GRANT_TYPE, TokenExchange, token_exchange};
 
 /// What is sent, and what counts as an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,13 +1,10 @@
 //! Token exchange (RFC 8693), and whatever grant type has the same form.
 
+use super::token_type::{ACCESS_TOKEN, ID_TOKEN, JWT};
 use super::{Accepts, Grant, IssuedType, TokenTypeRule, Words};
 
 /// `grant_type` of RFC 8693 §2.1.
 pub const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
-
-const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
-const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
-const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 /// What a token exchange asks for.
 #[derive(Clone, Copy, Debug, Default)]

@@ -4,12 +4,10 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
-use crate::refresh::due::Rejected;
+use upstream_inject::exchange::grant::GRANT_TYPE;
+use upstream_inject::exchange::grant::token_type::{ACCESS_TOKEN, ID_TOKEN, JWT};
 
-const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
-const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
-const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
-const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
+use crate::refresh::due::Rejected;
 
 /// Which token is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
