@@ -5,26 +5,21 @@ use super::format::{TextFormat, TextOf};
 use super::problem::{Reported, Rule, Wrong, quoted};
 use super::section::{Entry, Optional, Section};
 use crate::decision::ProviderToken;
-use crate::exchange::ExchangeId;
-use crate::exchange::client::certificate::Certificate;
-use crate::exchange::client::key::SigningKey;
-use crate::exchange::grant;
-use crate::exchange::{Exchange, Purpose, Terms, TokenCall};
+use crate::exchange::{Exchange, ExchangeId, Exchanges, Purpose, Terms, TokenCall, grant};
 use crate::identity::{IdentitySettings, Provider, TokenKind};
 use crate::secret::Secret;
 use foldhash::fast::FixedState;
-use hashbrown::{HashSet, HashTable};
-use std::hash::BuildHasher;
+use hashbrown::HashSet;
 use std::time::Duration;
 
 /// What a strategy's `build` works with.
 pub struct Draft<'d> {
     pub(super) identity: IdentitySettings,
-    pub(super) auth_server: Result<Option<&'d Upstreams<'d>>, Reported>,
+    pub(super) auth_server: Result<Option<AuthServer<'d>>, Reported>,
     pub(super) environment: &'d dyn Environment,
     /// How the identity service is called, whatever the provider, and how long a token of it is used.
     pub(super) identity_call: Option<(TokenCall, Duration)>,
-    pub(super) exchanges: Exchanges,
+    pub exchanges: Exchanges,
 }
 
 impl<'d> Draft<'d> {
@@ -33,34 +28,32 @@ impl<'d> Draft<'d> {
         !matches!(self.auth_server, Ok(None))
     }
 
-    /// The auth server's upstreams, which `what` needs, of the strategy with this block.
-    ///
-    /// # Errors
-    /// V-01 if there is no auth server.
-    pub fn upstreams(
-        &self,
-        block: &Section<'_>,
-        what: &str,
-    ) -> Result<&'d Upstreams<'d>, Reported> {
-        self.auth_server?.ok_or_else(|| {
-            let text = format!("{what} needs authServer, which is not configured");
-            block.error_above(Wrong::rule(Rule::V01, text))
-        })
+    /// Refuses the strategy with this block, in which `what` needs an auth server, if there is none to
+    /// rely on (V-01).
+    pub fn needs_auth_server(&self, block: &Section<'_>, what: &str) -> Result<(), Reported> {
+        match self.auth_server {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => {
+                let text = format!("{what} needs authServer, which is not configured");
+                Err(block.error_above(Wrong::rule(Rule::V01, text)))
+            }
+            Err(reported) => Err(reported),
+        }
     }
 
-    /// The provider `name`, which `key` names.
-    ///
-    /// # Errors
-    /// V-02 if it is not among the upstreams.
+    /// The token of the provider `name`, which `key` names, if it is among the upstreams (V-02).
     pub fn provider(
         &mut self,
-        upstreams: &Upstreams<'_>,
         block: &Section<'_>,
         key: &dyn Entry,
         name: &str,
         kind: TokenKind,
     ) -> Result<ProviderToken, Reported> {
-        if upstreams.names.contains(name) {
+        let upstreams = match &self.auth_server {
+            Ok(server) => server.as_ref().map(|server| &server.upstreams),
+            Err(reported) => return Err(*reported),
+        };
+        if upstreams.is_some_and(|upstreams| upstreams.names.contains(name)) {
             return Ok(ProviderToken {
                 provider: Provider::new(&self.identity, name, kind),
                 exchange: self.identity_exchange(name, kind),
@@ -69,7 +62,7 @@ impl<'d> Draft<'d> {
         let text = format!(
             "provider {} is not in authServer.runConfig.upstreams ({})",
             quoted(name),
-            upstreams.listed()
+            upstreams.map(Upstreams::listed).unwrap_or_default()
         );
         Err(block.error(key, Wrong::rule(Rule::V02, text)))
     }
@@ -120,7 +113,7 @@ impl<'d> Draft<'d> {
     /// The exchange that brings the token of the provider `name`, with `identity.source: exchange`.
     fn identity_exchange(&mut self, name: &str, kind: TokenKind) -> Option<ExchangeId> {
         let (call, max_age) = self.identity_call.clone()?;
-        Some(self.exchange(Exchange {
+        Some(self.exchanges.add(Exchange {
             purpose: Purpose::Identity {
                 provider: name.to_owned(),
             },
@@ -137,25 +130,6 @@ impl<'d> Draft<'d> {
                 ..Terms::default()
             },
         }))
-    }
-
-    /// Whether Envoy can sign with `key`.
-    ///
-    /// # Errors
-    /// What is in the way, and what to do.
-    pub fn can_sign(&self, key: &SigningKey) -> Result<(), String> {
-        self.environment.can_sign(key)
-    }
-
-    /// Whether `certificate` is one of `key`; `None` if nobody can tell here.
-    pub fn owns(&self, key: &SigningKey, certificate: &Certificate) -> Option<bool> {
-        let told = key.owns(certificate);
-        told.or_else(|| self.environment.owns(key, certificate))
-    }
-
-    /// The id of `exchange`; equal ones share one.
-    pub fn exchange(&mut self, exchange: Exchange) -> ExchangeId {
-        self.exchanges.intern(exchange)
     }
 }
 
@@ -198,6 +172,12 @@ fn shown_variable(name: &str) -> String {
         true => name.to_owned(),
         false => "of the given name".to_owned(),
     }
+}
+
+/// What a plan needs of the auth server.
+pub(super) struct AuthServer<'n> {
+    pub upstreams: Upstreams<'n>,
+    pub issuer: Result<Option<&'n str>, Reported>,
 }
 
 /// `authServer.runConfig.upstreams`: the providers that strategies can name.
@@ -244,35 +224,4 @@ fn shown_provider(name: &str) -> String {
     } else {
         quoted(name)
     }
-}
-
-/// Every distinct exchange so far.
-#[derive(Default)]
-pub(super) struct Exchanges {
-    pub(super) distinct: Vec<Exchange>,
-    ids: HashTable<u32>,
-}
-
-impl Exchanges {
-    fn intern(&mut self, exchange: Exchange) -> ExchangeId {
-        let hash_of_new = hash(&exchange);
-        let distinct = &mut self.distinct;
-        let known = |id: &u32| distinct.get(*id as usize);
-        if let Some(id) = self
-            .ids
-            .find(hash_of_new, |id| known(id) == Some(&exchange))
-        {
-            return ExchangeId(*id);
-        }
-        // A document in 32-bit memory has no room for more.
-        let id = u32::try_from(distinct.len()).unwrap_or(u32::MAX);
-        self.ids
-            .insert_unique(hash_of_new, id, |id| known(id).map_or(0, hash));
-        distinct.push(exchange);
-        ExchangeId(id)
-    }
-}
-
-fn hash(exchange: &Exchange) -> u64 {
-    FixedState::default().hash_one(exchange)
 }

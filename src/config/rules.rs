@@ -1,6 +1,6 @@
 //! From a document to a plan: the rules that look at more than one value.
 
-use super::draft::{Draft, Exchanges, Upstreams};
+use super::draft::{AuthServer, Draft, Upstreams};
 use super::endpoint::{Called, Common, ENDPOINT};
 use super::problem::{Problems, Reported, Rule, Wrong, quoted};
 use super::schema::{self as keys, IdentitySource};
@@ -10,7 +10,7 @@ use super::tree::Node;
 use super::{Environment, Outcome};
 use crate::challenge::{Challenge, Challenges};
 use crate::decision::Strategy;
-use crate::exchange::{CachePolicy, grant};
+use crate::exchange::{CachePolicy, Exchanges, grant};
 use crate::identity::{IdentitySettings, TokenFrom};
 use crate::plan::Plan;
 use foldhash::fast::FixedState;
@@ -45,20 +45,12 @@ fn assemble(
     registry: &'static [StrategyType],
     environment: &dyn Environment,
 ) -> Result<Plan, Reported> {
-    let auth_server = auth_server(root);
     let mut draft = Draft {
         identity: IdentitySettings::default(),
-        auth_server: match &auth_server {
-            Ok(auth_server) => Ok(auth_server.as_ref().map(|it| &it.upstreams)),
-            Err(reported) => Err(*reported),
-        },
+        auth_server: auth_server(root),
         identity_call: None,
         environment,
         exchanges: Exchanges::default(),
-    };
-    let issuer = match &auth_server {
-        Ok(Some(auth_server)) => auth_server.issuer,
-        _ => Ok(None),
     };
     // Providers are looked up under its keys, so it comes before the strategies.
     let identity = identity(root, &mut draft);
@@ -68,7 +60,9 @@ fn assemble(
     let backend_from = root.get(&keys::BACKEND_FROM);
     let (default, backends) = strategies?;
     identity?;
-    let issuer = issuer?.filter(|text| !text.is_empty());
+    let issuer = draft.auth_server?.map(|auth_server| auth_server.issuer);
+    let issuer = issuer.transpose()?.flatten();
+    let issuer = issuer.filter(|text| !text.is_empty());
     Ok(Plan {
         backend_from: backend_from?,
         challenge: challenge?,
@@ -79,14 +73,8 @@ fn assemble(
             issuer: issuer.map(str::to_owned),
             ..draft.identity
         },
-        exchanges: draft.exchanges.distinct,
+        exchanges: draft.exchanges.into_vec(),
     })
-}
-
-/// What the plan needs of the auth server.
-struct AuthServer<'n> {
-    upstreams: Upstreams<'n>,
-    issuer: Result<Option<&'n str>, Reported>,
 }
 
 /// The auth server, if there is one (V-05).

@@ -6,6 +6,7 @@ pub mod breaker;
 pub mod cache;
 pub mod client;
 pub mod digest;
+pub mod endpoint;
 pub mod engine;
 mod fair_breaker;
 pub mod grant;
@@ -17,4 +18,6 @@ mod settings;
 pub mod shared;
 
 pub use client::ClientAuth;
-pub use settings::{CachePolicy, Exchange, ExchangeId, Meaning, Purpose, Step, Terms, TokenCall};
+pub use settings::{
+    CachePolicy, Exchange, ExchangeId, Exchanges, Meaning, Purpose, Step, Terms, TokenCall,
+};

@@ -2,6 +2,9 @@
 
 use super::client::ClientAuth;
 use super::grant::Grant;
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
 use std::time::Duration;
 
 /// One way to obtain a token: the token endpoints and every parameter that could make their answers
@@ -132,6 +135,38 @@ pub struct Terms {
 /// share one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ExchangeId(pub u32);
+
+/// Every distinct exchange of a plan, each in the place that its [`ExchangeId`] says.
+#[derive(Debug, Default)]
+pub struct Exchanges {
+    distinct: Vec<Exchange>,
+    ids: HashTable<u32>,
+}
+
+impl Exchanges {
+    /// The id of `exchange`; equal ones share one.
+    pub fn add(&mut self, exchange: Exchange) -> ExchangeId {
+        let hash = |exchange: &Exchange| FixedState::default().hash_one(exchange);
+        let hash_of_new = hash(&exchange);
+        let distinct = &mut self.distinct;
+        let known = |id: &u32| distinct.get(*id as usize);
+        let is_it = |id: &u32| known(id) == Some(&exchange);
+        if let Some(id) = self.ids.find(hash_of_new, is_it) {
+            return ExchangeId(*id);
+        }
+        // A document in 32-bit memory has no room for more.
+        let id = u32::try_from(distinct.len()).unwrap_or(u32::MAX);
+        self.ids
+            .insert_unique(hash_of_new, id, |id| known(id).map_or(0, hash));
+        distinct.push(exchange);
+        ExchangeId(id)
+    }
+
+    /// All of them, in the order of their ids.
+    pub fn into_vec(self) -> Vec<Exchange> {
+        self.distinct
+    }
+}
 
 /// `tokenCache`: bounds on what is remembered of exchanges, by each worker, and by all together.
 #[derive(Clone, Debug, PartialEq, Eq)]

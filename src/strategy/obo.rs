@@ -100,7 +100,7 @@ fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>
     Ok(Box::new(Exchanged {
         actor: None,
         header: AUTHORIZATION.to_owned(),
-        exchange: draft.exchange(Exchange {
+        exchange: draft.exchanges.add(Exchange {
             purpose: Purpose::Backend,
             first: call,
             second: None,

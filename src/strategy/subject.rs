@@ -77,6 +77,6 @@ pub(super) fn provider(
     draft: &mut Draft<'_>,
 ) -> Result<ProviderToken, Reported> {
     let what = format!("{} {}", key.name(), quoted(name));
-    let upstreams = draft.upstreams(block, &what)?;
-    draft.provider(upstreams, block, key, name, kind)
+    draft.needs_auth_server(block, &what)?;
+    draft.provider(block, key, name, kind)
 }

@@ -113,7 +113,7 @@ fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>
     let subject = subject?;
     Ok(Box::new(Exchanged {
         header: block.get(&EXTERNAL_TOKEN_HEADER_NAME)?,
-        exchange: draft.exchange(Exchange {
+        exchange: draft.exchanges.add(Exchange {
             purpose: Purpose::Backend,
             first: call,
             second: None,

@@ -69,7 +69,7 @@ fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>
         Ok(name) => format!("upstream_inject of provider {}", quoted(name)),
         Err(_) => "upstream_inject".to_owned(),
     };
-    let upstreams = draft.upstreams(block, &what)?;
-    let provider = draft.provider(upstreams, block, &PROVIDER_NAME, name?, TokenKind::Access)?;
+    draft.needs_auth_server(block, &what)?;
+    let provider = draft.provider(block, &PROVIDER_NAME, name?, TokenKind::Access)?;
     Ok(Box::new(UpstreamInject { provider }))
 }

@@ -110,7 +110,7 @@ fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>
     let key = &SUBJECT_PROVIDER_NAME;
     let subject = match block.get(key) {
         Ok(name) => provider(block, key, name, TokenKind::Id, draft),
-        Err(reported) => draft.upstreams(block, "xaa").and(Err(reported)),
+        Err(reported) => draft.needs_auth_server(block, "xaa").and(Err(reported)),
     };
     let audience = block.get(&TARGET_AUDIENCE);
     let resource = block.get(&TARGET_RESOURCE);
@@ -132,7 +132,7 @@ fn build(block: &Section<'_>, draft: &mut Draft<'_>) -> Result<Box<dyn Strategy>
         subject: Subject::Provider(subject?),
         actor: None,
         header: AUTHORIZATION.to_owned(),
-        exchange: draft.exchange(Exchange {
+        exchange: draft.exchanges.add(Exchange {
             purpose: Purpose::Backend,
             first,
             second: Some(second),

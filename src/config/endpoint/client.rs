@@ -3,13 +3,14 @@
 use super::Called;
 use super::keys::{ASSERTION_AUDIENCE, CERTIFICATE_ENV, Method};
 use crate::config::draft::Draft;
-use crate::config::format::{Endpoint, TextOf};
+use crate::config::format::TextOf;
 use crate::config::problem::{Reported, Wrong};
 use crate::config::section::{Optional, Section};
 use crate::exchange::ClientAuth;
 use crate::exchange::client::assertion::Assertion;
 use crate::exchange::client::certificate::Certificate;
 use crate::exchange::client::key::SigningKey;
+use crate::exchange::endpoint::Endpoint;
 
 impl Called<'_, '_> {
     pub(super) fn client(
@@ -93,13 +94,15 @@ impl Called<'_, '_> {
         let (Some(key), certificate) = (key?, certificate?) else {
             return Err(block.error(&keys.key_env, Wrong::new("missing")));
         };
-        if let Some(certificate) = &certificate
-            && draft.owns(&key, certificate) == Some(false)
-        {
+        let owns = |certificate: &Certificate| {
+            let told = key.owns(certificate);
+            told.or_else(|| draft.environment.owns(&key, certificate))
+        };
+        if certificate.as_ref().and_then(owns) == Some(false) {
             let text = format!("is not the certificate of the key in {}", keys.key_env.name);
             return Err(block.error(&CERTIFICATE_ENV, Wrong::new(text)));
         }
-        if let Err(cannot) = draft.can_sign(&key) {
+        if let Err(cannot) = draft.environment.can_sign(&key) {
             return Err(block.error(&keys.key_env, Wrong::new(cannot)));
         }
         let url = endpoint.map_or("", |endpoint| &endpoint.url);

@@ -10,9 +10,9 @@ pub(crate) use keys::{
 };
 
 use super::draft::Draft;
-use super::format::{Endpoint, leaves_in_clear};
 use super::problem::{Reported, Wrong};
 use super::section::{Entry, Section};
+use crate::exchange::endpoint::{Endpoint, leaves_in_clear};
 use crate::exchange::grant::Grant;
 use crate::exchange::{Meaning, Terms, TokenCall};
 use std::time::Duration;

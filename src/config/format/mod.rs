@@ -14,4 +14,4 @@ pub use number::{Boolean, Bytes, Count};
 pub use oauth::{FormParameter, WordOrUri};
 pub use several::{Choice, ListOf, MapOf, OneOrMany, one_of};
 pub use text::{Looks, ProviderOrNone, TextFormat, TextOf};
-pub use uri::{Endpoint, HttpUrl, leaves_in_clear};
+pub use uri::HttpUrl;
