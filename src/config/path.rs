@@ -11,9 +11,9 @@ pub struct Path(Vec<Step>);
 
 /// One step of a [`Path`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Step {
+pub enum Step<K = String> {
     /// Into a map, to the value of this key.
-    Key(String),
+    Key(K),
     /// Into a list, to this element, counted from 0.
     Index(usize),
 }
@@ -82,13 +82,7 @@ impl fmt::Display for Path {
 
 /// A [`Path`] as it grows on the way into a document: it shares its beginning with the places above.
 #[derive(Clone, Debug)]
-pub struct Place<'n>(Option<Rc<(Place<'n>, Stride<'n>)>>);
-
-#[derive(Clone, Copy, Debug)]
-enum Stride<'n> {
-    Key(&'n str),
-    Index(usize),
-}
+pub struct Place<'n>(Option<Rc<(Place<'n>, Step<&'n str>)>>);
 
 impl<'n> Place<'n> {
     /// The document itself.
@@ -96,12 +90,12 @@ impl<'n> Place<'n> {
 
     /// The place of `key` in the map at this place.
     pub fn key(&self, key: &'n str) -> Self {
-        Self(Some(Rc::new((self.clone(), Stride::Key(key)))))
+        Self(Some(Rc::new((self.clone(), Step::Key(key)))))
     }
 
     /// The place of element `index` of the list at this place.
     pub fn index(&self, index: usize) -> Self {
-        Self(Some(Rc::new((self.clone(), Stride::Index(index)))))
+        Self(Some(Rc::new((self.clone(), Step::Index(index)))))
     }
 
     /// The place of the map or list that this one is in.
@@ -118,8 +112,8 @@ impl<'n> Place<'n> {
         let mut place = self;
         while let Some(last) = &place.0 {
             steps.push(match last.1 {
-                Stride::Key(key) => Step::Key(key.to_owned()),
-                Stride::Index(index) => Step::Index(index),
+                Step::Key(key) => Step::Key(key.to_owned()),
+                Step::Index(index) => Step::Index(index),
             });
             place = &last.0;
         }

@@ -11,7 +11,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
     /// An upstream token is asked for, but there is no auth server to provide one.
-    V01,
+    V01 = 1,
     /// A provider name that is not among the auth server's upstreams.
     V02,
     /// Warning: `token_exchange` under an auth server hands the TH-JWT to the STS.
@@ -28,15 +28,7 @@ pub enum Rule {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Rule::V01 => "V-01",
-            Rule::V02 => "V-02",
-            Rule::V03 => "V-03",
-            Rule::V04 => "V-04",
-            Rule::V05 => "V-05",
-            Rule::V06 => "V-06",
-            Rule::V07 => "V-07",
-        })
+        write!(f, "V-0{}", *self as u8)
     }
 }
 
@@ -108,14 +100,14 @@ impl Wrong {
         self.also.iter().map(Self::count).sum::<usize>() + 1
     }
 
-    /// The finding that a value is not even of the right kind.
-    pub fn kind(allowed: &str, node: &Node) -> Self {
-        Self::new(format!("must be {allowed}, not {}", node.kind()))
-    }
-
     /// The finding of a numbered rule.
     pub fn rule(rule: Rule, text: impl Into<String>) -> Self {
         Self::of(Some(rule), text)
+    }
+
+    /// The finding that a value is not even of the right kind.
+    pub fn kind(allowed: &str, node: &Node) -> Self {
+        Self::new(format!("must be {allowed}, not {}", node.kind()))
     }
 }
 

@@ -2,7 +2,7 @@
 //! is absent, and what it is for. What reads a document, the JSON Schema and the README's reference are
 //! made from this table; each strategy declares the keys of its own block in its own file.
 
-use super::endpoint::{ENDPOINT, OF_ASSERTION, TIMEOUT};
+use super::endpoint::{ENDPOINT, MEANINGS, OF_ASSERTION, TIMEOUT, sts_errors};
 use super::format::{
     Boolean, Bytes, Choice, Count, DurationIn, HttpUrl, ListOf, MapOf, ProviderOrNone, TextOf,
 };
@@ -147,18 +147,7 @@ static IDENTITY_EXCHANGE_KEYS: Object = Object {
 keys! {
     /// What error words of this token endpoint mean: `rejected`, `not_found`, `forbidden`, `step_up`,
     /// `misconfigured` or `unavailable`. Never a success.
-    optional IDENTITY_STS_ERRORS "stsErrors": MapOf<Choice<Meaning>, TextOf> = MapOf {
-        item: Choice(&[
-            ("rejected", Meaning::Rejected),
-            ("not_found", Meaning::NotFound),
-            ("forbidden", Meaning::Forbidden),
-            ("step_up", Meaning::StepUp),
-            ("misconfigured", Meaning::Misconfigured),
-            ("unavailable", Meaning::Unavailable),
-        ]),
-        name: TextOf::ERROR_WORD,
-        allowed: "a map",
-    };
+    optional IDENTITY_STS_ERRORS "stsErrors": MapOf<Choice<Meaning>, TextOf> = sts_errors(&MEANINGS);
     /// How long a provider's token is used before it is asked for again.
     optional MAX_AGE "maxAge": DurationIn = DurationIn::seconds(1, 3600, "from 1s to 1h"),
         or "1m";
@@ -181,11 +170,8 @@ keys! {
         ("keep", FromBackends::Keep),
     ]), or "replace";
     /// What differs for a backend, by its name.
-    optional CHALLENGE_BACKENDS "backends": MapOf<Nested, TextOf> = MapOf {
-        item: Nested(&CHALLENGE_OF_BACKEND_KEYS),
-        name: TextOf::BACKEND_NAME,
-        allowed: "a map",
-    };
+    optional CHALLENGE_BACKENDS "backends": MapOf<Nested, TextOf> =
+        MapOf::new(Nested(&CHALLENGE_OF_BACKEND_KEYS), TextOf::BACKEND_NAME);
 }
 
 static CHALLENGE_OF_BACKEND_KEYS: Object = Object {

@@ -108,11 +108,7 @@ pub(crate) const fn endpoint(
                   (PEM; RSA of at least 2048 bits, or P-256). Envoy signs, from 1.37 on.";
     let of_parameters = "Further form fields: a string or a list of strings each. None that the \
                          filter sets itself.";
-    let all_parameters = MapOf {
-        item: OneOrMany(TextOf::ANY),
-        name: FormParameter { but },
-        allowed: "a map",
-    };
+    let all_parameters = MapOf::new(OneOrMany(TextOf::ANY), FormParameter { but });
     EndpointKeys {
         token_url: Declared::new(
             url,
@@ -191,20 +187,31 @@ keys! {
 /// `stsErrors`.
 pub(crate) type StsErrors = Optional<MapOf<Choice<Meaning>, TextOf>>;
 
+/// What the identity service's error words can mean, and what a backend's can, which knows no provider.
+pub(crate) const MEANINGS: [(&str, Meaning); 6] = [
+    ("rejected", Meaning::Rejected),
+    ("not_found", Meaning::NotFound),
+    ("forbidden", Meaning::Forbidden),
+    ("step_up", Meaning::StepUp),
+    ("misconfigured", Meaning::Misconfigured),
+    ("unavailable", Meaning::Unavailable),
+];
+const MEANINGS_OF_BACKENDS: [(&str, Meaning); 5] = {
+    let [rejected, _, forbidden, step_up, misconfigured, unavailable] = MEANINGS;
+    [rejected, forbidden, step_up, misconfigured, unavailable]
+};
+
+/// A map from error words to these meanings.
+pub(crate) const fn sts_errors(
+    meanings: &'static [(&'static str, Meaning)],
+) -> MapOf<Choice<Meaning>, TextOf> {
+    MapOf::new(Choice(meanings), TextOf::ERROR_WORD)
+}
+
 keys! {
     /// What error words of the token endpoint mean: `rejected`, `forbidden`, `step_up`,
     /// `misconfigured` or `unavailable`. Never a success.
-    optional STS_ERRORS "stsErrors": MapOf<Choice<Meaning>, TextOf> = MapOf {
-        item: Choice(&[
-            ("rejected", Meaning::Rejected),
-            ("forbidden", Meaning::Forbidden),
-            ("step_up", Meaning::StepUp),
-            ("misconfigured", Meaning::Misconfigured),
-            ("unavailable", Meaning::Unavailable),
-        ]),
-        name: TextOf::ERROR_WORD,
-        allowed: "a map",
-    };
+    optional STS_ERRORS "stsErrors": MapOf<Choice<Meaning>, TextOf> = sts_errors(&MEANINGS_OF_BACKENDS);
     /// How long a token lives of which the STS does not say; without it, such a token serves one
     /// request.
     optional ASSUMED_LIFETIME "assumedLifetime": DurationIn = DurationIn::seconds(1, 24 * 3600, "from 1s to 24h");

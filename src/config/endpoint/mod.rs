@@ -5,8 +5,8 @@ mod client;
 mod keys;
 
 pub(crate) use keys::{
-    ASSUMED_LIFETIME, ENDPOINT, EndpointKeys, ID_IS, Method, NAMES, OF_ASSERTION, REFRESH_AHEAD,
-    STS_ERRORS, StsErrors, TIMEOUT, URL_IS, endpoint,
+    ASSUMED_LIFETIME, ENDPOINT, EndpointKeys, ID_IS, MEANINGS, Method, NAMES, OF_ASSERTION,
+    REFRESH_AHEAD, STS_ERRORS, StsErrors, TIMEOUT, URL_IS, endpoint, sts_errors,
 };
 
 use super::draft::Draft;

@@ -145,6 +145,17 @@ pub struct MapOf<F, N> {
     pub allowed: &'static str,
 }
 
+impl<F, N> MapOf<F, N> {
+    pub const fn new(item: F, name: N) -> Self {
+        let allowed = "a map";
+        Self {
+            item,
+            name,
+            allowed,
+        }
+    }
+}
+
 impl<F: Format, N: TextFormat> Format for MapOf<F, N> {
     /// Each value by itself: what is right is judged further in any case.
     type Value<'n> = Vec<(&'n str, Result<F::Value<'n>, Reported>)>;
