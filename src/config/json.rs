@@ -2,7 +2,7 @@
 
 use super::tree::Node;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use std::fmt;
+use std::{fmt, iter};
 
 /// Reads a JSON text. `serde_json` refuses more than 127 levels of nesting, which also bounds the
 /// recursion of everything that walks the [`Node`].
@@ -71,18 +71,12 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = list.next_element()? {
-            items.push(item);
-        }
-        Ok(Node::List(items))
+        let items = iter::from_fn(|| list.next_element().transpose());
+        items.collect::<Result<_, _>>().map(Node::List)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(entry) = map.next_entry()? {
-            entries.push(entry);
-        }
-        Ok(Node::Map(entries))
+        let entries = iter::from_fn(|| map.next_entry().transpose());
+        entries.collect::<Result<_, _>>().map(Node::Map)
     }
 }

@@ -88,12 +88,10 @@ impl<'n> Place<'n> {
     /// The document itself.
     pub const ROOT: Place<'static> = Place(None);
 
-    /// The place of `key` in the map at this place.
     pub fn key(&self, key: &'n str) -> Self {
         Self(Some(Rc::new((self.clone(), Step::Key(key)))))
     }
 
-    /// The place of element `index` of the list at this place.
     pub fn index(&self, index: usize) -> Self {
         Self(Some(Rc::new((self.clone(), Step::Index(index)))))
     }

@@ -116,6 +116,20 @@ impl Wrong {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reported(());
 
+/// All values, or that one was reported; those after it are looked at all the same.
+pub fn all<T, All: Default + Extend<T>>(
+    values: impl IntoIterator<Item = Result<T, Reported>>,
+) -> Result<All, Reported> {
+    let (mut all, mut wrong) = (All::default(), None);
+    for value in values {
+        match value {
+            Ok(value) => all.extend([value]),
+            Err(reported) => wrong = Some(reported),
+        }
+    }
+    wrong.map_or(Ok(all), Err)
+}
+
 /// The problems found so far.
 ///
 /// A hostile document can hold millions, each with a path as long as the document. Beyond

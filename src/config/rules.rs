@@ -2,7 +2,7 @@
 
 use super::draft::{AuthServer, Draft, Upstreams};
 use super::endpoint::{Called, Common, ENDPOINT};
-use super::problem::{Problems, Reported, Rule, Wrong, quoted};
+use super::problem::{Problems, Reported, Rule, Wrong, all, quoted};
 use super::schema::{self as keys, IdentitySource};
 use super::section::{Reading, Section};
 use super::strategies::{self, StrategyType};
@@ -85,20 +85,17 @@ fn auth_server<'n>(root: &Section<'n>) -> Result<Option<AuthServer<'n>>, Reporte
     let run_config = auth_server.get(&keys::RUN_CONFIG)?;
     let issuer = run_config.get(&keys::ISSUER);
     let mut upstreams = Upstreams::default();
-    let mut unreadable = None;
-    for section in run_config.get(&keys::UPSTREAMS)? {
-        match section.get(&keys::UPSTREAM_NAME) {
-            Ok(name) => {
-                let name = name.unwrap_or(keys::UPSTREAM_WITHOUT_NAME);
-                if !upstreams.insert(name) {
-                    let text = format!("another upstream is already called {}", quoted(name));
-                    section.error(&keys::UPSTREAM_NAME, Wrong::rule(Rule::V05, text));
-                }
-            }
-            Err(reported) => unreadable = Some(reported),
+    let sections = run_config.get(&keys::UPSTREAMS)?;
+    all::<(), ()>(sections.iter().map(|section| {
+        let name = section.get(&keys::UPSTREAM_NAME)?;
+        let name = name.unwrap_or(keys::UPSTREAM_WITHOUT_NAME);
+        if !upstreams.insert(name) {
+            let text = format!("another upstream is already called {}", quoted(name));
+            section.error(&keys::UPSTREAM_NAME, Wrong::rule(Rule::V05, text));
         }
-    }
-    unreadable.map_or(Ok(Some(AuthServer { upstreams, issuer })), Err)
+        Ok(())
+    }))?;
+    Ok(Some(AuthServer { upstreams, issuer }))
 }
 
 type Backends = HashMap<Box<str>, Box<dyn Strategy>, FixedState>;
@@ -133,17 +130,10 @@ fn backends(
     draft: &mut Draft<'_>,
 ) -> Result<Backends, Reported> {
     let listed = outgoing_auth.get(&keys::BACKENDS)?.unwrap_or_default();
-    let mut backends = Backends::with_capacity_and_hasher(listed.len(), FixedState::default());
-    let mut wrong = None;
-    for (name, chosen) in listed {
-        match chosen.and_then(|chosen| chosen.build(registry, draft)) {
-            Ok(strategy) => {
-                backends.insert(name.into(), strategy);
-            }
-            Err(reported) => wrong = Some(reported),
-        }
-    }
-    wrong.map_or(Ok(backends), Err)
+    all(listed.into_iter().map(|(name, chosen)| {
+        let strategy = chosen.and_then(|chosen| chosen.build(registry, draft))?;
+        Ok((name.into(), strategy))
+    }))
 }
 
 /// `identity`, and how the identity service is called.

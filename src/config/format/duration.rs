@@ -10,9 +10,7 @@ use std::time::Duration;
 /// do, as text or as number.
 #[derive(Clone, Copy, Debug)]
 pub struct DurationIn {
-    /// The shortest one allowed.
     pub least: Duration,
-    /// The longest one allowed.
     pub most: Duration,
     /// Both in words, to follow "a duration".
     pub bounds: &'static str,

@@ -36,7 +36,6 @@ impl Format for Boolean {
 /// A whole number from 0 to [`Count::most`]. In a `Struct` every number is a double.
 #[derive(Clone, Copy, Debug)]
 pub struct Count {
-    /// The largest one allowed.
     pub most: u32,
 }
 

@@ -1,7 +1,7 @@
 //! Words to choose from, and values that hold others: lists, and maps whose keys are the operator's.
 
 use super::text::TextFormat;
-use crate::config::problem::{Reported, Rule, Wrong, quoted};
+use crate::config::problem::{Reported, Rule, Wrong, all, quoted};
 use crate::config::section::{At, Format, Shape};
 use crate::config::tree::Node;
 use foldhash::fast::FixedState;
@@ -63,7 +63,6 @@ pub fn one_of<'a>(words: impl Iterator<Item = &'a str>) -> String {
 /// A list of values of one format.
 #[derive(Debug)]
 pub struct ListOf<F> {
-    /// What each element is.
     pub item: F,
     /// The rule that forbids the empty list; without one it is allowed.
     pub not_empty: Option<Rule>,
@@ -93,21 +92,13 @@ impl<F: Format> Format for ListOf<F> {
     }
 }
 
-/// Every value; if one is wrong, the others are read all the same.
 fn every<'n, F: Format>(
     item: &F,
     nodes: &'n [Node],
     at: &At<'n>,
 ) -> Result<Vec<F::Value<'n>>, Reported> {
-    let mut wrong = None;
-    let mut right = Vec::new();
-    for (index, node) in nodes.iter().enumerate() {
-        match item.read(node, &at.index(index)) {
-            Ok(value) => right.push(value),
-            Err(reported) => wrong = Some(reported),
-        }
-    }
-    wrong.map_or(Ok(right), Err)
+    let nodes = nodes.iter().enumerate();
+    all(nodes.map(|(index, node)| item.read(node, &at.index(index))))
 }
 
 /// A text, or a list of them.
@@ -137,11 +128,9 @@ impl<F: TextFormat> Format for OneOrMany<F> {
 /// A map from names that are the operator's to values of one format.
 #[derive(Debug)]
 pub struct MapOf<F, N> {
-    /// What each value is.
     pub item: F,
-    /// What each key is.
     pub name: N,
-    /// What it is itself, to follow "must be".
+    /// To follow "must be".
     pub allowed: &'static str,
 }
 

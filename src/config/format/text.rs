@@ -71,6 +71,9 @@ impl<F: TextFormat> Format for F {
     }
 }
 
+/// What every text matches but the empty one.
+pub const NOT_EMPTY: &str = "^[\\s\\S]";
+
 /// Texts that are taken as they are.
 #[derive(Clone, Copy, Debug)]
 pub struct TextOf {
@@ -104,28 +107,7 @@ impl TextOf {
             judge: Judge::Finds(finds),
         }
     }
-}
 
-impl TextFormat for TextOf {
-    type Value<'n> = &'n str;
-
-    fn looks(&self) -> Looks {
-        self.looks
-    }
-
-    fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
-        let wrong = match self.judge {
-            Judge::Fits(fits) => (!fits(text)).then(|| self.looks.missed()),
-            Judge::Finds(finds) => finds(text),
-        };
-        wrong.map_or(Ok(text), Err)
-    }
-}
-
-/// What every text matches but the empty one.
-pub const NOT_EMPTY: &str = "^[\\s\\S]";
-
-impl TextOf {
     /// Any text.
     pub const ANY: Self = Self::new("a string", "", |_| true);
 
@@ -154,6 +136,22 @@ impl TextOf {
 
     const fn metadata_key(finds: fn(&str) -> Option<Wrong>) -> Self {
         Self::judged("a string that is not empty", "^[^\\x00]+$", finds)
+    }
+}
+
+impl TextFormat for TextOf {
+    type Value<'n> = &'n str;
+
+    fn looks(&self) -> Looks {
+        self.looks
+    }
+
+    fn parse<'n>(&self, text: &'n str) -> Result<&'n str, Wrong> {
+        let wrong = match self.judge {
+            Judge::Fits(fits) => (!fits(text)).then(|| self.looks.missed()),
+            Judge::Finds(finds) => finds(text),
+        };
+        wrong.map_or(Ok(text), Err)
     }
 }
 

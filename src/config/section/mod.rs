@@ -39,9 +39,7 @@ pub type Keys<'k> = &'k [&'k [&'static dyn Entry]];
 
 /// What a document is read with.
 pub struct Reading<'r> {
-    /// What is wrong with it.
     pub errors: Problems,
-    /// What is probably not meant.
     pub warnings: Problems,
     /// What a map with a `type` can be.
     pub kinds: &'r [&'static Kind],
@@ -57,17 +55,14 @@ pub struct At<'n> {
 }
 
 impl<'n> At<'n> {
-    /// What is read with.
     pub fn reading(&self) -> &'n Reading<'n> {
         self.reading
     }
 
-    /// The value of `key` in the map at this place.
     pub fn key(&self, key: &'n str) -> Self {
         self.moved(self.place.key(key))
     }
 
-    /// Element `index` of the list at this place.
     pub fn index(&self, index: usize) -> Self {
         self.moved(self.place.index(index))
     }
@@ -113,10 +108,8 @@ pub trait Format: Sync {
 
 /// A declared key of any format.
 pub trait Entry: Sync {
-    /// The key.
     fn name(&self) -> &'static str;
 
-    /// What is said of it.
     #[cfg(not(target_family = "wasm"))]
     fn described(&self) -> Described;
 
