@@ -35,7 +35,7 @@ impl<'d> Draft<'d> {
             Ok(Some(_)) => Ok(()),
             Ok(None) => {
                 let text = format!("{what} needs authServer, which is not configured");
-                Err(block.error_above(Wrong::rule(Rule::V01, text)))
+                Err(block.error_above(Wrong::of(Rule::V01, text)))
             }
             Err(reported) => Err(reported),
         }
@@ -64,7 +64,7 @@ impl<'d> Draft<'d> {
             quoted(name),
             upstreams.map(Upstreams::listed).unwrap_or_default()
         );
-        Err(block.error(key, Wrong::rule(Rule::V02, text)))
+        Err(block.error(key, Wrong::of(Rule::V02, text)))
     }
 
     /// The value of the environment variable `name`, which `key` names, and which holds a key or a

@@ -74,9 +74,9 @@ impl Wrong {
     }
 
     /// The finding of a numbered rule, if `rule` is one.
-    pub fn of(rule: Option<Rule>, text: impl Into<String>) -> Self {
+    pub fn of(rule: impl Into<Option<Rule>>, text: impl Into<String>) -> Self {
         Self {
-            rule,
+            rule: rule.into(),
             text: text.into(),
             also: Vec::new(),
         }
@@ -98,11 +98,6 @@ impl Wrong {
     #[cfg(test)]
     pub fn count(&self) -> usize {
         self.also.iter().map(Self::count).sum::<usize>() + 1
-    }
-
-    /// The finding of a numbered rule.
-    pub fn rule(rule: Rule, text: impl Into<String>) -> Self {
-        Self::of(Some(rule), text)
     }
 
     /// The finding that a value is not even of the right kind.

@@ -91,7 +91,7 @@ fn auth_server<'n>(root: &Section<'n>) -> Result<Option<AuthServer<'n>>, Reporte
         let name = name.unwrap_or(keys::UPSTREAM_WITHOUT_NAME);
         if !upstreams.insert(name) {
             let text = format!("another upstream is already called {}", quoted(name));
-            section.error(&keys::UPSTREAM_NAME, Wrong::rule(Rule::V05, text));
+            section.error(&keys::UPSTREAM_NAME, Wrong::of(Rule::V05, text));
         }
         Ok(())
     }))?;
@@ -195,7 +195,7 @@ fn identity_call(
     let mut wrong = None;
     if !draft.has_auth_server() {
         let text = "source: exchange needs authServer, which is not configured";
-        wrong = Some(section.error(&keys::IDENTITY_SOURCE, Wrong::rule(Rule::V01, text)));
+        wrong = Some(section.error(&keys::IDENTITY_SOURCE, Wrong::of(Rule::V01, text)));
     }
     for key in [
         &keys::UPSTREAM_TOKENS_KEY,

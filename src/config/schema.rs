@@ -73,7 +73,7 @@ keys! {
     /// The strategy of backends that are not listed. Absent: they are refused.
     optional DEFAULT "default": OneStrategy;
     /// The strategy of each backend, by its name.
-    optional BACKENDS "backends": MapOf<OneStrategy, TextOf> = MapOf {
+    optional BACKENDS "backends": MapOf<OneStrategy> = MapOf {
         item: OneStrategy,
         name: TextOf::BACKEND_NAME,
         allowed: "a map from backend names to strategies",
@@ -147,7 +147,7 @@ static IDENTITY_EXCHANGE_KEYS: Object = Object {
 keys! {
     /// What error words of this token endpoint mean: `rejected`, `not_found`, `forbidden`, `step_up`,
     /// `misconfigured` or `unavailable`. Never a success.
-    optional IDENTITY_STS_ERRORS "stsErrors": MapOf<Choice<Meaning>, TextOf> = sts_errors(&MEANINGS);
+    optional IDENTITY_STS_ERRORS "stsErrors": MapOf<Choice<Meaning>> = sts_errors(&MEANINGS);
     /// How long a provider's token is used before it is asked for again.
     optional MAX_AGE "maxAge": DurationIn = DurationIn::seconds(1, 3600, "from 1s to 1h"),
         or "1m";
@@ -170,7 +170,7 @@ keys! {
         ("keep", FromBackends::Keep),
     ]), or "replace";
     /// What differs for a backend, by its name.
-    optional CHALLENGE_BACKENDS "backends": MapOf<Nested, TextOf> =
+    optional CHALLENGE_BACKENDS "backends": MapOf<Nested> =
         MapOf::new(Nested(&CHALLENGE_OF_BACKEND_KEYS), TextOf::BACKEND_NAME);
 }
 

@@ -11,6 +11,7 @@ use super::section::{At, Entry, Format, Kind, Nested, Optional, Reading, Section
 use super::tree::Node;
 use crate::decision::Strategy;
 use std::borrow::Cow;
+use std::iter;
 
 /// A strategy that a configuration can choose. Whoever reads a configuration hands over the list of
 /// them: this room knows none.
@@ -42,13 +43,9 @@ pub(super) fn kinds(registry: &'static [StrategyType]) -> Vec<&'static Kind> {
 
 /// The keys of a strategy of any kind.
 pub(super) fn keys(registry: &'static [StrategyType]) -> Vec<&'static dyn Entry> {
-    let blocks = registry.iter().filter_map(|strategy| {
-        let block = strategy.kind.block.as_ref()?;
-        Some(block as &dyn Entry)
-    });
-    std::iter::once(&TypeKey as &dyn Entry)
-        .chain(blocks)
-        .collect()
+    let blocks = registry.iter().filter_map(|it| it.kind.block.as_ref());
+    let blocks = blocks.map(|block| block as &dyn Entry);
+    iter::once(&TypeKey as &dyn Entry).chain(blocks).collect()
 }
 
 /// A strategy: `type`, and the block of settings that belongs to that type.

@@ -46,9 +46,13 @@ static KEYS: Object = Object {
     open: false,
 };
 
-/// A requested type may stand in the parameters, for SAML.
-static ENDPOINT: EndpointKeys =
-    endpoint(NAMES, URL_IS, ID_IS, Method::Post, "requested_token_type");
+static ENDPOINT: EndpointKeys = endpoint(
+    NAMES,
+    URL_IS,
+    ID_IS,
+    Method::Post,
+    TextOf::FORM_FIELD_OF_OBO,
+);
 
 keys! {
     /// The scopes that are asked for; this or `audience` is needed.

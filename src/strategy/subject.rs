@@ -60,7 +60,7 @@ pub(super) fn subject(
             if draft.has_auth_server() {
                 let text = "missing, so that the STS must trust the tokens of the embedded auth \
                             server; name a provider to exchange its token";
-                block.warn(key, Wrong::rule(Rule::V03, text));
+                block.warn(key, Wrong::of(Rule::V03, text));
             }
             Ok(Subject::Identity)
         }

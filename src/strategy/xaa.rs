@@ -66,7 +66,7 @@ static IDP: EndpointKeys = endpoint(
     "The identity provider's token endpoint, `https` (see `insecureIdpTokenUrl`).",
     "The client's id at the identity provider: the one that the user's ID token was issued to.",
     Method::Basic,
-    "",
+    TextOf::FORM_FIELD,
 );
 
 static TARGET: EndpointKeys = endpoint(
@@ -85,7 +85,7 @@ static TARGET: EndpointKeys = endpoint(
     "The partner's token endpoint, `https` (see `insecureTargetTokenUrl`).",
     "The client's id at the partner's authorization server.",
     Method::Basic,
-    "",
+    TextOf::FORM_FIELD,
 );
 
 keys! {

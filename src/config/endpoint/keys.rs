@@ -1,9 +1,7 @@
 //! The keys of a token endpoint, and of the blocks that have one.
 
 use crate::config::doc::{Doc, Role};
-use crate::config::format::{
-    Boolean, Choice, DurationIn, FormParameter, HttpUrl, MapOf, OneOrMany, TextOf,
-};
+use crate::config::format::{Boolean, Choice, DurationIn, HttpUrl, MapOf, OneOrMany, TextOf};
 use crate::config::section::{Absent, Always, Declared, Entry, Optional, keys};
 use crate::exchange::Meaning;
 use std::time::Duration;
@@ -19,7 +17,7 @@ pub(crate) struct EndpointKeys {
     pub auth_method: Optional<Choice<Method>>,
     pub key_env: Optional<TextOf>,
     pub key_id: Optional<TextOf>,
-    pub parameters: Optional<MapOf<OneOrMany<TextOf>, FormParameter>>,
+    pub parameters: Optional<MapOf<OneOrMany<TextOf>>>,
     /// How a client with a secret authenticates, unless it says otherwise.
     pub(super) usual: Method,
 }
@@ -72,14 +70,13 @@ pub(crate) const NAMES: [&str; 10] = [
 ];
 
 /// The keys of a token endpoint under these names; what its URL and its client's id are for; how a
-/// client with a secret usually authenticates; and the parameter of the filter's own that an operator
-/// may set there all the same.
+/// client with a secret usually authenticates; and which form fields an operator may add.
 pub(crate) const fn endpoint(
     names: [&'static str; 10],
     url_is: &'static str,
     id_is: &'static str,
     usual: Method,
-    but: &'static str,
+    fields: TextOf,
 ) -> EndpointKeys {
     let [
         url,
@@ -108,7 +105,7 @@ pub(crate) const fn endpoint(
                   (PEM; RSA of at least 2048 bits, or P-256). Envoy signs, from 1.37 on.";
     let of_parameters = "Further form fields: a string or a list of strings each. None that the \
                          filter sets itself.";
-    let all_parameters = MapOf::new(OneOrMany(TextOf::ANY), FormParameter { but });
+    let all_parameters = MapOf::new(OneOrMany(TextOf::ANY), fields);
     EndpointKeys {
         token_url: Declared::new(
             url,
@@ -164,7 +161,8 @@ pub(crate) const URL_IS: &str = "The token endpoint, `https` (see `insecureToken
 pub(crate) const ID_IS: &str = "The filter's own id at the token endpoint.";
 
 /// The endpoint of blocks that have one.
-pub(crate) static ENDPOINT: EndpointKeys = endpoint(NAMES, URL_IS, ID_IS, Method::Basic, "");
+pub(crate) static ENDPOINT: EndpointKeys =
+    endpoint(NAMES, URL_IS, ID_IS, Method::Basic, TextOf::FORM_FIELD);
 
 /// What such blocks can say of the client's assertion besides.
 pub(crate) const OF_ASSERTION: [&dyn Entry; 2] = [&CERTIFICATE_ENV, &ASSERTION_AUDIENCE];
@@ -185,7 +183,7 @@ keys! {
 }
 
 /// `stsErrors`.
-pub(crate) type StsErrors = Optional<MapOf<Choice<Meaning>, TextOf>>;
+pub(crate) type StsErrors = Optional<MapOf<Choice<Meaning>>>;
 
 /// What the identity service's error words can mean, and what a backend's can, which knows no provider.
 pub(crate) const MEANINGS: [(&str, Meaning); 6] = [
@@ -204,14 +202,14 @@ const MEANINGS_OF_BACKENDS: [(&str, Meaning); 5] = {
 /// A map from error words to these meanings.
 pub(crate) const fn sts_errors(
     meanings: &'static [(&'static str, Meaning)],
-) -> MapOf<Choice<Meaning>, TextOf> {
+) -> MapOf<Choice<Meaning>> {
     MapOf::new(Choice(meanings), TextOf::ERROR_WORD)
 }
 
 keys! {
     /// What error words of the token endpoint mean: `rejected`, `forbidden`, `step_up`,
     /// `misconfigured` or `unavailable`. Never a success.
-    optional STS_ERRORS "stsErrors": MapOf<Choice<Meaning>, TextOf> = sts_errors(&MEANINGS_OF_BACKENDS);
+    optional STS_ERRORS "stsErrors": MapOf<Choice<Meaning>> = sts_errors(&MEANINGS_OF_BACKENDS);
     /// How long a token lives of which the STS does not say; without it, such a token serves one
     /// request.
     optional ASSUMED_LIFETIME "assumedLifetime": DurationIn = DurationIn::seconds(1, 24 * 3600, "from 1s to 24h");

@@ -11,7 +11,7 @@ mod uri;
 pub use duration::DurationIn;
 pub use header::HeaderName;
 pub use number::{Boolean, Bytes, Count};
-pub use oauth::{FormParameter, WordOrUri};
+pub use oauth::WordOrUri;
 pub use several::{Choice, ListOf, MapOf, OneOrMany, one_of};
 pub use text::{Looks, ProviderOrNone, TextFormat, TextOf};
 pub use uri::HttpUrl;

@@ -37,6 +37,18 @@ impl TextOf {
         "^(id_token|urn:ietf:params:oauth:token-type:id_token)$",
         |text| matches!(text, "id_token" | token_type::ID_TOKEN),
     );
+
+    /// The name of a form field that an operator may add.
+    pub const FORM_FIELD: Self = Self::form_field(|name| own_field(name, ""));
+
+    /// The same, and `requested_token_type`, which on-behalf-of takes for SAML.
+    pub const FORM_FIELD_OF_OBO: Self =
+        Self::form_field(|name| own_field(name, "requested_token_type"));
+
+    const fn form_field(finds: fn(&str) -> Option<Wrong>) -> Self {
+        let allowed = "a parameter that the filter does not set itself";
+        Self::judged(allowed, NOT_EMPTY, finds)
+    }
 }
 
 fn is_scope_token(text: &str) -> bool {
@@ -110,29 +122,12 @@ impl TextFormat for WordOrUri {
     }
 }
 
-/// The name of a form field that an operator may add: none that the filter sets itself, whether it is
-/// set in this configuration or not.
-#[derive(Clone, Copy, Debug)]
-pub struct FormParameter {
-    /// One that may be added all the same.
-    pub but: &'static str,
-}
-
-impl TextFormat for FormParameter {
-    type Value<'n> = ();
-
-    fn looks(&self) -> Looks {
-        Looks::new("a parameter that the filter does not set itself", NOT_EMPTY)
-    }
-
-    fn parse(&self, text: &str) -> Result<(), Wrong> {
-        if text.is_empty() {
-            return Err(Wrong::new("a parameter's name must not be empty"));
-        }
-        match FIELDS.contains(&text) && text != self.but {
-            true => Err(Wrong::new(format!("{text} is set by the filter itself"))),
-            false => Ok(()),
-        }
+/// None that the filter sets itself, whether it is set in this configuration or not; `but` is all right.
+fn own_field(name: &str, but: &str) -> Option<Wrong> {
+    match name {
+        "" => Some(Wrong::new("a parameter's name must not be empty")),
+        _ if name == but || !FIELDS.contains(&name) => None,
+        _ => Some(Wrong::new(format!("{name} is set by the filter itself"))),
     }
 }
 

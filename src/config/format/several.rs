@@ -1,6 +1,6 @@
 //! Words to choose from, and values that hold others: lists, and maps whose keys are the operator's.
 
-use super::text::TextFormat;
+use super::text::{TextFormat, TextOf};
 use crate::config::problem::{Reported, Rule, Wrong, all, quoted};
 use crate::config::section::{At, Format, Shape};
 use crate::config::tree::Node;
@@ -83,7 +83,7 @@ impl<F: Format> Format for ListOf<F> {
     fn read<'n>(&self, node: &'n Node, at: &At<'n>) -> Result<Self::Value<'n>, Reported> {
         let wrong = match (node, self.not_empty) {
             (Node::List(items), Some(rule)) if items.is_empty() => {
-                Wrong::rule(rule, "must not be empty")
+                Wrong::of(rule, "must not be empty")
             }
             (Node::List(items), _) => return every(&self.item, items, at),
             (other, _) => Wrong::kind("a list", other),
@@ -127,15 +127,15 @@ impl<F: TextFormat> Format for OneOrMany<F> {
 
 /// A map from names that are the operator's to values of one format.
 #[derive(Debug)]
-pub struct MapOf<F, N> {
+pub struct MapOf<F> {
     pub item: F,
-    pub name: N,
+    pub name: TextOf,
     /// To follow "must be".
     pub allowed: &'static str,
 }
 
-impl<F, N> MapOf<F, N> {
-    pub const fn new(item: F, name: N) -> Self {
+impl<F> MapOf<F> {
+    pub const fn new(item: F, name: TextOf) -> Self {
         let allowed = "a map";
         Self {
             item,
@@ -145,7 +145,7 @@ impl<F, N> MapOf<F, N> {
     }
 }
 
-impl<F: Format, N: TextFormat> Format for MapOf<F, N> {
+impl<F: Format> Format for MapOf<F> {
     /// Each value by itself: what is right is judged further in any case.
     type Value<'n> = Vec<(&'n str, Result<F::Value<'n>, Reported>)>;
 

@@ -269,12 +269,13 @@ impl<'n> Section<'n> {
             .map(|(index, key)| (1_u64.wrapping_shl(index), key))
     }
 
+    fn find(&self, name: &str) -> Option<(u64, &'static dyn Entry)> {
+        self.declared().find(|(_, key)| key.name() == name)
+    }
+
     /// The bit of a key; none for one that is not declared.
     fn bit(&self, name: &str) -> u64 {
-        let mut declared = self.declared();
-        declared
-            .find(|(_, key)| key.name() == name)
-            .map_or(0, |(bit, _)| bit)
+        self.find(name).map_or(0, |(bit, _)| bit)
     }
 
     /// Reports keys that are unknown, given twice or missing, and what is wrong with values that
@@ -283,7 +284,7 @@ impl<'n> Section<'n> {
         let (mut once, mut twice, mut valued) = (0, 0, 0);
         for (name, node) in self.entries {
             let at = || self.at.key(name);
-            let Some((bit, key)) = self.declared().find(|(_, key)| key.name() == name) else {
+            let Some((bit, key)) = self.find(name) else {
                 if !self.open {
                     at().error(self.unknown(name));
                 }
