@@ -26,6 +26,10 @@ pub enum Role {
     CertificateVariable,
     /// It is the URL of a token endpoint; the keys for its cluster, and for plain `http`, are these.
     TokenUrl(&'static str, &'static str),
+    /// It says who calls a token endpoint, and how that is proved.
+    Client,
+    /// It holds further form fields of a call to a token endpoint.
+    Parameters,
     /// It names the provider whose token is used.
     Provider,
     /// It names the header that the credential goes into.

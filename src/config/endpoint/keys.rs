@@ -124,7 +124,7 @@ pub(crate) const fn endpoint(
             Absent::Is("false"),
             Doc::new("Allows plain `http` beyond localhost."),
         ),
-        client_id: optional(id, TextOf::NOT_EMPTY, Doc::new(id_is)),
+        client_id: optional(id, TextOf::NOT_EMPTY, Doc::new(id_is).is(Role::Client)),
         client_secret: optional(
             secret,
             TextOf::NOT_EMPTY,
@@ -135,7 +135,11 @@ pub(crate) const fn endpoint(
             TextOf::VARIABLE_NAME,
             Doc::new(of_secret_env).is(Role::SecretVariable),
         ),
-        auth_method: optional(method, METHODS, Doc::new(of_method).absent(without_method)),
+        auth_method: optional(
+            method,
+            METHODS,
+            Doc::new(of_method).absent(without_method).is(Role::Client),
+        ),
         key_env: optional(
             key_env,
             TextOf::VARIABLE_NAME,
@@ -144,9 +148,13 @@ pub(crate) const fn endpoint(
         key_id: optional(
             key_id,
             TextOf::NOT_EMPTY,
-            Doc::new("`kid` of the client's assertion."),
+            Doc::new("`kid` of the client's assertion.").is(Role::Client),
         ),
-        parameters: optional(parameters, all_parameters, Doc::new(of_parameters)),
+        parameters: optional(
+            parameters,
+            all_parameters,
+            Doc::new(of_parameters).is(Role::Parameters),
+        ),
         usual,
     }
 }
@@ -173,7 +181,7 @@ keys! {
     optional CERTIFICATE_ENV "clientCertificateEnv": TextOf = TextOf::VARIABLE_NAME, is Role::CertificateVariable;
     /// `aud` of the assertion.
     optional ASSERTION_AUDIENCE "clientAssertionAudience": TextOf = TextOf::NOT_EMPTY,
-        absent "`tokenUrl` without its query";
+        absent "`tokenUrl` without its query", is Role::Client;
     /// How long each call to a token endpoint may take.
     optional TIMEOUT "timeout": DurationIn = DurationIn {
         least: Duration::from_millis(1),

@@ -1,44 +1,16 @@
 //! Which code a problem of the filter's own rules has: its rule's, or that of the key it is about.
 
 use super::{self as codes, Code};
+use document::keys::{blocks, keys_of};
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use upstream_inject::config::doc::Role;
 use upstream_inject::config::path::Step;
-use upstream_inject::config::{Problem, Rule};
+use upstream_inject::config::{self, Described, Problem, Rule, Shape};
+use upstream_inject::strategy::REGISTRY;
 
-/// The keys of a configuration, by the rule that is about them; the innermost one counts.
+/// Keys whose code does not follow from what the table of keys says of them.
 const BY_KEY: &[(&[&str], &Code)] = &[
-    (
-        &["tokenUrl", "idpTokenUrl", "targetTokenUrl"],
-        &codes::TOKEN_URL,
-    ),
-    (
-        &[
-            "clientId",
-            "clientSecret",
-            "clientSecretEnv",
-            "clientAuthMethod",
-            "clientKeyEnv",
-            "clientKeyId",
-            "clientCertificateEnv",
-            "clientAssertionAudience",
-            "idpClientId",
-            "idpClientSecret",
-            "idpClientSecretEnv",
-            "idpClientAuthMethod",
-            "idpClientKeyEnv",
-            "idpClientKeyId",
-            "targetClientId",
-            "targetClientSecret",
-            "targetClientSecretEnv",
-            "targetClientAuthMethod",
-            "targetClientKeyEnv",
-            "targetClientKeyId",
-        ],
-        &codes::CLIENT,
-    ),
-    (
-        &["parameters", "idpParameters", "targetParameters"],
-        &codes::PARAMETERS,
-    ),
     (&["stsErrors"], &codes::STS_ERRORS),
     (
         &[
@@ -60,27 +32,7 @@ const BY_KEY: &[(&[&str], &Code)] = &[
         ],
         &codes::TOKEN_TYPE,
     ),
-    (
-        &[
-            "headerName",
-            "headerValue",
-            "headerValueEnv",
-            "externalTokenHeaderName",
-        ],
-        &codes::HEADER,
-    ),
-    (
-        &[
-            "timeout",
-            "assumedLifetime",
-            "cacheSkewSeconds",
-            "maxAge",
-            "maxTtl",
-            "expirySkew",
-            "negativeTtl",
-        ],
-        &codes::DURATION,
-    ),
+    (&["cacheSkewSeconds"], &codes::DURATION),
     (&["tokenFrom"], &codes::TOKEN_FROM),
     (&["challenge"], &codes::CHALLENGE),
     (&["tokenCache"], &codes::TOKEN_CACHE),
@@ -91,6 +43,39 @@ const BY_KEY: &[(&[&str], &Code)] = &[
         &codes::STRATEGY,
     ),
 ];
+
+/// The code of every other key that has one.
+static BY_MEANING: LazyLock<BTreeMap<&str, &Code>> = LazyLock::new(|| {
+    let mut codes = BTreeMap::new();
+    gather(config::keys(), &mut codes);
+    gather(blocks(REGISTRY), &mut codes);
+    codes
+});
+
+/// The codes of the keys of one map, and of the maps in it.
+fn gather(keys: Vec<Described>, codes: &mut BTreeMap<&str, &Code>) {
+    let has_endpoint = keys
+        .iter()
+        .any(|key| matches!(key.doc.role, Role::TokenUrl(..)));
+    for key in keys {
+        if let Some(code) = by_meaning(&key, has_endpoint) {
+            codes.insert(key.name, code);
+        }
+        gather(keys_of(&key.shape), codes);
+    }
+}
+
+fn by_meaning(key: &Described, has_endpoint: bool) -> Option<&'static Code> {
+    Some(match key.doc.role {
+        Role::TokenUrl(..) => &codes::TOKEN_URL,
+        Role::Client | Role::KeyVariable | Role::CertificateVariable => &codes::CLIENT,
+        Role::Secret(_) | Role::SecretVariable if has_endpoint => &codes::CLIENT,
+        Role::Secret(_) | Role::SecretVariable | Role::Header => &codes::HEADER,
+        Role::Parameters => &codes::PARAMETERS,
+        Role::Plain if matches!(key.shape, Shape::Duration(..)) => &codes::DURATION,
+        Role::Plain | Role::Provider => return None,
+    })
+}
 
 /// The beginnings of texts that say more than the key does.
 const BY_TEXT: &[(&str, &Code)] = &[
@@ -117,13 +102,17 @@ pub(crate) fn of_problem(problem: &Problem) -> &'static Code {
         .steps()
         .iter()
         .rev()
-        .filter_map(|step| match step {
-            Step::Key(key) => BY_KEY.iter().find(|(keys, _)| keys.contains(&key.as_str())),
+        .find_map(|step| match step {
+            Step::Key(key) => of_key(key),
             Step::Index(_) => None,
         })
-        .map(|(_, code)| *code)
-        .next()
         .unwrap_or(&codes::CONFIGURATION)
+}
+
+fn of_key(key: &str) -> Option<&'static Code> {
+    let by_key = BY_KEY.iter().find(|(keys, _)| keys.contains(&key));
+    let by_key = by_key.map(|(_, code)| *code);
+    by_key.or_else(|| BY_MEANING.get(key).copied())
 }
 
 fn of_rule(rule: Rule) -> &'static Code {
@@ -135,5 +124,48 @@ fn of_rule(rule: Rule) -> &'static Code {
         Rule::V05 => &codes::V_05,
         Rule::V06 => &codes::V_06,
         Rule::V07 => &codes::V_07,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(keys: Vec<Described>) -> Vec<&'static str> {
+        let names = |key: Described| [vec![key.name], names(keys_of(&key.shape))].concat();
+        keys.into_iter().flat_map(names).collect()
+    }
+
+    #[test]
+    fn every_key_that_is_named_here_is_one_of_the_table() {
+        let known = [names(config::keys()), names(blocks(REGISTRY)), vec!["type"]].concat();
+        for key in BY_KEY.iter().flat_map(|(keys, _)| *keys) {
+            assert!(known.contains(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_key_has_the_code_of_what_it_means() {
+        for (key, code) in [
+            ("idpTokenUrl", &codes::TOKEN_URL),
+            ("clientId", &codes::CLIENT),
+            ("targetClientSecretEnv", &codes::CLIENT),
+            ("idpClientAuthMethod", &codes::CLIENT),
+            ("clientKeyId", &codes::CLIENT),
+            ("clientCertificateEnv", &codes::CLIENT),
+            ("clientAssertionAudience", &codes::CLIENT),
+            ("targetParameters", &codes::PARAMETERS),
+            ("headerName", &codes::HEADER),
+            ("headerValue", &codes::HEADER),
+            ("headerValueEnv", &codes::HEADER),
+            ("externalTokenHeaderName", &codes::HEADER),
+            ("timeout", &codes::DURATION),
+            ("maxAge", &codes::DURATION),
+            ("negativeTtl", &codes::DURATION),
+            ("cacheSkewSeconds", &codes::DURATION),
+        ] {
+            assert_eq!(of_key(key), Some(code), "{key}");
+        }
+        assert_eq!(of_key("nobodyKnows"), None);
     }
 }
