@@ -105,6 +105,8 @@ pub(crate) const fn endpoint(
                   (PEM; RSA of at least 2048 bits, or P-256). Envoy signs, from 1.37 on.";
     let of_parameters = "Further form fields: a string or a list of strings each. None that the \
                          filter sets itself.";
+    let of_key_id = "`kid` of the client's assertion.";
+    let variable = TextOf::VARIABLE_NAME;
     let all_parameters = MapOf::new(OneOrMany(TextOf::ANY), fields);
     EndpointKeys {
         token_url: Declared::new(
@@ -124,32 +126,21 @@ pub(crate) const fn endpoint(
             Absent::Is("false"),
             Doc::new("Allows plain `http` beyond localhost."),
         ),
-        client_id: optional(id, TextOf::NOT_EMPTY, Doc::new(id_is).is(Role::Client)),
-        client_secret: optional(
+        client_id: text(id, TextOf::NOT_EMPTY, id_is, Role::Client),
+        client_secret: text(
             secret,
             TextOf::NOT_EMPTY,
-            Doc::new(of_secret).is(Role::Secret(secret_env)),
+            of_secret,
+            Role::Secret(secret_env),
         ),
-        client_secret_env: optional(
-            secret_env,
-            TextOf::VARIABLE_NAME,
-            Doc::new(of_secret_env).is(Role::SecretVariable),
-        ),
+        client_secret_env: text(secret_env, variable, of_secret_env, Role::SecretVariable),
         auth_method: optional(
             method,
             METHODS,
             Doc::new(of_method).absent(without_method).is(Role::Client),
         ),
-        key_env: optional(
-            key_env,
-            TextOf::VARIABLE_NAME,
-            Doc::new(of_key).is(Role::KeyVariable),
-        ),
-        key_id: optional(
-            key_id,
-            TextOf::NOT_EMPTY,
-            Doc::new("`kid` of the client's assertion.").is(Role::Client),
-        ),
+        key_env: text(key_env, variable, of_key, Role::KeyVariable),
+        key_id: text(key_id, TextOf::NOT_EMPTY, of_key_id, Role::Client),
         parameters: optional(
             parameters,
             all_parameters,
@@ -157,6 +148,15 @@ pub(crate) const fn endpoint(
         ),
         usual,
     }
+}
+
+const fn text(
+    name: &'static str,
+    format: TextOf,
+    is_for: &'static str,
+    role: Role,
+) -> Optional<TextOf> {
+    optional(name, format, Doc::new(is_for).is(role))
 }
 
 const fn optional<F>(name: &'static str, format: F, doc: Doc) -> Optional<F> {
