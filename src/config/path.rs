@@ -82,7 +82,7 @@ impl fmt::Display for Path {
 
 /// A [`Path`] as it grows on the way into a document: it shares its beginning with the places above.
 #[derive(Clone, Debug)]
-pub struct Place<'n>(Option<Rc<(Place<'n>, Step<&'n str>)>>);
+pub(crate) struct Place<'n>(Option<Rc<(Place<'n>, Step<&'n str>)>>);
 
 impl<'n> Place<'n> {
     /// The document itself.

@@ -54,7 +54,7 @@ impl Format for DurationIn {
         self.take(node).map_err(|wrong| at.error(wrong))
     }
 
-    fn usual<'n>(&self, written: &'static str) -> Option<Duration> {
+    fn usual<'n>(&self, written: &'static str) -> Option<Self::Value<'n>> {
         parse(written)
     }
 }

@@ -28,7 +28,7 @@ impl Format for Boolean {
         }
     }
 
-    fn usual<'n>(&self, written: &'static str) -> Option<bool> {
+    fn usual<'n>(&self, written: &'static str) -> Option<Self::Value<'n>> {
         written.parse().ok()
     }
 }
@@ -68,7 +68,7 @@ impl Format for Count {
         Err(at.error(wrong))
     }
 
-    fn usual<'n>(&self, written: &'static str) -> Option<usize> {
+    fn usual<'n>(&self, written: &'static str) -> Option<Self::Value<'n>> {
         written.parse().ok()
     }
 }

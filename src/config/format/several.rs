@@ -46,7 +46,7 @@ impl<T: Copy + Sync> Format for Choice<T> {
         Err(at.error(wrong))
     }
 
-    fn usual<'n>(&self, written: &'static str) -> Option<T> {
+    fn usual<'n>(&self, written: &'static str) -> Option<Self::Value<'n>> {
         self.chosen(written)
     }
 }
