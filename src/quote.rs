@@ -4,7 +4,7 @@
 ///
 /// Log lines use it too, rather than `{:?}`, whose tables of printable characters the artifact then
 /// need not carry.
-pub fn json_string(text: &str) -> String {
+pub(crate) fn json_string(text: &str) -> String {
     // Writing a text to memory cannot fail.
     serde_json::to_string(text).unwrap_or_default()
 }

@@ -13,7 +13,7 @@ use hashbrown::HashSet;
 use std::time::Duration;
 
 /// What a strategy's `build` works with.
-pub struct Draft<'d> {
+pub(crate) struct Draft<'d> {
     pub(super) identity: IdentitySettings,
     pub(super) auth_server: Result<Option<AuthServer<'d>>, Reported>,
     pub(super) environment: &'d dyn Environment,
@@ -24,13 +24,17 @@ pub struct Draft<'d> {
 
 impl<'d> Draft<'d> {
     /// Whether upstream tokens exist at all: whether there is an `authServer`, right or wrong.
-    pub fn has_auth_server(&self) -> bool {
+    pub(crate) fn has_auth_server(&self) -> bool {
         !matches!(self.auth_server, Ok(None))
     }
 
     /// Refuses the strategy with this block, in which `what` needs an auth server, if there is none to
     /// rely on (V-01).
-    pub fn needs_auth_server(&self, block: &Section<'_>, what: &str) -> Result<(), Reported> {
+    pub(crate) fn needs_auth_server(
+        &self,
+        block: &Section<'_>,
+        what: &str,
+    ) -> Result<(), Reported> {
         match self.auth_server {
             Ok(Some(_)) => Ok(()),
             Ok(None) => {
@@ -42,7 +46,7 @@ impl<'d> Draft<'d> {
     }
 
     /// The token of the provider `name`, which `key` names, if it is among the upstreams (V-02).
-    pub fn provider(
+    pub(crate) fn provider(
         &mut self,
         block: &Section<'_>,
         key: &dyn Entry,
@@ -72,7 +76,7 @@ impl<'d> Draft<'d> {
     ///
     /// # Errors
     /// If it is not set or empty.
-    pub fn pem(
+    pub(crate) fn pem(
         &self,
         block: &Section<'_>,
         key: &dyn Entry,
@@ -87,7 +91,7 @@ impl<'d> Draft<'d> {
     /// # Errors
     /// If both keys are there, or the variable is not set, empty, or not of the format of the other. The
     /// value is never part of the message.
-    pub fn secret(
+    pub(crate) fn secret(
         &self,
         block: &Section<'_>,
         inline: &Optional<TextOf>,
@@ -182,7 +186,7 @@ pub(super) struct AuthServer<'n> {
 
 /// `authServer.runConfig.upstreams`: the providers that strategies can name.
 #[derive(Debug, Default)]
-pub struct Upstreams<'n> {
+pub(crate) struct Upstreams<'n> {
     names: HashSet<&'n str, FixedState>,
     in_order: Vec<&'n str>,
 }

@@ -86,18 +86,18 @@ pub(crate) struct Place<'n>(Option<Rc<(Place<'n>, Step<&'n str>)>>);
 
 impl<'n> Place<'n> {
     /// The document itself.
-    pub const ROOT: Place<'static> = Place(None);
+    pub(crate) const ROOT: Place<'static> = Place(None);
 
-    pub fn key(&self, key: &'n str) -> Self {
+    pub(crate) fn key(&self, key: &'n str) -> Self {
         Self(Some(Rc::new((self.clone(), Step::Key(key)))))
     }
 
-    pub fn index(&self, index: usize) -> Self {
+    pub(crate) fn index(&self, index: usize) -> Self {
         Self(Some(Rc::new((self.clone(), Step::Index(index)))))
     }
 
     /// The place of the map or list that this one is in.
-    pub fn above(&self) -> Self {
+    pub(crate) fn above(&self) -> Self {
         match &self.0 {
             Some(last) => last.0.clone(),
             None => Self(None),
@@ -105,7 +105,7 @@ impl<'n> Place<'n> {
     }
 
     /// This place as a path that can be kept.
-    pub fn path(&self) -> Path {
+    pub(crate) fn path(&self) -> Path {
         let mut steps = Vec::new();
         let mut place = self;
         while let Some(last) = &place.0 {

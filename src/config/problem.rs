@@ -112,7 +112,7 @@ impl Wrong {
 pub struct Reported(());
 
 /// All values, or that one was reported; those after it are looked at all the same.
-pub fn all<T, All: Default + Extend<T>>(
+pub(crate) fn all<T, All: Default + Extend<T>>(
     values: impl IntoIterator<Item = Result<T, Reported>>,
 ) -> Result<All, Reported> {
     let (mut all, mut wrong) = (All::default(), None);
@@ -144,7 +144,7 @@ impl Problems {
     const ROOM: usize = 16 << 20;
 
     /// Adds a problem, or as many as `wrong` is made of.
-    pub fn report(&self, place: &Place<'_>, wrong: Wrong) -> Reported {
+    pub(crate) fn report(&self, place: &Place<'_>, wrong: Wrong) -> Reported {
         for wrong in wrong.also {
             self.report(place, wrong);
         }
@@ -185,7 +185,7 @@ impl Problems {
 }
 
 /// `text` as a JSON string, cut to a length that fits a log line: it cannot begin a second line.
-pub fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     const LONGEST: usize = 200;
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => json_string(&format!("{}…", text.get(..end).unwrap_or_default())),

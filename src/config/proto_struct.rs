@@ -28,7 +28,7 @@ const LEN: u64 = 2;
 
 /// Why, and from which byte on, bytes are not a `Struct`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed {
+pub(super) struct Malformed {
     why: &'static str,
     offset: usize,
 }
@@ -40,7 +40,7 @@ impl fmt::Display for Malformed {
 }
 
 /// Decodes a whole `Struct`.
-pub fn decode(bytes: &[u8]) -> Result<Node, Malformed> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Node, Malformed> {
     Message {
         rest: Reader(bytes),
         end: bytes.len(),

@@ -122,7 +122,7 @@ keys! {
 
 /// What [`IDENTITY_SOURCE`] becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IdentitySource {
+pub(super) enum IdentitySource {
     /// They are in the metadata.
     Metadata,
     /// They are fetched.

@@ -50,10 +50,10 @@ pub(super) fn keys(registry: &'static [StrategyType]) -> Vec<&'static dyn Entry>
 
 /// A strategy: `type`, and the block of settings that belongs to that type.
 #[derive(Clone, Copy, Debug)]
-pub struct OneStrategy;
+pub(super) struct OneStrategy;
 
 /// A strategy whose type is known, and its block; empty for a type that has none.
-pub struct Chosen<'n> {
+pub(super) struct Chosen<'n> {
     index: usize,
     block: Section<'n>,
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// A number and `ms`, `s`, `m` or `h`, within bounds. If the lower bound is zero, a plain `0` will
 /// do, as text or as number.
 #[derive(Clone, Copy, Debug)]
-pub struct DurationIn {
+pub(crate) struct DurationIn {
     pub least: Duration,
     pub most: Duration,
     /// Both in words, to follow "a duration".
@@ -18,7 +18,7 @@ pub struct DurationIn {
 
 impl DurationIn {
     /// From so many seconds to so many, which are these bounds.
-    pub const fn seconds(least: u64, most: u64, bounds: &'static str) -> Self {
+    pub(crate) const fn seconds(least: u64, most: u64, bounds: &'static str) -> Self {
         Self {
             least: Duration::from_secs(least),
             most: Duration::from_secs(most),

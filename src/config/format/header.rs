@@ -5,7 +5,7 @@ use crate::config::problem::Wrong;
 
 /// The name of a request header that the filter may set; becomes lower case.
 #[derive(Clone, Copy, Debug)]
-pub struct HeaderName;
+pub(crate) struct HeaderName;
 
 /// What belongs to one connection or frames the message, not to what is said over it (RFC 9110
 /// §7.6.1 and RFC 9113 §8.2.2, and the list of RFC 2616 §13.5.1 that older proxies still strip),
@@ -68,7 +68,7 @@ fn is_tchar(byte: u8) -> bool {
 impl TextOf {
     /// A header's value: visible ASCII, space and tab, and something besides blanks, since blanks at
     /// the ends are no part of a value (RFC 9110 §5.5).
-    pub const HEADER_VALUE: Self = Self::new(
+    pub(crate) const HEADER_VALUE: Self = Self::new(
         "a header value: visible ASCII, spaces and tabs, not only blanks",
         "^[\\t -~]*[!-~][\\t -~]*$",
         |text| {
@@ -79,7 +79,7 @@ impl TextOf {
 
     /// A value for a quoted string of `www-authenticate` that needs no escape: many clients do not
     /// undo one.
-    pub const CHALLENGE: Self = Self::new(
+    pub(crate) const CHALLENGE: Self = Self::new(
         "a string of visible ASCII, spaces and tabs without \" and \\, not empty",
         "^[\\t !#-\\[\\]-~]+$",
         |text| {

@@ -8,10 +8,10 @@ mod several;
 mod text;
 mod uri;
 
-pub use duration::DurationIn;
-pub use header::HeaderName;
-pub use number::{Boolean, Bytes, Count};
-pub use oauth::WordOrUri;
-pub use several::{Choice, ListOf, MapOf, OneOrMany, one_of};
-pub use text::{Looks, ProviderOrNone, TextFormat, TextOf};
-pub use uri::HttpUrl;
+pub(crate) use duration::DurationIn;
+pub(crate) use header::HeaderName;
+pub(crate) use number::{Boolean, Bytes, Count};
+pub(crate) use oauth::WordOrUri;
+pub(crate) use several::{Choice, ListOf, MapOf, OneOrMany, one_of};
+pub(crate) use text::{Looks, ProviderOrNone, TextFormat, TextOf};
+pub(crate) use uri::HttpUrl;

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 /// `true` or `false`.
 #[derive(Clone, Copy, Debug)]
-pub struct Boolean;
+pub(crate) struct Boolean;
 
 impl Format for Boolean {
     type Value<'n> = bool;
@@ -35,7 +35,7 @@ impl Format for Boolean {
 
 /// A whole number from 0 to [`Count::most`]. In a `Struct` every number is a double.
 #[derive(Clone, Copy, Debug)]
-pub struct Count {
+pub(crate) struct Count {
     pub most: u32,
 }
 
@@ -75,7 +75,7 @@ impl Format for Count {
 
 /// A number and `KiB`, `MiB` or `GiB`, up to 1 GiB.
 #[derive(Clone, Copy, Debug)]
-pub struct Bytes;
+pub(crate) struct Bytes;
 
 const MOST: usize = 1 << 30;
 const UNITS: [(&str, usize); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];

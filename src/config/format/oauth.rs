@@ -8,21 +8,21 @@ use crate::exchange::request::FIELDS;
 
 impl TextOf {
     /// One `scope-token` (RFC 6749 §3.3).
-    pub const SCOPE_TOKEN: Self = Self::new(
+    pub(crate) const SCOPE_TOKEN: Self = Self::new(
         "one scope: visible ASCII without blanks, \" and \\ (RFC 6749 section 3.3)",
         "^[!#-\\[\\]-~]+$",
         is_scope_token,
     );
 
     /// A `scope`: scope-tokens with one space between them.
-    pub const SCOPES: Self = Self::new(
+    pub(crate) const SCOPES: Self = Self::new(
         "scopes with one space between them: visible ASCII without \" and \\ (RFC 6749 section 3.3)",
         "^[!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*$",
         |text| text.split(' ').all(is_scope_token),
     );
 
     /// An error word of a token endpoint.
-    pub const ERROR_WORD: Self = Self::new(
+    pub(crate) const ERROR_WORD: Self = Self::new(
         "an error word: 1 to 64 of a-z, 0-9, _, . and -",
         "^[a-z0-9_.-]{1,64}$",
         |text| {
@@ -32,17 +32,17 @@ impl TextOf {
     );
 
     /// The type of an ID token, and nothing else.
-    pub const ID_TOKEN_TYPE: Self = Self::new(
+    pub(crate) const ID_TOKEN_TYPE: Self = Self::new(
         "urn:ietf:params:oauth:token-type:id_token, the only value",
         "^(id_token|urn:ietf:params:oauth:token-type:id_token)$",
         |text| matches!(text, "id_token" | token_type::ID_TOKEN),
     );
 
     /// The name of a form field that an operator may add.
-    pub const FORM_FIELD: Self = Self::form_field(|name| own_field(name, ""));
+    pub(crate) const FORM_FIELD: Self = Self::form_field(|name| own_field(name, ""));
 
     /// The same, and `requested_token_type`, which on-behalf-of takes for SAML.
-    pub const FORM_FIELD_OF_OBO: Self =
+    pub(crate) const FORM_FIELD_OF_OBO: Self =
         Self::form_field(|name| own_field(name, "requested_token_type"));
 
     const fn form_field(finds: fn(&str) -> Option<Wrong>) -> Self {
@@ -58,7 +58,7 @@ fn is_scope_token(text: &str) -> bool {
 
 /// A word that stands for something, or an absolute URI, which stands for itself.
 #[derive(Clone, Copy, Debug)]
-pub struct WordOrUri {
+pub(crate) struct WordOrUri {
     words: &'static [(&'static str, &'static str)],
     looks: Looks,
 }
@@ -70,7 +70,7 @@ const JWT: (&str, &str) = ("jwt", token_type::JWT);
 
 impl WordOrUri {
     /// A token type identifier.
-    pub const TOKEN_TYPE: Self = Self {
+    pub(crate) const TOKEN_TYPE: Self = Self {
         words: &[ACCESS_TOKEN, ID_TOKEN, JWT],
         looks: Looks::new(
             "access_token, id_token, jwt or an absolute URI without fragment",
@@ -79,7 +79,7 @@ impl WordOrUri {
     };
 
     /// `requestedTokenType`: the same, or the empty text to leave the parameter out.
-    pub const REQUESTED_TOKEN_TYPE: Self = Self {
+    pub(crate) const REQUESTED_TOKEN_TYPE: Self = Self {
         words: &[ACCESS_TOKEN, ID_TOKEN, JWT, ("", "")],
         looks: Looks::new(
             "access_token, id_token, jwt, an absolute URI without fragment, or empty to leave it out",
@@ -89,11 +89,11 @@ impl WordOrUri {
 
     /// `jwt_bearer` (RFC 7523 §2.1), as `grantType` has it: no URI, since under the URI of that grant
     /// the form is the one of RFC 8693.
-    pub const JWT_BEARER: &'static str = "jwt_bearer";
+    pub(crate) const JWT_BEARER: &'static str = "jwt_bearer";
 
     /// `grantType`: RFC 8693 by its word, [`Self::JWT_BEARER`], or the form of RFC 8693 under another
     /// grant type.
-    pub const GRANT_TYPE: Self = Self {
+    pub(crate) const GRANT_TYPE: Self = Self {
         words: &[
             ("token_exchange", grant::GRANT_TYPE),
             (Self::JWT_BEARER, Self::JWT_BEARER),

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 /// One of a few words.
 #[derive(Debug)]
-pub struct Choice<T: 'static>(pub &'static [(&'static str, T)]);
+pub(crate) struct Choice<T: 'static>(pub &'static [(&'static str, T)]);
 
 impl<T: Copy> Choice<T> {
     fn words(&self) -> impl Iterator<Item = &'static str> {
@@ -52,7 +52,7 @@ impl<T: Copy + Sync> Format for Choice<T> {
 }
 
 /// `a`, or `one of a, b, c`.
-pub fn one_of<'a>(words: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn one_of<'a>(words: impl Iterator<Item = &'a str>) -> String {
     let words: Vec<_> = words.collect();
     match words.as_slice() {
         [only] => (*only).to_owned(),
@@ -62,7 +62,7 @@ pub fn one_of<'a>(words: impl Iterator<Item = &'a str>) -> String {
 
 /// A list of values of one format.
 #[derive(Debug)]
-pub struct ListOf<F> {
+pub(crate) struct ListOf<F> {
     pub item: F,
     /// The rule that forbids the empty list; without one it is allowed.
     pub not_empty: Option<Rule>,
@@ -103,7 +103,7 @@ fn every<'n, F: Format>(
 
 /// A text, or a list of them.
 #[derive(Debug)]
-pub struct OneOrMany<F>(pub F);
+pub(crate) struct OneOrMany<F>(pub F);
 
 impl<F: TextFormat> Format for OneOrMany<F> {
     type Value<'n> = Vec<F::Value<'n>>;
@@ -127,7 +127,7 @@ impl<F: TextFormat> Format for OneOrMany<F> {
 
 /// A map from names that are the operator's to values of one format.
 #[derive(Debug)]
-pub struct MapOf<F> {
+pub(crate) struct MapOf<F> {
     pub item: F,
     pub name: TextOf,
     /// To follow "must be".
@@ -135,7 +135,7 @@ pub struct MapOf<F> {
 }
 
 impl<F> MapOf<F> {
-    pub const fn new(item: F, name: TextOf) -> Self {
+    pub(crate) const fn new(item: F, name: TextOf) -> Self {
         let allowed = "a map";
         Self {
             item,

@@ -72,11 +72,11 @@ impl<F: TextFormat> Format for F {
 }
 
 /// What every text matches but the empty one.
-pub const NOT_EMPTY: &str = "^[\\s\\S]";
+pub(super) const NOT_EMPTY: &str = "^[\\s\\S]";
 
 /// Texts that are taken as they are.
 #[derive(Clone, Copy, Debug)]
-pub struct TextOf {
+pub(crate) struct TextOf {
     looks: Looks,
     judge: Judge,
 }
@@ -89,7 +89,11 @@ enum Judge {
 
 impl TextOf {
     /// Those that fit.
-    pub const fn new(allowed: &'static str, pattern: &'static str, fits: fn(&str) -> bool) -> Self {
+    pub(crate) const fn new(
+        allowed: &'static str,
+        pattern: &'static str,
+        fits: fn(&str) -> bool,
+    ) -> Self {
         Self {
             looks: Looks::new(allowed, pattern),
             judge: Judge::Fits(fits),
@@ -97,7 +101,7 @@ impl TextOf {
     }
 
     /// Those of which it finds nothing wrong: where there is more to say than what is allowed.
-    pub const fn judged(
+    pub(crate) const fn judged(
         allowed: &'static str,
         pattern: &'static str,
         finds: fn(&str) -> Option<Wrong>,
@@ -109,30 +113,32 @@ impl TextOf {
     }
 
     /// Any text.
-    pub const ANY: Self = Self::new("a string", "", |_| true);
+    pub(crate) const ANY: Self = Self::new("a string", "", |_| true);
 
     /// Any text but the empty one.
-    pub const NOT_EMPTY: Self = Self::judged("a string that is not empty", NOT_EMPTY, |text| {
-        empty(text, None, "must not be empty")
-    });
+    pub(crate) const NOT_EMPTY: Self =
+        Self::judged("a string that is not empty", NOT_EMPTY, |text| {
+            empty(text, None, "must not be empty")
+        });
 
     /// The name of a backend, as a key.
-    pub const BACKEND_NAME: Self = Self::judged("a backend's name", NOT_EMPTY, |text| {
+    pub(crate) const BACKEND_NAME: Self = Self::judged("a backend's name", NOT_EMPTY, |text| {
         empty(text, None, "a backend's name must not be empty")
     });
 
     /// The name of an environment variable (POSIX.1-2017 §8.1).
-    pub const VARIABLE_NAME: Self = Self::new(
+    pub(crate) const VARIABLE_NAME: Self = Self::new(
         "the name of an environment variable",
         "^[^=\\x00]+$",
         |text| !text.is_empty() && !text.contains(['=', '\0']),
     );
 
     /// A key of dynamic metadata.
-    pub const METADATA_KEY: Self = Self::metadata_key(|text| metadata_key(text, None));
+    pub(crate) const METADATA_KEY: Self = Self::metadata_key(|text| metadata_key(text, None));
 
     /// The name of a provider (V-06).
-    pub const PROVIDER: Self = Self::metadata_key(|text| metadata_key(text, Some(Rule::V06)));
+    pub(crate) const PROVIDER: Self =
+        Self::metadata_key(|text| metadata_key(text, Some(Rule::V06)));
 
     const fn metadata_key(finds: fn(&str) -> Option<Wrong>) -> Self {
         Self::judged("a string that is not empty", "^[^\\x00]+$", finds)
@@ -172,7 +178,7 @@ fn nul(text: &str) -> Option<Wrong> {
 
 /// The name of a provider, or the empty text, which names none.
 #[derive(Clone, Copy, Debug)]
-pub struct ProviderOrNone;
+pub(crate) struct ProviderOrNone;
 
 impl TextFormat for ProviderOrNone {
     type Value<'n> = Option<&'n str>;

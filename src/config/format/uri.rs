@@ -7,14 +7,14 @@ use fluent_uri::Uri;
 
 impl TextOf {
     /// An absolute URI without fragment, of any scheme.
-    pub const ABSOLUTE_URI: Self = Self::new(
+    pub(crate) const ABSOLUTE_URI: Self = Self::new(
         "an absolute URI without fragment",
         "^[A-Za-z][A-Za-z0-9+.-]*:[!$-;=?-Z_a-z~\\[\\]]*$",
         |text| Uri::parse(text).is_ok_and(|uri| !uri.has_fragment()),
     );
 
     /// An absolute `https` URL.
-    pub const HTTPS_URL: Self = Self::judged(
+    pub(crate) const HTTPS_URL: Self = Self::judged(
         "an absolute https URL",
         "^[Hh][Tt][Tt][Pp][Ss]://[A-Za-z0-9._~:\\[\\]-]+([/?][^#]*)?$",
         |text| {
@@ -27,7 +27,7 @@ impl TextOf {
 
 /// An absolute `http` or `https` URL that a request can be sent to.
 #[derive(Clone, Copy, Debug)]
-pub struct HttpUrl;
+pub(crate) struct HttpUrl;
 
 impl TextFormat for HttpUrl {
     type Value<'n> = Endpoint;

@@ -115,12 +115,12 @@ pub enum Absent {
 }
 
 /// A key that may be nothing.
-pub type Optional<F> = Declared<F, Perhaps>;
+pub(crate) type Optional<F> = Declared<F, Perhaps>;
 /// A key that is something, or reported.
-pub type Always<F> = Declared<F, Surely>;
+pub(crate) type Always<F> = Declared<F, Surely>;
 
 pub struct Perhaps;
-pub struct Surely;
+pub(crate) struct Surely;
 
 /// What is read of a key, whose value is a `T` if it is there.
 pub trait Gives: Sync {

@@ -9,7 +9,7 @@ mod key;
 
 pub use described::{Described, Shape};
 pub(crate) use key::keys;
-pub use key::{Absent, Always, Declared, Gives, Optional};
+pub(crate) use key::{Absent, Always, Declared, Gives, Optional};
 
 use super::path::Place;
 use super::problem::{Problems, Reported, Wrong, is_slip};
@@ -35,7 +35,7 @@ impl Object {
 }
 
 /// Groups of keys.
-pub type Keys<'k> = &'k [&'k [&'static dyn Entry]];
+pub(crate) type Keys<'k> = &'k [&'k [&'static dyn Entry]];
 
 /// What a document is read with.
 pub struct Reading<'r> {
