@@ -22,16 +22,10 @@ requirements="$here/envoy-requirements.txt"
 target="${CARGO_TARGET_DIR:-$root/target}"
 # The oldest minor version the filter is tested with.
 oldest_minor=36
-# Seconds that one installation may take, and so how long another waits for it.
-patience=600
+# shellcheck source=tests/installing.sh
+. "$here/installing.sh"
 
 note() { printf 'envoy: %s\n' "$*" >&2; }
-die() {
-    printf 'error: %s\n' "$1" >&2
-    shift
-    [ $# -eq 0 ] || printf '       %s\n' "$@" >&2
-    exit 1
-}
 
 main() {
     local wanted="${1:-}" version
@@ -210,11 +204,6 @@ python_with_pip() {
     fi
     "$here/apt-install.sh" python3-venv >&2 || return 1
     limited 120 python3 -m venv "$1" >/dev/null && printf '%s\n' "$1/bin/python"
-}
-
-# limited SECONDS COMMAND…
-limited() {
-    timeout --kill-after=10 "$@" </dev/null
 }
 
 main "$@"

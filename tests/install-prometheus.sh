@@ -6,17 +6,10 @@
 set -euo pipefail
 shopt -s inherit_errexit
 
-root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-home="${CARGO_TARGET_DIR:-$root/target}/prometheus"
-# Seconds that the installation may take, and so how long another waits for it.
-patience=600
-
-die() {
-    printf 'error: %s\n' "$1" >&2
-    shift
-    [ $# -eq 0 ] || printf '       %s\n' "$@" >&2
-    exit 1
-}
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+home="${CARGO_TARGET_DIR:-$(dirname "$here")/target}/prometheus"
+# shellcheck source=tests/installing.sh
+. "$here/installing.sh"
 
 main() {
     local found
@@ -65,11 +58,6 @@ unpack() {
 download() {
     limited "$patience" apt-get -qq -o Acquire::Retries=2 -o Acquire::http::Timeout=30 \
         download prometheus >>log 2>&1
-}
-
-# limited SECONDS COMMAND…
-limited() {
-    timeout --kill-after=10 "$@" </dev/null
 }
 
 main "$@"

@@ -9,7 +9,7 @@ use crate::config::endpoint::{
     ASSUMED_LIFETIME, Called, Common, EndpointKeys, ID_IS, Method, NAMES, OF_ASSERTION,
     REFRESH_AHEAD, STS_ERRORS, TIMEOUT, URL_IS, endpoint, terms,
 };
-use crate::config::format::{Count, ListOf, ProviderOrNone, TextOf};
+use crate::config::format::{Count, ListOf, ProviderOrNone, TextOf, own_field};
 use crate::config::problem::{Reported, Wrong};
 use crate::config::section::{Nested, Object, Section, keys};
 use crate::decision::Strategy;
@@ -51,7 +51,8 @@ static ENDPOINT: EndpointKeys = endpoint(
     URL_IS,
     ID_IS,
     Method::Post,
-    TextOf::FORM_FIELD_OF_OBO,
+    // A requested type may stand there, for SAML.
+    TextOf::form_field(|name| own_field(name, "requested_token_type")),
 );
 
 keys! {

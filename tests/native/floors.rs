@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use upstream_inject::config;
+use upstream_inject::strategy::REGISTRY;
 
 /// Every room of `src/`, from the ground up. Rooms of one floor do not know each other.
 const FLOORS: [&[&str]; 9] = [
@@ -91,6 +93,33 @@ fn tools_stand_on_src_and_not_the_other_way_round() {
         .collect();
     tools.sort();
     assert_eq!(tools, TOOLS.map(|(tool, _)| tool));
+}
+
+#[test]
+fn a_strategy_is_one_file_and_one_line_of_the_registry() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let registry = fs::read_to_string(src.join("strategy/registry.rs")).unwrap();
+    let files = of_the_filter();
+    let holding = |text: &str| -> Vec<String> {
+        let files = files.iter().filter(|(_, code)| code.contains(text));
+        files.map(|(module, _)| module.join("::")).collect()
+    };
+    let declared = holding("const TYPE: StrategyType");
+    let listed: BTreeSet<_> = declared
+        .iter()
+        .map(|module| format!("    super::{}::TYPE,", module.rsplit("::").next().unwrap()))
+        .collect();
+    let lines = registry.lines().filter(|line| line.contains("super::"));
+    assert_eq!(lines.map(str::to_owned).collect::<BTreeSet<_>>(), listed);
+    for (name, block) in config::strategies(REGISTRY) {
+        let Some(block) = block else {
+            continue;
+        };
+        assert_eq!(
+            holding(&format!("\"{}\"", block.name)),
+            [format!("strategy::{name}")]
+        );
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod uri;
 pub(crate) use duration::DurationIn;
 pub(crate) use header::HeaderName;
 pub(crate) use number::{Boolean, Bytes, Count};
-pub(crate) use oauth::WordOrUri;
+pub(crate) use oauth::{WordOrUri, own_field};
 pub(crate) use several::{Choice, ListOf, MapOf, OneOrMany, one_of};
 pub(crate) use text::{Looks, ProviderOrNone, TextFormat, TextOf};
 pub(crate) use uri::HttpUrl;

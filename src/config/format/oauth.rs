@@ -38,14 +38,11 @@ impl TextOf {
         |text| matches!(text, "id_token" | token_type::ID_TOKEN),
     );
 
-    /// The name of a form field that an operator may add.
+    /// The name of a form field that an operator may add: none that the filter sets itself.
     pub(crate) const FORM_FIELD: Self = Self::form_field(|name| own_field(name, ""));
 
-    /// The same, and `requested_token_type`, which on-behalf-of takes for SAML.
-    pub(crate) const FORM_FIELD_OF_OBO: Self =
-        Self::form_field(|name| own_field(name, "requested_token_type"));
-
-    const fn form_field(finds: fn(&str) -> Option<Wrong>) -> Self {
+    /// The same by another judgement.
+    pub(crate) const fn form_field(finds: fn(&str) -> Option<Wrong>) -> Self {
         let allowed = "a parameter that the filter does not set itself";
         Self::judged(allowed, NOT_EMPTY, finds)
     }
@@ -122,8 +119,9 @@ impl TextFormat for WordOrUri {
     }
 }
 
-/// None that the filter sets itself, whether it is set in this configuration or not; `but` is all right.
-fn own_field(name: &str, but: &str) -> Option<Wrong> {
+/// What is wrong with the name of a form field that an operator adds: that the filter sets it itself,
+/// whether in this configuration or not. `but` is all right.
+pub(crate) fn own_field(name: &str, but: &str) -> Option<Wrong> {
     match name {
         "" => Some(Wrong::new("a parameter's name must not be empty")),
         _ if name == but || !FIELDS.contains(&name) => None,
