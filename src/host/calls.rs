@@ -280,9 +280,11 @@ impl Plugin {
             _ => None,
         };
         let later = later.and_then(|field| retry_after(&field, HostClock.wall()));
+        let body = body.as_deref();
         let answer = match (status, later) {
-            (Some(status), Some(later)) => Answer::HttpLater(status, body.as_deref(), later),
-            (Some(status), None) => Answer::Http(status, body.as_deref()),
+            (Some(status @ 500..), _) if !is_from_upstream() => Answer::of_envoy(status, body),
+            (Some(status), Some(later)) => Answer::HttpLater(status, body, later),
+            (Some(status), None) => Answer::Http(status, body),
             (None, _) => Answer::Reset,
         };
         let answered = {
@@ -319,4 +321,11 @@ impl Plugin {
         };
         self.count(backend, counter);
     }
+}
+
+/// Whether the endpoint has sent the answer, and not Envoy in its place: Envoy's router notes on each
+/// answer of an upstream how long it took, in place of whatever the upstream says there, and on none of
+/// its own.
+fn is_from_upstream() -> bool {
+    abi::header(Map::CallResponse, "x-envoy-upstream-service-time").is_some()
 }

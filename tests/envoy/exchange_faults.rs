@@ -18,6 +18,7 @@ trials!(
     a_broken_answer_is_answered_in_time_and_the_next_one_counts,
     a_slow_answer_is_waited_for_until_the_timeout,
     a_slow_answer_within_the_timeout_counts,
+    a_504_of_the_sts_is_none_of_envoy_however_late_it_comes,
     refused_connections_are_answered_at_once,
     a_stopped_process_is_not_waited_for_longer_than_the_timeout,
     a_cluster_that_envoy_does_not_know_is_named_to_the_operator,
@@ -50,6 +51,7 @@ async fn bed() -> &'static Bed {
         );
         all.extend([
             ("slow-enough", json!({"timeout": "30s"})),
+            ("late-504", json!({"timeout": "10s"})),
             ("refusing", json!({"timeout": "30s"})),
             ("frozen", json!({"timeout": "1s", "cluster": "freezer"})),
             ("unknown", json!({"timeout": "30s", "cluster": "nowhere"})),
@@ -183,6 +185,18 @@ async fn a_slow_answer_within_the_timeout_counts() {
     let answer = Answer::token(&token).dripping(Duration::from_millis(2));
     lane.sts().set_script(move |_| answer.clone());
     assert_eq!(lane.get_ok(&lane.login("alice"), "x").await, token);
+}
+
+/// It says what Envoy says whose timer has run out, and so late that no clock would tell them apart.
+async fn a_504_of_the_sts_is_none_of_envoy_however_late_it_comes() {
+    let lane = Lane::of(bed().await, "late-504");
+    let late = Answer::raw(504, "upstream request timeout")
+        .header("x-envoy-upstream-service-time", "7")
+        .after(Duration::from_millis(9550));
+    lane.sts().set_script(move |_| late.clone());
+    let reply = within(PATIENT, lane, &lane.login("alice")).await;
+    assert_refused(&reply, 503, "token_exchange_unavailable");
+    lane.expect_sts("unavailable", 1).await;
 }
 
 async fn refused_connections_are_answered_at_once() {

@@ -30,6 +30,10 @@ pub enum Answer<'a> {
     Http(u16, Option<&'a [u8]>),
     /// The same, with how long the endpoint wants to be left alone.
     HttpLater(u16, Option<&'a [u8]>, Duration),
+    /// No answer in time.
+    TimedOut,
+    /// The connection was there and broke before any answer.
+    BrokeOff,
     /// The connection broke before the answer was whole.
     Reset,
     /// Envoy does not know the cluster.
@@ -38,6 +42,20 @@ pub enum Answer<'a> {
     Unsendable,
     /// Envoy could not sign the client's assertion.
     Unsigned,
+}
+
+impl<'a> Answer<'a> {
+    /// What Envoy says in the endpoint's place.
+    ///
+    /// A refused connection and one that broke are both a 503, and only the reason in its text tells
+    /// them apart.
+    pub fn of_envoy(status: u16, body: Option<&'a [u8]>) -> Self {
+        match status {
+            504 => Self::TimedOut,
+            503 if body.is_some_and(broke_off) => Self::BrokeOff,
+            _ => Self::Http(status, body),
+        }
+    }
 }
 
 /// A token that may be used.
@@ -76,11 +94,14 @@ pub fn judge(
         })
     };
     let (status, body, later) = match answer {
-        // Envoy reports its own timeout as an ordinary 504 or, once headers came, as a reset:
-        // only the clock tells it from an answer.
-        Answer::Http(504, _) | Answer::Reset if ran_out(elapsed, timeout) => {
+        Answer::TimedOut => return fail(FailureKind::Timeout, Detail::None),
+        // Once headers came, Envoy reports its own timeout like a connection that broke: only the clock
+        // tells them apart.
+        Answer::Reset if ran_out(elapsed, timeout) => {
             return fail(FailureKind::Timeout, Detail::None);
         }
+        // Envoy has said so with a status of its own.
+        Answer::BrokeOff => return fail(FailureKind::Unavailable, Detail::Status(503)),
         Answer::Http(status, body) => (status, body, None),
         Answer::HttpLater(status, body, later) => (status, body, Some(later.min(LONGEST_WAIT))),
         Answer::Reset | Answer::Unsendable => return fail(FailureKind::Unavailable, Detail::None),
@@ -117,21 +138,14 @@ pub fn retry_after(field: &[u8], now: Time) -> Option<Duration> {
     Some(wait.min(LONGEST_WAIT)).filter(|wait| !wait.is_zero())
 }
 
-/// Whether the connection was there and broke before any answer.
-///
-/// Envoy reports that as an ordinary 503 with a text of its own, and a refused connection likewise:
-/// the reason in the text tells them apart. A server that sends such a text itself is called once
-/// more.
-pub fn broke_off(answer: Answer<'_>) -> bool {
+/// Whether Envoy says of a connection that it was there and broke before any answer.
+fn broke_off(body: &[u8]) -> bool {
     const BEFORE_HEADERS: &[u8] = b"upstream connect error or disconnect/reset before headers. ";
     const REASONS: [&[u8]; 3] = [
         b"connection termination",
         b"remote reset",
         b"remote refused stream reset",
     ];
-    let Answer::Http(503, Some(body)) = answer else {
-        return false;
-    };
     let Some(rest) = body.strip_prefix(BEFORE_HEADERS) else {
         return false;
     };

@@ -203,7 +203,7 @@ impl<W> Engine<W> {
         let Some(key) = self.calls.remove(&call) else {
             return Answered::Nobody;
         };
-        if broke_off(answer) && self.may_call_again(&key, clock) {
+        if matches!(answer, Answer::BrokeOff) && self.may_call_again(&key, clock) {
             return Answered::Call(key);
         }
         self.completed(key, answer, clock)

@@ -18,7 +18,7 @@ pub use calls::Outgoing;
 pub use crowd::{MAX_WAITING, MAX_WAITING_PER_BACKEND};
 pub use watches::{Pace, Polled};
 
-use super::answer::{Answer, ExpiresIn, Failure, FailureKind, Issued, broke_off, judge};
+use super::answer::{Answer, ExpiresIn, Failure, FailureKind, Issued, judge};
 use super::breaker::Admitted;
 use super::cache::{Held, Lookup, TokenCache};
 use super::client::{ClientAuth, Signer};

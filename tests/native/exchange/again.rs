@@ -7,7 +7,7 @@ use std::time::Duration;
 /// What Envoy answers itself when a connection ends before the response, from 1.36 to 1.40.
 fn broke_off(reason: &str) -> Answer {
     let text = "upstream connect error or disconnect/reset before headers. ";
-    Answer::new(503, format!("{text}{reason}"))
+    Answer::of_envoy(503, format!("{text}{reason}"))
 }
 
 #[test]
@@ -69,9 +69,12 @@ fn nothing_else_is_made_again() {
         broke_off("reset reason: overflow"),
         broke_off("reset reason: connection timeout"),
         broke_off("connection termination"),
-        Answer::new(503, "upstream connect error"),
-        Answer::new(503, "no healthy upstream"),
-        Answer::new(503, "reset reason: connection termination"),
+        Answer::of_envoy(503, "upstream connect error"),
+        Answer::of_envoy(503, "no healthy upstream"),
+        Answer::of_envoy(503, "reset reason: connection termination"),
+        Answer::of_envoy(502, format!("{text}connection termination")),
+        // The words are Envoy's, and the STS says them.
+        Answer::new(503, format!("{text}connection termination")),
         Answer::new(502, format!("{text}connection termination")),
         Answer::new(200, format!("{text}connection termination")),
         // Envoy lets go of it after the header: the server may have acted on the request.

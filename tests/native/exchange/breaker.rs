@@ -69,7 +69,7 @@ fn a_call_without_an_answer_in_time_and_one_that_cannot_be_sent_are_failures() {
                 let stream = plugin.request(&request);
                 let call = envoy.call();
                 envoy.advance(Duration::from_secs(5));
-                call.answer(&Answer::new(504, ""));
+                call.answer(&Answer::timeout());
                 assert_eq!(stream.reply().status, 504);
             }
         }

@@ -37,19 +37,24 @@ fn a_step_of_the_wall_clock_ends_no_call_and_opens_no_breaker() {
 }
 
 #[test]
-fn a_504_of_the_sts_is_no_timeout_because_the_wall_clock_has_moved() {
+fn a_504_is_a_timeout_if_envoy_says_it_whatever_the_clocks_say() {
     worker(|envoy| {
         let plugin = envoy.plugin(&configuration());
         let (stream, call) = assert_exchanges(envoy, plugin, "alice");
+        // The STS's own, at the last moment.
         envoy.set_forward(seconds(3600));
-        call.answer(&Answer::new(504, ""));
+        envoy.advance(Duration::from_millis(4999));
+        call.answer(&Answer::new(504, "upstream request timeout"));
         assert_eq!(stream.refusal().1, "token_exchange_unavailable");
-        // And one is, although it has moved back.
-        let (stream, call) = assert_exchanges(envoy, plugin, "alice");
-        envoy.advance(seconds(5));
-        envoy.set_back(seconds(3600));
-        call.answer(&Answer::new(504, ""));
-        assert_eq!(stream.refusal().1, "token_exchange_timeout");
+        // Envoy's, whose timer was early, and late.
+        for millis in [1000, 4750, 5000, 6900] {
+            let (stream, call) = assert_exchanges(envoy, plugin, "alice");
+            envoy.advance(Duration::from_millis(millis));
+            envoy.set_back(seconds(3600));
+            call.answer(&Answer::timeout());
+            assert_eq!(stream.refusal().1, "token_exchange_timeout", "{millis}");
+            obtain(envoy, plugin, "bob", "CANARY-bob", 1);
+        }
     });
 }
 

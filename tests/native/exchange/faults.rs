@@ -86,7 +86,9 @@ fn each_answer_of_the_sts_has_its_refusal() {
         (text(503), SOON, unavailable, "unavailable"),
         (text(504), SOON, unavailable, "unavailable"),
         (Answer::reset(), SOON, unavailable, "unavailable"),
-        (text(504), LATE, timeout, "timeout"),
+        (text(504), LATE, unavailable, "unavailable"),
+        (Answer::timeout(), SOON, timeout, "timeout"),
+        (Answer::timeout(), LATE, timeout, "timeout"),
         (Answer::reset(), LATE, timeout, "timeout"),
         (text(503), LATE, unavailable, "unavailable"),
         (text(200), SOON, invalid, "invalid_response"),
@@ -326,7 +328,7 @@ fn the_timeout_is_the_operators() {
             let call = envoy.call();
             assert_eq!(call.sent.timeout_ms, timeout_ms);
             envoy.advance(Duration::from_millis(timeout_ms.into()));
-            call.answer(&Answer::new(504, "upstream request timeout"));
+            call.answer(&Answer::timeout());
             assert_eq!(stream.reply().status, 504, "{backend}");
         }
     });

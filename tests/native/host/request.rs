@@ -128,9 +128,22 @@ impl Call {
 
 impl Answer {
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        let mut answer = Self::of_envoy(status, body);
+        let took = ("x-envoy-upstream-service-time".to_owned(), b"3".to_vec());
+        answer.headers.push(took);
+        answer
+    }
+
+    /// Envoy answers in the STS's place, and does not say how long the STS took.
+    pub fn of_envoy(status: u16, body: impl Into<Vec<u8>>) -> Self {
         let headers = vec![(":status".to_owned(), status.to_string().into_bytes())];
         let body = body.into();
         Self { headers, body }
+    }
+
+    /// Envoy's timer has run out.
+    pub fn timeout() -> Self {
+        Self::of_envoy(504, "upstream request timeout")
     }
 
     /// The STS issues `token` for `expires_in` seconds.

@@ -88,18 +88,17 @@ fn retry_after_is_seconds_or_a_date() {
 }
 
 #[test]
-fn only_the_clock_tells_a_timeout_from_an_answer() {
+fn only_the_clock_tells_a_timeout_from_an_answer_that_broke() {
     use FailureKind::*;
     let early = Duration::from_secs(1);
     for (answer, elapsed, kind) in [
-        (Answer::Http(504, None), TIMEOUT, Timeout),
-        (
-            Answer::Http(504, None),
-            TIMEOUT - Duration::from_millis(3),
-            Timeout,
-        ),
+        (Answer::TimedOut, TIMEOUT, Timeout),
+        (Answer::TimedOut, early, Timeout),
+        (Answer::Http(504, None), TIMEOUT, Unavailable),
         (Answer::Http(504, None), early, Unavailable),
+        (Answer::BrokeOff, TIMEOUT, Unavailable),
         (Answer::Reset, TIMEOUT, Timeout),
+        (Answer::Reset, TIMEOUT - Duration::from_millis(3), Timeout),
         (Answer::Reset, early, Unavailable),
         (Answer::Http(503, None), TIMEOUT, Unavailable),
         (Answer::Unsendable, early, Unavailable),
@@ -111,4 +110,54 @@ fn only_the_clock_tells_a_timeout_from_an_answer() {
             "{answer:?} {elapsed:?}"
         );
     }
+}
+
+#[test]
+fn what_envoy_says_in_the_endpoints_place_is_told_apart() {
+    const TEXT: &str = "upstream connect error or disconnect/reset before headers. ";
+    let of_envoy = |status: u16, text: &str| match Answer::of_envoy(status, Some(text.as_bytes())) {
+        Answer::TimedOut => "timed out",
+        Answer::BrokeOff => "broke off",
+        Answer::Http(same, Some(body)) if (same, body) == (status, text.as_bytes()) => "as it is",
+        other => panic!("{other:?}"),
+    };
+    for (status, text, expected) in [
+        (504, "upstream request timeout".to_owned(), "timed out"),
+        (
+            503,
+            format!("{TEXT}reset reason: connection termination"),
+            "broke off",
+        ),
+        (
+            503,
+            format!("{TEXT}reset reason: remote reset"),
+            "broke off",
+        ),
+        (
+            503,
+            format!("{TEXT}retried and the latest reset reason: remote refused stream reset"),
+            "broke off",
+        ),
+        (
+            503,
+            format!("{TEXT}reset reason: remote connection failure"),
+            "as it is",
+        ),
+        (503, format!("{TEXT}reset reason: overflow"), "as it is"),
+        (
+            502,
+            format!("{TEXT}reset reason: protocol error"),
+            "as it is",
+        ),
+        (503, "no healthy upstream".to_owned(), "as it is"),
+        (503, "unconditional drop overload".to_owned(), "as it is"),
+        (503, String::new(), "as it is"),
+    ] {
+        assert_eq!(of_envoy(status, &text), expected, "{status} {text}");
+    }
+    assert!(matches!(Answer::of_envoy(504, None), Answer::TimedOut));
+    assert!(matches!(
+        Answer::of_envoy(503, None),
+        Answer::Http(503, None)
+    ));
 }

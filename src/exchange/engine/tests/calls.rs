@@ -41,24 +41,18 @@ fn overdue_calls_end_and_their_late_answers_are_nobodys() {
     assert!(engine.calls.is_empty());
 }
 
-/// What Envoy makes of a connection that broke before any answer.
-const BROKE_OFF: Answer<'_> = Answer::Http(
-    503,
-    Some(b"upstream connect error or disconnect/reset before headers. reset reason: connection termination"),
-);
-
 #[test]
 fn a_call_whose_kept_connection_broke_is_made_once_more_with_what_is_left_of_its_time() {
     let mut engine = engine();
     let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
     engine.called(1, key);
-    let Answered::Call(key) = engine.answered(1, BROKE_OFF, &at(1500)) else {
+    let Answered::Call(key) = engine.answered(1, Answer::BrokeOff, &at(1500)) else {
         panic!("not called again");
     };
     let again = outgoing(&engine, &key, at(1500)).unwrap();
     assert_eq!(again.timeout, Duration::from_millis(3500));
     engine.called(2, key);
-    let completion = done(engine.answered(2, BROKE_OFF, &at(1600)));
+    let completion = done(engine.answered(2, Answer::BrokeOff, &at(1600)));
     let refusal = completion.result.unwrap_err().refusal;
     assert_eq!(refusal, Refusal::ExchangeUnavailable { retry_after: 1 });
     // Two calls count as one: four more failures in a row leave the breaker closed.
@@ -71,12 +65,10 @@ fn a_call_whose_kept_connection_broke_is_made_once_more_with_what_is_left_of_its
 
 #[test]
 fn what_is_not_called_once_more() {
-    let refused: &[u8] = b"upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, transport failure reason: delayed connect error: Connection refused";
     for (answer, millis, why) in [
-        (Answer::Http(503, Some(refused)), 10, "a refused connection"),
-        (Answer::Http(503, Some(b"busy")), 10, "the server's own 503"),
+        (Answer::Http(503, Some(b"busy")), 10, "a 503"),
         (Answer::Reset, 10, "an answer that had begun"),
-        (BROKE_OFF, 5000, "a call without time left"),
+        (Answer::BrokeOff, 5000, "a call without time left"),
     ] {
         let mut engine = engine();
         let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
@@ -91,7 +83,7 @@ fn what_is_not_called_once_more() {
     }
     let probe = called(acquire(&mut engine, 0, "alice", 1, at(1000)));
     engine.called(9, probe);
-    let answered = engine.answered(9, BROKE_OFF, &at(1001));
+    let answered = engine.answered(9, Answer::BrokeOff, &at(1001));
     assert!(matches!(answered, Answered::Done(_)), "a breaker's probe");
 }
 
