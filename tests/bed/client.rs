@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 
 use crate::canary;
 use crate::echo::ECHO_HEADER;
+use crate::process;
 use crate::waiting::{PATIENCE, within};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -166,6 +167,7 @@ impl Client {
     /// HTTP/1.1; one connection after the other is reused as long as requests do not overlap.
     #[must_use]
     pub fn http1(address: SocketAddr) -> Self {
+        process::asks(address);
         let inner = PoolingClient::builder(TokioExecutor::new())
             .http1_max_headers(20_000)
             .build(connector());
@@ -175,6 +177,7 @@ impl Client {
     /// HTTP/2 without TLS: all requests share one connection.
     #[must_use]
     pub fn http2(address: SocketAddr) -> Self {
+        process::asks(address);
         let inner = PoolingClient::builder(TokioExecutor::new())
             .http2_only(true)
             .build(connector());
@@ -232,6 +235,7 @@ impl Client {
     }
 
     async fn open_patiently(&self, request: Request) -> Result<http::Response<Incoming>, BoxError> {
+        process::asks(self.address);
         let uri = format!("http://{}{}", self.address, request.path);
         let body = Full::new(request.body).map_err(Into::into).boxed_unsync();
         let mut sent = http::Request::builder()
@@ -278,6 +282,7 @@ pub async fn raw_exchange(
     bytes: &[u8],
     enough: impl Fn(&[u8]) -> bool,
 ) -> std::io::Result<Vec<u8>> {
+    process::asks(address);
     let what = format!("the answer to {} bytes at {address}", bytes.len());
     let exchange = async {
         let mut stream = TcpStream::connect(address).await?;

@@ -132,6 +132,7 @@ impl Counterpart {
             let port = port.and_then(|port| u16::try_from(port).ok());
             let port = port.ok_or_else(|| format!("{program:?} names no port: {ready}"))?;
             let address = SocketAddr::from(([127, 0, 0, 1], port));
+            process.serves(address);
             Ok((ready, Client::http1(address)))
         });
         match control {
@@ -219,7 +220,11 @@ impl Counterpart {
 
     async fn send(&self, request: Request) -> Reply {
         let asked = request.path().to_owned();
-        let answer = self.control.try_send(request).await;
+        // Only one that still runs is asked: the port of another may be somebody else's by now.
+        let answer = match self.process.ended() {
+            Some(_) => Err("it is not asked".into()),
+            None => self.control.try_send(request).await,
+        };
         answer.unwrap_or_else(|error| {
             let error = chain(&*error);
             let state = self.process.ended().map_or_else(

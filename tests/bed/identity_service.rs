@@ -86,6 +86,9 @@ impl IdentityService {
             check,
             admin,
         };
+        for address in [token, check, admin] {
+            service.process.serves(address);
+        }
         let ready = wait_for("the identity service to be ready", || async {
             if let Some(status) = service.process.ended() {
                 return Some(Err(format!("it has ended: {status}")));

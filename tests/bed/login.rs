@@ -408,6 +408,7 @@ async fn toolhive(
         .stderr(stderr);
     let toolhive = ToolHive(process::spawn("ToolHive's auth server", command)?);
     let address = SocketAddr::from(([127, 0, 0, 1], port));
+    toolhive.0.serves(address);
     let ready = wait_for("ToolHive's auth server to serve", || async {
         if let Some(status) = toolhive.0.ended() {
             return Some(Err(format!("it has ended: {status}")));

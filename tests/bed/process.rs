@@ -1,8 +1,10 @@
 //! Child processes: none outlives this process, none is waited for without an end, and one that ends
-//! or stands still by itself is named when a test fails.
+//! or stands still by itself is named when a test fails that has to do with it.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,8 +23,13 @@ pub(crate) struct Process {
     told_to_end: AtomicBool,
 }
 
-/// The processes that were started and not yet dropped, for [`mishaps`].
-static STARTED: Mutex<Vec<Weak<Process>>> = Mutex::new(Vec::new());
+/// Where processes serve.
+static SERVING: Mutex<Vec<(SocketAddr, Weak<Process>)>> = Mutex::new(Vec::new());
+
+thread_local! {
+    /// The processes that this thread's test has started or asked, for [`mishaps`].
+    static MET: RefCell<Vec<Arc<Process>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// The ends of a child's pipes, as far as its command asks for some.
 pub(crate) struct Pipes {
@@ -51,9 +58,7 @@ pub(crate) fn spawn_with_pipes(
         child: Mutex::new(child),
         told_to_end: AtomicBool::new(false),
     });
-    let mut started = STARTED.lock().expect("no panic in here");
-    started.retain(|other| other.strong_count() > 0);
-    started.push(Arc::downgrade(&process));
+    process.meet();
     Ok((process, pipes))
 }
 
@@ -105,16 +110,47 @@ pub(crate) fn output(what: &str, limit: Duration, mut command: Command) -> Resul
     }
 }
 
-/// The processes that are not as they should be although nobody stopped them: those that have ended,
-/// and those that stand still.
+/// A test begins on this thread, and has to do with no process yet.
+pub fn begin_test() {
+    MET.take();
+}
+
+/// The processes that this thread's test has started or asked, and that are not as they should be
+/// although nobody stopped them: those that have ended, and those that stand still. What is wrong
+/// with those of other tests, which may do that to them on purpose, explains nothing.
 #[must_use]
 pub fn mishaps() -> Vec<String> {
-    let started = STARTED.lock().expect("no panic in here");
-    let running = started.iter().filter_map(Weak::upgrade);
-    running.filter_map(|process| process.mishap()).collect()
+    MET.with_borrow(|met| met.iter().filter_map(|process| process.mishap()).collect())
+}
+
+/// This thread's test asks whoever serves at this address.
+pub(crate) fn asks(address: SocketAddr) {
+    let serving = SERVING.lock().expect("no panic in here");
+    let there = serving.iter().find(|(at, _)| *at == address);
+    let process = there.and_then(|(_, process)| process.upgrade());
+    drop(serving);
+    if let Some(process) = process {
+        process.meet();
+    }
 }
 
 impl Process {
+    /// This thread's test has to do with it.
+    pub(crate) fn meet(self: &Arc<Self>) {
+        MET.with_borrow_mut(|met| {
+            if !met.iter().any(|other| Arc::ptr_eq(other, self)) {
+                met.push(Arc::clone(self));
+            }
+        });
+    }
+
+    /// It serves at this address: who asks there asks this process.
+    pub(crate) fn serves(self: &Arc<Self>, address: SocketAddr) {
+        let mut serving = SERVING.lock().expect("no panic in here");
+        serving.retain(|(at, process)| *at != address && process.strong_count() > 0);
+        serving.push((address, Arc::downgrade(self)));
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.id
     }
@@ -375,5 +411,40 @@ mod tests {
         );
         process.kill();
         assert!(!ours().contains("the patient"), "it was told to");
+    }
+
+    /// A process that stands still, of another thread's test.
+    fn stopped_by_another(name: &'static str) -> Arc<Process> {
+        let started = std::thread::spawn(move || {
+            let process = spawn(name, shell("kill -STOP $$; sleep 1000")).unwrap();
+            let end = Instant::now() + Duration::from_secs(10);
+            while !process.stands_still() && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            assert_eq!(mishaps(), [format!("{process} stands still (SIGSTOP?)")]);
+            process
+        });
+        started.join().expect("it stands still")
+    }
+
+    #[test]
+    fn of_other_tests_processes_only_those_are_named_that_were_asked() {
+        let (asked, strange) = (stopped_by_another("asked"), stopped_by_another("strange"));
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        asked.serves(address(1));
+        strange.serves(address(2));
+        begin_test();
+        assert_eq!(mishaps(), [""; 0]);
+        asks(address(1));
+        asks(address(1));
+        asks(address(3));
+        assert_eq!(mishaps(), [format!("{asked} stands still (SIGSTOP?)")]);
+        // The port is another's by now.
+        begin_test();
+        strange.serves(address(1));
+        asks(address(1));
+        assert_eq!(mishaps(), [format!("{strange} stands still (SIGSTOP?)")]);
+        asked.kill();
+        strange.kill();
     }
 }

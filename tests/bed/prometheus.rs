@@ -50,8 +50,10 @@ impl Prometheus {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stderr);
+        let process = process::spawn("Prometheus", command)?;
+        process.serves(address);
         let prometheus = Self {
-            process: process::spawn("Prometheus", command)?,
+            process,
             directory,
             client: Client::http1(address),
         };

@@ -106,6 +106,7 @@ impl Redis {
     }
 
     fn try_run(&self, arguments: &[&str]) -> Result<String, String> {
+        self.process.lock().expect("no panic in here").meet();
         let mut command = Command::new("redis-cli");
         command
             .args(["-e", "-p", &self.port.to_string()])

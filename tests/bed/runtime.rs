@@ -105,7 +105,7 @@ where
 
 /// The next connection. If there can be none at the moment (no file descriptors are left), it is
 /// waited for, rather than asked for in a loop that keeps a core busy.
-pub(crate) async fn accept(listener: &TcpListener) -> TcpStream {
+pub async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return stream,

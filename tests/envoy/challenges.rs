@@ -508,7 +508,8 @@ async fn hasty() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
+        loop {
+            let mut stream = bed::accept(&listener).await;
             tokio::spawn(async move {
                 // Envoy takes what comes before it has a stream on the connection for nonsense.
                 tokio::time::sleep(Duration::from_millis(200)).await;

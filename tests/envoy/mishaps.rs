@@ -17,6 +17,7 @@ trials!("mishaps":
     whoever_has_the_port_of_an_ended_envoy_is_not_asked,
     a_killed_counterpart_is_named,
     a_server_that_never_answers_is_named,
+    what_other_tests_do_to_their_processes_is_not_said,
 );
 
 /// An Envoy without the filter, for one test alone.
@@ -142,4 +143,21 @@ async fn a_server_that_never_answers_is_named() {
     let said = failure_of_a_request(Client::http1(address), "/silence").await;
     let waits = format!("waiting for: the answer to GET /silence at {address}");
     assert_says(&said, &["not done after 5s", &waits]);
+}
+
+async fn what_other_tests_do_to_their_processes_is_not_said() {
+    // This test's own, and not the failing one's.
+    let bed = plan("mishap-elsewhere").start().await;
+    signal(&bed.envoy, libc::SIGSTOP);
+    let pid = bed.envoy.pid();
+    let names = format!("Envoy mishap-elsewhere (process {pid}) stands still (SIGSTOP?)");
+    eventually("Envoy to stand still", || async {
+        (bed::mishaps() == [names.clone()]).then_some(())
+    })
+    .await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = silent.local_addr().expect("an address");
+    let said = failure_of_a_request(Client::http1(address), "/silence").await;
+    assert_says(&said, &["not done after 5s", "/silence"]);
+    assert!(!said.contains("mishap-elsewhere"), "{said}");
 }

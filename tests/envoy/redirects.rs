@@ -217,7 +217,8 @@ async fn closing() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
+        loop {
+            let mut stream = bed::accept(&listener).await;
             tokio::spawn(async move {
                 let _ = stream.read(&mut [0; 4096]).await;
             });

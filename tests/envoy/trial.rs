@@ -45,6 +45,7 @@ pub fn outcome_within(
     body: impl FnOnce() -> Body,
 ) -> Result<(), Failed> {
     USED.set(None);
+    bed::begin_test();
     let outcome = catch_unwind(AssertUnwindSafe(|| run_within(limit, name, body())));
     let message = match outcome {
         Ok(Ok(())) => return Ok(()),

@@ -74,7 +74,8 @@ async fn impatient(patience: Duration) -> (SocketAddr, Arc<Counts>) {
     let counts = Arc::new(Counts::default());
     let counting = Arc::clone(&counts);
     tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
+        loop {
+            let mut stream = bed::accept(&listener).await;
             let counts = Arc::clone(&counting);
             tokio::spawn(async move {
                 let mut head = Vec::new();

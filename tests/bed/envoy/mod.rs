@@ -143,6 +143,7 @@ impl Envoy {
         })
         .await??;
         self.admin = admin;
+        process.serves(admin);
         wait_for("Envoy to be ready", || async {
             if let Some(status) = process.ended() {
                 return Some(Err(format!("Envoy ended before it was ready: {status}")));
@@ -156,8 +157,10 @@ impl Envoy {
     /// The address of the listener with this name.
     pub async fn listener(&self, name: &str) -> SocketAddr {
         let listeners = self.admin_json("/listeners?format=json").await;
-        admin::listener_address(&listeners, name)
-            .unwrap_or_else(|| panic!("no listener {name} in {listeners}"))
+        let address = admin::listener_address(&listeners, name)
+            .unwrap_or_else(|| panic!("no listener {name} in {listeners}"));
+        self.process.serves(address);
+        address
     }
 
     /// The admin interface's address.
@@ -171,6 +174,7 @@ impl Envoy {
     /// # Panics
     /// Envoy has ended, or does not answer.
     pub async fn admin_text(&self, path: &str) -> String {
+        self.process.meet();
         let must_run = || {
             if let Some(status) = self.process.ended() {
                 panic!("{} has ended: {status}", self.process);
