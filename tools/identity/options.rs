@@ -201,3 +201,35 @@ fn time_or_none(text: &str) -> Result<Duration, String> {
         _ => Err("must be at most a week".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_says_is_as_it_is_documented() {
+        let options = Options::try_parse_from(["", "--config", "vmcp.yaml"]).unwrap();
+        assert_eq!(
+            options.listen,
+            Listen::Off,
+            "whoever reaches it is believed"
+        );
+        for (listen, address) in [
+            (options.exchange_listen, "127.0.0.1:9193"),
+            (options.admin, "127.0.0.1:9192"),
+        ] {
+            assert_eq!(listen, Listen::At(Address::parse(address).unwrap()));
+        }
+        assert_eq!(options.payload_key, "th_jwt");
+        assert_eq!(options.end_dead_sessions, EndDeadSessions::Missing);
+        for (time, seconds) in [
+            (options.store_timeout, 1),
+            (options.refresh_ahead, 30),
+            (options.refresh_wait, 2),
+            (options.refresh_timeout, 30),
+            (options.end_dead_after, 300),
+        ] {
+            assert_eq!(time, Duration::from_secs(seconds));
+        }
+    }
+}

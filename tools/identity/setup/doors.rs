@@ -103,3 +103,70 @@ pub(super) fn jwks_url(options: &Options, issuer: Option<&str>, problems: &mut P
     }
     url
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    const CERT: &[&str] = &["--tls-cert", "c", "--tls-key", "k"];
+    const MUTUAL: &[&str] = &["--tls-cert", "c", "--tls-key", "k", "--tls-client-ca", "a"];
+    const CLIENT: &[&str] = &["--client-id", "envoy", "--client-secret-env", "SECRET"];
+
+    /// Which doors may not be open like that.
+    fn refused(arguments: &[&str]) -> Vec<String> {
+        let arguments = [&["", "--config", "vmcp.yaml"][..], arguments].concat();
+        let mut problems = Problems::default();
+        open_to(&Options::try_parse_from(arguments).unwrap(), &mut problems);
+        let flag = |line: &String| line.split(':').next().unwrap().to_owned();
+        problems.lines().iter().map(flag).collect()
+    }
+
+    #[test]
+    fn who_comes_from_elsewhere_must_say_who_they_are() {
+        let (check, token) = ("--listen", "--exchange-listen");
+        for (door, with, may) in [
+            (token, &[][..], false),
+            (token, CERT, false),
+            (token, CLIENT, false),
+            (token, &[CERT, CLIENT].concat(), true),
+            (token, MUTUAL, true),
+            (check, &[], false),
+            (check, CERT, false),
+            // It believes whatever Envoy says, so it must be Envoy.
+            (check, &[CERT, CLIENT].concat(), false),
+            (check, MUTUAL, true),
+        ] {
+            for address in [
+                "192.0.2.1:9191",
+                "0.0.0.0:9191",
+                "[::]:9191",
+                "[2001:db8::1]:9191",
+            ] {
+                let refused = refused(&[&[door, address], with].concat());
+                let expected: &[&str] = if may { &[] } else { &[door] };
+                assert_eq!(refused, expected, "{door} {address} {with:?}");
+            }
+            for address in [
+                "127.0.0.1:9191",
+                "[::1]:9191",
+                "[::ffff:127.0.0.2]:9191",
+                "unix:/x",
+            ] {
+                let refused = refused(&[&[door, address], with].concat());
+                assert!(refused.is_empty(), "{door} {address} {with:?}: {refused:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_service_without_a_door_is_none() {
+        assert_eq!(
+            refused(&["--exchange-listen", "off"]),
+            ["--exchange-listen"]
+        );
+        let one = ["--exchange-listen", "off", "--listen", "127.0.0.1:9191"];
+        assert!(refused(&one).is_empty());
+    }
+}

@@ -1,5 +1,7 @@
 //! What each door takes, and what it refuses how.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::bed::check::{Check, Verdict, check, client};
@@ -279,4 +281,41 @@ async fn grpc_that_is_no_check_is_told_so() {
     );
     let health = call("/grpc.health.v1.Health/Check", b"").await.unwrap();
     assert_eq!(&health[..], b"\x08\x01", "serving");
+}
+
+#[tokio::test]
+async fn grpc_health_says_whether_the_store_is_there() {
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_check_response::ServingStatus;
+    use tonic_health::pb::health_client::HealthClient;
+    let mut bed = Bed::new().await;
+    let service = bed.service(&[]).await;
+    let address = format!("http://127.0.0.1:{}", service.check_port);
+    let endpoint = tonic::transport::Endpoint::from_shared(address).unwrap();
+    let client = HealthClient::new(endpoint.connect().await.unwrap());
+    let until = async |wanted: ServingStatus| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        for name in ["", "envoy.service.auth.v3.Authorization"] {
+            let request = HealthCheckRequest {
+                service: name.to_owned(),
+            };
+            while client
+                .clone()
+                .check(request.clone())
+                .await
+                .unwrap()
+                .get_ref()
+                .status()
+                != wanted
+            {
+                assert!(Instant::now() < deadline, "{name:?} is not {wanted:?}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    };
+    until(ServingStatus::Serving).await;
+    bed.redis.kill();
+    until(ServingStatus::NotServing).await;
+    bed.redis.begin();
+    until(ServingStatus::Serving).await;
 }

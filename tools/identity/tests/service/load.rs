@@ -1,4 +1,4 @@
-//! Many users at once, while the store dies and comes back.
+//! Many users at once, at both doors of two replicas, while the store dies and comes back.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::bed::check::{Check, Verdict, check, client};
 use crate::bed::provider::Script;
 use crate::bed::service::Bed;
 use crate::bed::session::{expired, get, put, row};
@@ -34,24 +35,64 @@ async fn a_store_that_is_killed_under_load_costs_no_session_and_gives_no_wrong_a
         let slow = Script::Slow(Duration::from_millis(50 * number as u64), 3600, true);
         bed.provider.script(&refresh_token, [slow]);
     }
-    let service = bed.service(&["--refresh-timeout", "20s"]).await;
-    let tokens: Vec<String> = (0..SESSIONS)
-        .map(|number| bed.token(&name(number)))
-        .collect();
+    let replicas = [
+        bed.service(&["--refresh-timeout", "20s"]).await,
+        bed.service(&["--refresh-timeout", "20s"]).await,
+    ];
+    let mut doors = Vec::new();
+    for replica in &replicas {
+        doors.push((replica, client(replica.check_port).await));
+    }
+    let doors = &doors;
+    let question = |number| {
+        let session = name(number);
+        (bed.token(&session), Check::of(bed.claims(&session, 600)))
+    };
+    let questions: Vec<_> = (0..SESSIONS).map(question).collect();
     let stop = AtomicBool::new(false);
 
-    let asking = futures_util::future::join_all(tokens.iter().map(async |token| {
-        let (mut seen, mut refused) = (HashSet::new(), 0_u32);
-        let mut good_at_last = false;
-        while !stop.load(Ordering::Relaxed) || !good_at_last {
-            let answer = service.ask(token, "github", &[]).await;
-            good_at_last = answer.status == 200;
-            match (answer.status, answer.error()) {
-                (200, _) => {
-                    seen.insert(answer.token().to_owned());
+    let asking = futures_util::future::join_all((0..SESSIONS).map(async |number| {
+        let (token, request) = &questions[number];
+        let (mut seen, mut refused) = (HashSet::new(), [0_u32; 2]);
+        // In a row: every door of both must serve it in the end.
+        let mut good = 0;
+        for turn in number.. {
+            if stop.load(Ordering::Relaxed) && good >= 2 * doors.len() {
+                break;
+            }
+            let (replica, client) = &doors[turn / 2 % doors.len()];
+            let told = if turn % 2 == 0 {
+                let answer = replica.ask(token, "github", &[]).await;
+                match (answer.status, answer.error()) {
+                    (200, _) => Some(answer.token().to_owned()),
+                    (503, "temporarily_unavailable" | "upstream_token_unavailable") => None,
+                    _ => panic!("session {number}: {answer:?}"),
                 }
-                (503, "temporarily_unavailable" | "upstream_token_unavailable") => refused += 1,
-                _ => panic!("{answer:?}"),
+            } else {
+                match check(&mut client.clone(), request).await {
+                    Verdict::Failed(tonic::Code::Unavailable, _) => None,
+                    Verdict::Goes(metadata) => {
+                        let token = metadata["upstream_tokens"]["github"].as_str();
+                        let whole = match token {
+                            Some(token) => json!({"upstream_tokens": {"github": token}}),
+                            // Its refresh takes longer than a request waits.
+                            None => json!({"upstream_unavailable": {"github": true}}),
+                        };
+                        assert_eq!(metadata, whole, "session {number}");
+                        token.map(str::to_owned)
+                    }
+                    denied => panic!("session {number}: {denied:?}"),
+                }
+            };
+            match told {
+                Some(token) => {
+                    good += 1;
+                    seen.insert(token);
+                }
+                None => {
+                    good = 0;
+                    refused[turn % 2] += 1;
+                }
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -73,12 +114,13 @@ async fn a_store_that_is_killed_under_load_costs_no_session_and_gives_no_wrong_a
         tokio::join!(asking, killing).0
     });
     let answers = both.await.unwrap_or_else(|_| {
-        panic!("a session did not come back: {}", service.log());
+        let logs = replicas.each_ref().map(|replica| replica.log());
+        panic!("a session did not come back: {}", logs.join("----\n"));
     });
 
     let mut redis = bed.redis.connect().await;
     let mut everything = HashSet::new();
-    let mut refused = 0;
+    let mut refused = [0; 2];
     for (number, (seen, refusals)) in answers.into_iter().enumerate() {
         let row = get(&mut redis, &name(number), "github").await.unwrap();
         let token = row["access_token"].as_str().unwrap();
@@ -86,8 +128,16 @@ async fn a_store_that_is_killed_under_load_costs_no_session_and_gives_no_wrong_a
         let redeemed = bed.provider.times(&format!("rt-{number}"));
         assert_eq!(redeemed, (number + 1) % 2, "session {number}");
         everything.extend(seen);
-        refused += refusals;
+        for (all, some) in refused.iter_mut().zip(refusals) {
+            *all += some;
+        }
     }
     assert_eq!(everything.len(), SESSIONS, "each has its own");
-    assert!(refused > 0, "it was never away, in {:?}", began.elapsed());
+    for (door, refused) in ["/token", "ext_authz"].into_iter().zip(refused) {
+        assert!(
+            refused > 0,
+            "{door} never missed it, in {:?}",
+            began.elapsed()
+        );
+    }
 }

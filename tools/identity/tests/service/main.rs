@@ -18,6 +18,7 @@ mod http2;
 mod load;
 mod providers;
 mod refreshing;
+mod round_trips;
 mod rows;
 mod serving;
 mod store;

@@ -250,6 +250,38 @@ async fn sigterm_finishes_what_is_under_way() {
 }
 
 #[tokio::test]
+async fn sigterm_answers_who_waits_and_lets_nobody_in() {
+    let bed = Bed::new().await;
+    let mut redis = bed.redis.connect().await;
+    put(&mut redis, "S", "github", &expired("github", "rt")).await;
+    let slow = Script::Slow(Duration::from_millis(1500), 3600, true);
+    bed.provider.script("rt", [slow]);
+    let mut service = bed.service(&["--refresh-wait", "20s"]).await;
+    let token = bed.token("S");
+    let ports = [service.token_port, service.check_port];
+    let asked = service.ask(&token, "github", &[]);
+    let ending = async {
+        while bed.provider.times("rt") == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        service.signal("-TERM");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        for port in ports {
+            while tokio::net::TcpStream::connect(("127.0.0.1", port))
+                .await
+                .is_ok()
+            {
+                assert!(Instant::now() < deadline, "{port} is still open");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    };
+    let (answer, ()) = tokio::join!(asked, ending);
+    assert_eq!(answer.token(), "issued-at-1");
+    assert_eq!(service.ended().await.code(), Some(0), "{}", service.log());
+}
+
+#[tokio::test]
 async fn log_lines_can_be_json() {
     let bed = Bed::new().await;
     let service = bed.service(&["--log-format", "json"]).await;

@@ -95,11 +95,7 @@ async fn a_lock_that_is_somebody_elses_is_waited_for_and_never_written_over() {
     let bed = Bed::new().await;
     let mut redis = bed.redis.connect().await;
     put(&mut redis, SESSION, "github", &expired("github", "rt")).await;
-    let hex: String = Sha256::digest(b"6:github:rt")
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let lock = format!("{PREFIX}lock:refresh:{hex}");
+    let lock = lock_of("rt");
     run(&mut redis, &["SET", &lock, "somebody", "PX", "60000"]).await;
     let service = bed.service(&["--refresh-wait", "200ms"]).await;
     let answer = service.ask(&bed.token(SESSION), "github", &[]).await;
@@ -120,11 +116,7 @@ async fn a_lock_that_is_somebody_elses_is_waited_for_and_never_written_over() {
         "rt2",
         [Script::Slow(Duration::from_millis(400), 3600, true)],
     );
-    let hex: String = Sha256::digest(b"6:github:rt2")
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let lock = format!("{PREFIX}lock:refresh:{hex}");
+    let lock = lock_of("rt2");
     let token = bed.token("OTHER");
     let asked = service.ask(&token, "github", &[]);
     let steal = async {
@@ -143,4 +135,69 @@ async fn a_lock_that_is_somebody_elses_is_waited_for_and_never_written_over() {
         .await
         .unwrap();
     assert_eq!(owner, "somebody");
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_the_lock_is_told_of_and_the_provider_is_unavailable() {
+    let bed = Bed::new().await;
+    let mut redis = bed.redis.connect().await;
+    put(
+        &mut redis,
+        "SECRETSESSION",
+        "github",
+        &expired("github", "secret-rt"),
+    )
+    .await;
+    let service = bed.service(&[]).await;
+    let token = bed.token("SECRETSESSION");
+    // It may read, but not run what takes a lock.
+    run(&mut redis, &["ACL", "SETUSER", "default", "-eval"]).await;
+    let answer = service.ask(&token, "github", &[]).await;
+    assert_eq!(
+        (answer.status, answer.error()),
+        (503, "upstream_token_unavailable")
+    );
+    let log = service.log();
+    let line = " ERROR a refresh token cannot be locked in the session store \
+                error=\"the store refuses (NOPERM)\"";
+    assert!(log.contains(line), "{log}");
+    for secret in ["SECRETSESSION", "secret-rt", &token] {
+        assert!(!log.contains(secret), "{log}");
+    }
+    assert_eq!(bed.provider.times("secret-rt"), 0, "never without the lock");
+
+    run(&mut redis, &["ACL", "SETUSER", "default", "+eval"]).await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while service.ask(&token, "github", &[]).await.status != 200 {
+        assert!(Instant::now() < deadline, "{}", service.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(bed.provider.times("secret-rt"), 1);
+}
+
+#[tokio::test]
+async fn a_lock_lives_ten_seconds_longer_than_a_call_may_take() {
+    let bed = Bed::new().await;
+    let mut redis = bed.redis.connect().await;
+    put(&mut redis, SESSION, "github", &expired("github", "rt")).await;
+    bed.provider.script("rt", [Script::Hang]);
+    let service = bed
+        .service(&["--refresh-timeout", "7s", "--refresh-wait", "100ms"])
+        .await;
+    let answer = service.ask(&bed.token(SESSION), "github", &[]).await;
+    assert_eq!(answer.error(), "upstream_token_unavailable");
+    let lock = lock_of("rt");
+    let redis::Value::Int(left) = run(&mut redis, &["PTTL", &lock]).await else {
+        panic!("no number");
+    };
+    assert!((10_000..=17_000).contains(&left), "{left} ms are left");
+}
+
+/// The key of the lock on a refresh token of GitHub's.
+fn lock_of(refresh_token: &str) -> String {
+    let hex: String = Sha256::digest(format!("6:github:{refresh_token}"))
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("{PREFIX}lock:refresh:{hex}")
 }
