@@ -2,6 +2,9 @@
 
 mod begun;
 pub mod body;
+mod outbox;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 
 use std::convert::Infallible;
@@ -25,14 +28,30 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use self::begun::begun;
+use self::outbox::gather;
 use self::tls::Tls;
 use crate::log;
 
 /// How long a peer may take for a handshake, for its first words, and for the body of a request.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long it may take for the head of one, and say nothing before the next one. What is rendered has
-/// Envoy close what has been idle for 60 s: it must not be us who close while it sends.
-const BETWEEN: Duration = Duration::from_secs(75);
+/// How long a connection may be idle. What is rendered has Envoy close what has been idle for 60 s: it
+/// must not be us who close while it sends.
+const IDLE: Idle = Idle {
+    between: Duration::from_secs(75),
+    ping: Duration::from_secs(60),
+    pong: Duration::from_secs(20),
+};
+
+/// Limits of a connection on which nothing is asked.
+#[derive(Clone, Copy)]
+struct Idle {
+    /// HTTP/1: how long the head of a request may take, the silence before it included.
+    between: Duration,
+    /// HTTP/2: after so long without a word a peer is asked whether it is there.
+    ping: Duration,
+    /// So long it may take to say so.
+    pong: Duration,
+}
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,7 +155,7 @@ pub async fn serve<F, R, B>(
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let connections = GracefulShutdown::new();
-    let builder = Arc::new(builder());
+    let builder = Arc::new(builder(IDLE));
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener) => accepted,
@@ -202,18 +221,18 @@ async fn accept(listener: &Listener) -> io::Result<Stream> {
     })
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
+fn builder(idle: Idle) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(BETWEEN);
+        .header_read_timeout(idle.between);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(1024)
-        .keep_alive_interval(Duration::from_secs(60))
-        .keep_alive_timeout(Duration::from_secs(20));
+        .keep_alive_interval(idle.ping)
+        .keep_alive_timeout(idle.pong);
     builder
 }
 
@@ -242,9 +261,12 @@ async fn connection<S, F, R, B>(
         let answer = service(request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
-    let connection = builder
-        .serve_connection(TokioIo::new(stream), service)
-        .into_owned();
-    // How a connection ends is the peer's business.
-    let _ = watcher.watch(connection).await;
+    gather(stream, |stream| {
+        let connection = builder
+            .serve_connection(TokioIo::new(stream), service)
+            .into_owned();
+        // How a connection ends is the peer's business.
+        watcher.watch(connection)
+    })
+    .await;
 }

@@ -1,0 +1,83 @@
+//! How long connections stay on which nothing is asked: the limits shortened, all else as it is served.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+
+use super::*;
+
+const SHORT: Idle = Idle {
+    between: Duration::from_millis(600),
+    ping: Duration::from_millis(400),
+    pong: Duration::from_millis(200),
+};
+
+/// A connection that is served with these limits.
+fn served(idle: Idle) -> DuplexStream {
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    tokio::spawn(async move {
+        let connections = GracefulShutdown::new();
+        // Stops when its sender goes, which is when this task is over.
+        let (_running, stop) = watch::channel(false);
+        let answer = |_| async { Response::new(Full::new(Bytes::from_static(b"here"))) };
+        let watcher = connections.watcher();
+        connection(&builder(idle), theirs, answer, watcher, stop).await;
+    });
+    ours
+}
+
+/// How long until the server closes; what it says until then does not matter.
+async fn until_closed(stream: &mut DuplexStream) -> Duration {
+    let began = Instant::now();
+    let mut said = Vec::new();
+    let end = timeout(Duration::from_secs(20), stream.read_to_end(&mut said)).await;
+    end.expect("the connection is closed")
+        .expect("and not torn");
+    began.elapsed()
+}
+
+#[tokio::test]
+async fn a_connection_between_two_requests_is_closed_after_its_time_and_not_before() {
+    let mut stream = served(SHORT);
+    for _ in 0..3 {
+        // Each silence alone is within the limit; all of them together are not.
+        sleep(SHORT.between / 2).await;
+        let request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"here") {
+            let read = timeout(Duration::from_secs(20), stream.read_buf(&mut answer)).await;
+            assert!(read.unwrap().unwrap() > 0, "closed while it was used");
+        }
+    }
+    let took = until_closed(&mut stream).await;
+    assert!(took >= SHORT.between / 2, "{took:?}");
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_end_keeps_no_connection_open() {
+    let mut stream = served(SHORT);
+    let head = b"GET / HTTP/1.1\r\nhost: x\r\n";
+    stream.write_all(head).await.unwrap();
+    let took = until_closed(&mut stream).await;
+    assert!(took >= SHORT.between / 2, "{took:?}");
+}
+
+#[tokio::test]
+async fn a_peer_that_answers_no_ping_is_given_up() {
+    let mut stream = served(SHORT);
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    stream.write_all(preface).await.unwrap();
+    let took = until_closed(&mut stream).await;
+    assert!(took >= SHORT.ping, "{took:?}");
+}
+
+#[test]
+fn envoy_closes_first() {
+    // `common_http_protocol_options.idle_timeout` of what is rendered.
+    let rendered = Duration::from_secs(60);
+    assert_eq!(IDLE.between, Duration::from_secs(75));
+    assert!(IDLE.between > rendered && IDLE.ping + IDLE.pong > rendered);
+}
