@@ -7,17 +7,26 @@ use std::time::Duration;
 /// `/proc/<pid>/stat` counts in hundredths of a second, which is thousands of requests.
 pub fn cpu_time(pid: u32) -> Duration {
     let mut clock: libc::clockid_t = 0;
+    let pid = libc::pid_t::try_from(pid).expect("a process id");
+    // SAFETY: it writes where it is told to, and nowhere else.
+    let failed = unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) != 0 };
+    assert!(!failed, "process {pid} has no CPU clock");
+    read(clock)
+}
+
+/// The CPU time that this thread has used.
+pub fn own_cpu_time() -> Duration {
+    read(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn read(clock: libc::clockid_t) -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    let pid = libc::pid_t::try_from(pid).expect("a process id");
-    // SAFETY: both write where they are told to, and nowhere else.
-    let failed = unsafe {
-        libc::clock_getcpuclockid(pid, &raw mut clock) != 0
-            || libc::clock_gettime(clock, &raw mut time) != 0
-    };
-    assert!(!failed, "the CPU clock of process {pid} cannot be read");
+    // SAFETY: it writes where it is told to, and nowhere else.
+    let failed = unsafe { libc::clock_gettime(clock, &raw mut time) != 0 };
+    assert!(!failed, "a CPU clock cannot be read");
     Duration::new(
         u64::try_from(time.tv_sec).expect("a time"),
         u32::try_from(time.tv_nsec).expect("a time"),

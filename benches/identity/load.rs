@@ -1,13 +1,15 @@
-//! Load for one server: four connections with sixteen streams each, as Envoy's workers have them.
+//! Load for one server: four connections with sixteen streams each, as Envoy's workers have them. One
+//! thread has all four: several would take the core from one another, and from the store.
 
+use std::array;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::wire::{Connection, Fields, Question};
+use super::wire::{Connection, Fields, Question, wait};
 
-/// Connections, a thread each.
+/// Connections.
 pub const CONNECTIONS: usize = 4;
 /// Questions that wait for an answer at once, on each connection.
 pub const STREAMS: usize = 16;
@@ -51,46 +53,55 @@ impl Target {
         self.run((rate / CONNECTIONS as f64) as usize, Some(rate))
     }
 
+    /// So many questions on each connection, at this rate over all of them.
     fn run(&self, each: usize, rate: Option<f64>) -> Vec<f64> {
-        let start = Instant::now() + Duration::from_millis(5);
-        let first = self.put.fetch_add(each * CONNECTIONS, Ordering::Relaxed);
-        let threads: Vec<_> = (0..CONNECTIONS)
-            .map(|number| {
-                let target = self.clone();
-                std::thread::spawn(move || target.drive(first + number, each, start, rate))
-            })
-            .collect();
-        threads
-            .into_iter()
-            .flat_map(|thread| thread.join().expect("every question is answered"))
-            .collect()
+        let target = self.clone();
+        std::thread::spawn(move || target.drive(each, rate))
+            .join()
+            .expect("every question is answered")
     }
 
-    /// One connection's share: every fourth question from the `first` on.
-    fn drive(&self, first: usize, count: usize, start: Instant, rate: Option<f64>) -> Vec<f64> {
+    fn drive(&self, each: usize, rate: Option<f64>) -> Vec<f64> {
         super::leave_the_first_core();
         // SAFETY: a plain system call, for this thread alone: waits end when they should, not up to
         // fifty microseconds later.
         unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1_000) };
-        let due = |place: usize| {
-            let place = (place * CONNECTIONS + first % CONNECTIONS) as f64;
-            start + rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(place / rate))
+        let count = each * CONNECTIONS;
+        let first = self.put.fetch_add(count, Ordering::Relaxed);
+        let mut connections: [_; CONNECTIONS] =
+            array::from_fn(|_| Connection::open(self.address, &self.fields));
+        let mut sent = [0; CONNECTIONS];
+        let start = Instant::now() + Duration::from_millis(5);
+        // Every fourth question is a connection's.
+        let due = |number: usize| {
+            start
+                + rate.map_or(Duration::ZERO, |rate| {
+                    Duration::from_secs_f64(number as f64 / rate)
+                })
         };
-        let mut connection = Connection::open(self.address, &self.fields);
         let mut samples = Vec::with_capacity(count);
-        let mut sent = 0;
         while samples.len() < count {
             let now = Instant::now();
-            while sent < count && connection.waiting() < STREAMS && due(sent) <= now {
-                let question = (first + sent * CONNECTIONS) % self.questions.len();
-                connection.ask(&self.questions, question, due(sent));
-                sent += 1;
+            let mut next = None;
+            for (place, connection) in connections.iter_mut().enumerate() {
+                while sent[place] < each && connection.waiting() < STREAMS {
+                    let number = sent[place] * CONNECTIONS + place;
+                    if due(number) > now {
+                        next = next.into_iter().chain([due(number)]).min();
+                        break;
+                    }
+                    let question = (first + number) % self.questions.len();
+                    connection.ask(&self.questions, question, due(number));
+                    sent[place] += 1;
+                }
+                connection.flush();
             }
-            connection.flush();
-            let until = (sent < count && connection.waiting() < STREAMS).then(|| due(sent));
-            connection.read(&self.questions, until, |due| {
-                samples.push(due.elapsed().as_secs_f64() * 1e6);
-            });
+            let readable = wait(&connections, next);
+            for (connection, _) in connections.iter_mut().zip(readable).filter(|(_, is)| *is) {
+                connection.read(&self.questions, |due| {
+                    samples.push(due.elapsed().as_secs_f64() * 1e6);
+                });
+            }
         }
         samples
     }

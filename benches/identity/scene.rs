@@ -34,8 +34,9 @@ pub struct Scene {
     pub token: Server,
     /// The same with TH-JWTs that it has not.
     pub first: Server,
-    /// A TH-JWT, and the point of the key that has signed it.
-    pub signed: (String, Vec<u8>),
+    /// Those TH-JWTs, and the point of the key that has signed them.
+    pub signed: Vec<String>,
+    pub point: Vec<u8>,
     _constant: Constant,
     _service: IdentityService,
     _redis: Redis,
@@ -103,10 +104,13 @@ impl Scene {
         let known = sessions
             .iter()
             .map(|session| session.exchange(&session.th_jwt));
-        let new = (0..STRANGERS).map(|number| {
-            let session = &sessions[number % SESSIONS];
-            session.exchange(&session.refreshed(number, &auth_server))
-        });
+        let signed: Vec<String> = (0..STRANGERS)
+            .map(|number| sessions[number % SESSIONS].refreshed(number, &auth_server))
+            .collect();
+        let new = signed
+            .iter()
+            .enumerate()
+            .map(|(number, th_jwt)| sessions[number % SESSIONS].exchange(th_jwt));
         let exchange = |questions| Target::new(service.token_address(), token_fields(), questions);
         let pid = service.pid();
         Self {
@@ -126,7 +130,8 @@ impl Scene {
                 pid,
                 target: exchange(new.collect()),
             },
-            signed: (sessions[0].th_jwt.clone(), point(&auth_server)),
+            signed,
+            point: point(&auth_server),
             _constant: child,
             _service: service,
             _redis: redis,

@@ -28,7 +28,9 @@ pub struct Connection {
     headers: [Vec<u8>; 2],
     next_stream: u32,
     asked: VecDeque<Asked>,
+    /// What was read last, of which so much is the beginning of a frame.
     input: Vec<u8>,
+    kept: usize,
     output: Vec<u8>,
     /// Bytes of bodies since the server was last given leave to send more.
     received: usize,
@@ -49,6 +51,8 @@ const WINDOW_UPDATE: u8 = 8;
 const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
+/// Room for what is read at once: longer frames than 16 KiB are not sent to whoever asks for none.
+const INPUT: usize = 128 * 1024;
 /// How much a connection may receive before it says so again.
 const WINDOW: u32 = 0x7000_0000;
 
@@ -62,7 +66,8 @@ impl Connection {
             headers: header_blocks(fields),
             next_stream: 1,
             asked: VecDeque::new(),
-            input: Vec::new(),
+            input: vec![0; INPUT],
+            kept: 0,
             output: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
             received: 0,
         };
@@ -100,27 +105,16 @@ impl Connection {
         self.output.clear();
     }
 
-    /// Waits for the server, until then at most, and reads: when each question that is answered now
-    /// was due.
-    pub fn read(
-        &mut self,
-        all: &[Question],
-        until: Option<Instant>,
-        mut answered: impl FnMut(Instant),
-    ) {
-        if !self.is_readable(until) {
-            return;
-        }
-        let start = self.input.len();
-        self.input.resize(start + 64 * 1024, 0);
+    /// Reads what is there: when each question that is answered now was due.
+    pub fn read(&mut self, all: &[Question], mut answered: impl FnMut(Instant)) {
+        let mut input = std::mem::take(&mut self.input);
         let read = self
             .socket
-            .read(&mut self.input[start..])
+            .read(&mut input[self.kept..])
             .expect("an open connection");
         assert!(read > 0, "the server has closed the connection");
-        self.input.truncate(start + read);
-        let input = std::mem::take(&mut self.input);
-        let mut rest = input.as_slice();
+        let end = self.kept + read;
+        let mut rest = &input[..end];
         while let Some((head, after)) = rest.split_at_checked(9) {
             let length =
                 usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
@@ -131,7 +125,9 @@ impl Connection {
             let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
             self.take(all, (head[3], head[4], stream), payload, &mut answered);
         }
-        self.input = rest.to_vec();
+        self.kept = rest.len();
+        input.copy_within(end - self.kept..end, 0);
+        self.input = input;
     }
 
     fn take(
@@ -173,26 +169,34 @@ impl Connection {
         self.output.extend_from_slice(&stream.to_be_bytes());
         self.output.extend_from_slice(payload);
     }
+}
 
-    fn is_readable(&self, until: Option<Instant>) -> bool {
-        const PATIENCE: Duration = Duration::from_secs(20);
-        let left = until.map_or(PATIENCE, |until| {
-            until.saturating_duration_since(Instant::now())
-        });
-        let left = libc::timespec {
-            tv_sec: left.as_secs().try_into().expect("seconds"),
-            tv_nsec: left.subsec_nanos().into(),
-        };
-        let mut poll = libc::pollfd {
-            fd: self.socket.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        // SAFETY: one entry, and a time that lives until the call is over.
-        let ready = unsafe { libc::ppoll(&raw mut poll, 1, &raw const left, std::ptr::null()) };
-        assert!(ready > 0 || until.is_some(), "no answer in {PATIENCE:?}");
-        ready > 0
-    }
+/// Waits for an answer, until then at most: which connections have something to read.
+pub fn wait<const N: usize>(connections: &[Connection; N], until: Option<Instant>) -> [bool; N] {
+    const PATIENCE: Duration = Duration::from_secs(20);
+    let left = until.map_or(PATIENCE, |until| {
+        until.saturating_duration_since(Instant::now())
+    });
+    let left = libc::timespec {
+        tv_sec: left.as_secs().try_into().expect("seconds"),
+        tv_nsec: left.subsec_nanos().into(),
+    };
+    let mut polled = connections.each_ref().map(|connection| libc::pollfd {
+        fd: connection.socket.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    });
+    // SAFETY: so many entries, and a time, that live until the call is over.
+    let ready = unsafe {
+        libc::ppoll(
+            polled.as_mut_ptr(),
+            N as libc::nfds_t,
+            &raw const left,
+            std::ptr::null(),
+        )
+    };
+    assert!(ready > 0 || until.is_some(), "no answer in {PATIENCE:?}");
+    polled.map(|polled| polled.revents != 0)
 }
 
 /// The header blocks (RFC 7541) of the first request and of all that follow.
