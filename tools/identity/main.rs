@@ -9,7 +9,7 @@ use identity::{log, run, setup};
 /// musl's own allocator is slow.
 #[cfg(target_env = "musl")]
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The configuration cannot be used.
 const MISCONFIGURED: u8 = 2;
