@@ -223,7 +223,9 @@ demo() {
         need_redis
     fi
     step "the demo"
-    in_envoy cargo run --quiet --locked --package upstream-inject-testbed --bin demo -- "$@"
+    # Compiled as for the tests, which then find it compiled.
+    cargo build --quiet --locked --workspace --all-features --bin demo
+    in_envoy "$CARGO_TARGET_DIR/debug/demo" "$@"
 }
 
 need_redis() {

@@ -283,6 +283,12 @@ async fn requests_that_wait_when_the_vm_traps_are_not_forwarded() {
         .collect();
     lane.expect_sts("joined", 19).await;
     lane.sts().release();
+    // Whoever comes before that waits with them, for as long as they do.
+    eventually("the VM to trap", || async {
+        let line = "proxy_on_http_call_response failed";
+        bed.envoy.log().contains(line).then_some(())
+    })
+    .await;
     eventually("the VM to come back", || async {
         (lane.get(&jwt, "after").await.status == 200).then_some(())
     })
