@@ -137,7 +137,7 @@ link_filter() {
 # finish_filter OBJECTS ARTIFACT: makes the artifact of what link_filter left in the target directory
 # OBJECTS, with tools/artifact.
 finish_filter() {
-    "$TOOLS/artifact" finish "$1/$WASM_TARGET/release/upstream_inject.wasm" "$2" \
+    "$ARTIFACT" finish "$1/$WASM_TARGET/release/upstream_inject.wasm" "$2" \
         "$COMMIT" "$(rustc --version)"
 }
 
@@ -146,16 +146,16 @@ finish_filter() {
 build_tools() {
     mkdir -p dist
     if [ -n "${AS_RELEASED:-}" ]; then
-        build_packager
+        build_artifact_tool --features package
         build_static
         for program in "${PROGRAMS[@]}"; do
             install -m 755 "dist/$program.static" "dist/$program"
         done
         return
     fi
+    build_artifact_tool
     UPSTREAM_INJECT_COMMIT="$COMMIT" cargo build --quiet --locked --profile tools \
-        --package upstream-inject-artifact --package upstream-inject-cli \
-        --package upstream-inject-identity
+        --package upstream-inject-cli --package upstream-inject-identity
     install -m 755 "${PROGRAMS[@]/#/$TOOLS/}" dist/
 }
 
@@ -175,8 +175,9 @@ build_static() {
     done
 }
 
-build_packager() {
-    cargo build --quiet --locked --profile tools --package upstream-inject-artifact --features package
+# build_artifact_tool [ARGS]: what finishes and packages; it works for a second, so it is not optimized.
+build_artifact_tool() {
+    cargo build --quiet --locked --package upstream-inject-artifact "$@"
 }
 
 # Sets what the artifact says of its origin: COMMIT, marked if the work tree differs from it, and
@@ -223,9 +224,7 @@ demo() {
         need_redis
     fi
     step "the demo"
-    # Compiled as for the tests, which then find it compiled.
-    cargo build --quiet --locked --workspace --all-features --bin demo
-    in_envoy "$CARGO_TARGET_DIR/debug/demo" "$@"
+    in_envoy cargo run --quiet --locked --package upstream-inject-testbed --bin demo -- "$@"
 }
 
 need_redis() {
@@ -262,9 +261,9 @@ build_floor() {
 package() {
     build
     step "the package"
-    build_packager
+    build_artifact_tool --features package
     local digest
-    digest="$("$TOOLS/artifact" package "$WASM" "$EPOCH")"
+    digest="$("$ARTIFACT" package "$WASM" "$EPOCH")"
     say "  dist/upstream_inject.cdx.json    software bill of materials (CycloneDX)" \
         "  dist/oci, upstream_inject.oci.tar  OCI image layout" \
         "  $digest    the image's digest, also in dist/upstream_inject.oci.digest"
@@ -284,7 +283,7 @@ package_programs() {
     build_static
     [ -r "$AUTHORITIES" ] || die "$AUTHORITIES is missing: the image would trust no provider" \
         "Debian: apt-get install ca-certificates; AUTHORITIES names another file"
-    digest="$("$TOOLS/artifact" service dist/upstream-inject-identity.static "$AUTHORITIES" dist "$COMMIT" "$EPOCH")"
+    digest="$("$ARTIFACT" service dist/upstream-inject-identity.static "$AUTHORITIES" dist "$COMMIT" "$EPOCH")"
     say "  dist/upstream-inject{,-identity}.static    for any Linux on this kind of machine" \
         "  dist/oci-identity, upstream-inject-identity.oci.tar  OCI image layout" \
         "  $digest    the image's digest, also in dist/upstream-inject-identity.oci.digest"
@@ -428,7 +427,7 @@ leave() {
 # Absolute, since not every command here runs in this directory.
 CARGO_TARGET_DIR="$(realpath -m "${CARGO_TARGET_DIR:-target}")"
 export CARGO_TARGET_DIR
-readonly TOOLS="$CARGO_TARGET_DIR/tools"
+readonly TOOLS="$CARGO_TARGET_DIR/tools" ARTIFACT="$CARGO_TARGET_DIR/debug/artifact"
 # Read as a whole before it runs, so that a pull in between does no harm.
 {
     main "$@"

@@ -63,6 +63,9 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// How long the search for canaries may take.
 const SEARCH_LIMIT: Duration = Duration::from_secs(110);
 
+/// How many tests are named as the slowest after a run of more.
+const SLOWEST: usize = 12;
+
 fn main() {
     let arguments = Arguments::from_args();
     let topics = [
@@ -116,6 +119,9 @@ fn main() {
     let name = "documentation::the_page_on_placement_names_tests_that_exist";
     trials.push(Trial::test(name, move || named_tests_exist(&names)));
     let mut conclusion = libtest_mimic::run(&arguments, trials);
+    if conclusion.num_passed + conclusion.num_failed > SLOWEST as u64 {
+        println!("\nthe slowest:\n{}", trial::slowest(SLOWEST));
+    }
     let all = arguments.filter.is_none() && arguments.skip.is_empty();
     if !arguments.list && conclusion.num_passed + conclusion.num_failed > 0 {
         let name = "no_token_or_secret_in_logs_and_stats_of_all_envoys";

@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use bed::{Bed, run_within};
 use libtest_mimic::{Failed, Trial};
@@ -35,7 +36,28 @@ const LIMIT: Duration = Duration::from_secs(110);
 /// One named test.
 pub fn trial(topic: &str, name: &str, body: impl FnOnce() -> Body + Send + 'static) -> Trial {
     let name = format!("{topic}::{name}");
-    Trial::test(name.clone(), move || outcome_within(LIMIT, &name, body))
+    Trial::test(name.clone(), move || {
+        let began = Instant::now();
+        let outcome = outcome_within(LIMIT, &name, body);
+        if let Ok(mut took) = TOOK.lock() {
+            took.push((began.elapsed(), name));
+        }
+        outcome
+    })
+}
+
+/// How long each test has taken, whatever came of it.
+static TOOK: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
+
+/// The tests that took longest, a line each: where a suite's time can be won.
+pub fn slowest(count: usize) -> String {
+    let mut took = TOOK.lock().map(|took| took.clone()).unwrap_or_default();
+    took.sort_unstable_by(|one, other| other.cmp(one));
+    let lines = took
+        .iter()
+        .take(count)
+        .map(|(duration, name)| format!("{:7.1} s  {name}\n", duration.as_secs_f64()));
+    lines.collect()
 }
 
 /// Runs a test's body; a failure says what broke around it, and shows the end of Envoy's log.
