@@ -71,20 +71,6 @@ impl<'d> Draft<'d> {
         Err(block.error(key, Wrong::of(Rule::V02, text)))
     }
 
-    /// The value of the environment variable `name`, which `key` names, and which holds a key or a
-    /// certificate.
-    ///
-    /// # Errors
-    /// If it is not set or empty.
-    pub(crate) fn pem(
-        &self,
-        block: &Section<'_>,
-        key: &dyn Entry,
-        name: &str,
-    ) -> Result<Secret, Reported> {
-        checked(block, key, name, self.environment.pem(name), &TextOf::ANY)
-    }
-
     /// A secret that is written in the configuration under one key, or in the environment under
     /// the name that another key gives.
     ///
@@ -137,9 +123,9 @@ impl<'d> Draft<'d> {
     }
 }
 
-/// The value of the environment variable `name`, if it is one, and of `format`: without the line end
-/// that often follows a secret in a file.
-fn checked(
+/// The value of the environment variable `name`, which `key` names, if it is one, and of `format`:
+/// without the line end that often follows a secret in a file.
+pub(super) fn checked(
     block: &Section<'_>,
     key: &dyn Entry,
     name: &str,

@@ -14,6 +14,7 @@ pub struct Key(Rc<[u8]>);
 
 impl Key {
     /// The key of exchanging `subject` as `exchange` says, which knows no actor.
+    #[cfg(test)]
     pub fn new(exchange: ExchangeId, subject: Vec<u8>) -> Self {
         Self::from_bytes(Self::bytes(exchange, subject, None))
     }

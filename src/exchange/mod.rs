@@ -1,21 +1,21 @@
 //! How tokens are obtained: what is sent to a token endpoint, what its answer means, what is
 //! remembered of it, and how many requests share one call.
 
-pub mod answer;
-pub mod breaker;
-pub mod cache;
+pub(crate) mod answer;
+pub(crate) mod breaker;
+pub(crate) mod cache;
 pub mod client;
-pub mod digest;
-pub mod endpoint;
-pub mod engine;
+pub(crate) mod digest;
+pub(crate) mod endpoint;
+pub(crate) mod engine;
 mod fair_breaker;
 pub mod grant;
 pub mod jwt;
-pub mod key;
+pub(crate) mod key;
 pub mod request;
-pub mod results;
+pub(crate) mod results;
 mod settings;
-pub mod shared;
+pub(crate) mod shared;
 
 pub use client::ClientAuth;
 pub use settings::{

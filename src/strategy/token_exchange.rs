@@ -8,7 +8,7 @@ use crate::config::doc::Role;
 use crate::config::draft::Draft;
 use crate::config::endpoint::{
     ASSUMED_LIFETIME, Called, Common, ENDPOINT, OF_ASSERTION, REFRESH_AHEAD, STS_ERRORS, TIMEOUT,
-    owned, terms,
+    terms,
 };
 use crate::config::format::{HeaderName, ListOf, OneOrMany, ProviderOrNone, TextOf, WordOrUri};
 use crate::config::problem::{Reported, Wrong};
@@ -165,4 +165,9 @@ fn grant(
         scope: &scope,
         actor_token_type: actor.map(|_| actor_type),
     }))
+}
+
+fn owned(texts: Option<Vec<&str>>) -> Vec<String> {
+    let texts = texts.unwrap_or_default().into_iter();
+    texts.map(str::to_owned).collect()
 }

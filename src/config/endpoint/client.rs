@@ -2,7 +2,7 @@
 
 use super::Called;
 use super::keys::{ASSERTION_AUDIENCE, CERTIFICATE_ENV, Method};
-use crate::config::draft::Draft;
+use crate::config::draft::{Draft, checked};
 use crate::config::format::TextOf;
 use crate::config::problem::{Reported, Wrong};
 use crate::config::section::{Optional, Section};
@@ -35,12 +35,12 @@ impl Called<'_, '_> {
             let text = format!("missing; {what} needs it");
             block.error(&keys.client_id, Wrong::new(text));
         }
+        let key = keys.key_env.name;
         let either = format!("{} or {}", inline.name, variable.name);
         let misfit = match method {
-            Ok(Some(Method::Basic | Method::Post | Method::None)) if has_key => Some(format!(
-                "must be private_key_jwt with {}",
-                keys.key_env.name
-            )),
+            Ok(Some(Method::Basic | Method::Post | Method::None)) if has_key => {
+                Some(format!("must be private_key_jwt with {key}"))
+            }
             Ok(Some(Method::Basic | Method::Post)) if !has_secret => {
                 Some(format!("needs {either}"))
             }
@@ -48,12 +48,9 @@ impl Called<'_, '_> {
             Ok(Some(Method::PrivateKey)) if has_secret => {
                 Some(format!("must not be private_key_jwt with {either}"))
             }
-            Ok(Some(Method::PrivateKey)) if !has_key => {
-                Some(format!("needs {}", keys.key_env.name))
-            }
+            Ok(Some(Method::PrivateKey)) if !has_key => Some(format!("needs {key}")),
             Ok(None) if has_secret && has_key => Some(format!(
-                "missing; {either} and {} are for two different methods",
-                keys.key_env.name
+                "missing; {either} and {key} are for two different methods"
             )),
             _ => None,
         };
@@ -128,7 +125,8 @@ fn pem<T, E: std::fmt::Display>(
     let Some(name) = block.get(variable)? else {
         return Ok(None);
     };
-    let text = draft.pem(block, variable, name)?;
+    let text = draft.environment.pem(name);
+    let text = checked(block, variable, name, text, &TextOf::ANY)?;
     parse(text.reveal()).map(Some).map_err(|problem| {
         let text = format!("what is in that environment variable {problem}");
         block.error(variable, Wrong::new(text))

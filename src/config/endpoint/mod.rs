@@ -113,9 +113,3 @@ impl Called<'_, '_> {
         Err(self.block.error(&self.keys.token_url, Wrong::new(text)))
     }
 }
-
-/// The texts, owned.
-pub(crate) fn owned(texts: Option<Vec<&str>>) -> Vec<String> {
-    let texts = texts.unwrap_or_default().into_iter();
-    texts.map(str::to_owned).collect()
-}

@@ -4,7 +4,7 @@ pub mod assertion;
 pub mod certificate;
 mod der;
 pub mod key;
-pub mod pem;
+pub(crate) mod pem;
 mod public_key;
 
 #[cfg(test)]

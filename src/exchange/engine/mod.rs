@@ -15,7 +15,9 @@ mod random;
 mod watches;
 
 pub use calls::Outgoing;
-pub use crowd::{MAX_WAITING, MAX_WAITING_PER_BACKEND};
+pub use crowd::MAX_WAITING;
+#[cfg(test)]
+use crowd::MAX_WAITING_PER_BACKEND;
 pub use watches::{Pace, Polled};
 
 use super::answer::{Answer, ExpiresIn, Failure, FailureKind, Issued, judge};
