@@ -10,8 +10,6 @@ pub mod left_alone;
 #[cfg(test)]
 mod model_tests;
 pub mod store;
-#[cfg(test)]
-mod tests;
 mod wire;
 
 use super::digest::sha256;

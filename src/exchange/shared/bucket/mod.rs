@@ -5,6 +5,8 @@
 
 mod record;
 mod room;
+#[cfg(test)]
+mod tests;
 
 pub use record::{ClaimId, Forgotten, Token};
 

@@ -1,15 +1,12 @@
 //! The protocol's transitions, one at a time.
 
-use super::super::answer::{Detail, Failure, FailureKind, StsError};
-use super::super::settings::CachePolicy;
-use super::bucket::*;
-use super::key::Address;
-use super::layout::Bounds;
 use super::*;
+use crate::exchange::answer::{Detail, FailureKind, StsError};
+use crate::exchange::digest::sha256;
 use crate::refusal::StepUp;
 use crate::time::Clocks;
-use crate::token::BearerToken;
 use std::rc::Rc;
+use std::time::Duration;
 
 const FORMAT: &[u8; 8] = b"a format";
 const BOUNDS: Bounds = Bounds {
@@ -332,40 +329,6 @@ fn whatever_lies_there_is_read_without_a_trap_and_as_no_other_users_token() {
             ));
         }
     }
-}
-
-#[test]
-fn all_buckets_together_hold_what_is_configured() {
-    for (entries, bytes) in [
-        (1, 2048),
-        (9, 1 << 20),
-        (40, 64 << 20),
-        (4096, 64 << 20),
-        (4096, 1 << 10),
-        (1_000_000, 1 << 30),
-    ] {
-        let policy = CachePolicy {
-            max_entries: entries,
-            max_bytes: bytes,
-            ..CachePolicy::default()
-        };
-        let Layout { buckets, bounds } = Layout::of(&policy);
-        assert!(buckets.is_power_of_two() && buckets <= MAX_BUCKETS);
-        let all = buckets as usize;
-        assert!(bounds.entries >= 1 && all * bounds.entries <= entries);
-        assert!(all * bounds.refusals <= (entries / 10).max(1), "{entries}");
-        assert!(all * (bounds.bytes + bounds.passing) <= bytes);
-    }
-    let expected = Layout {
-        buckets: 256,
-        bounds: Bounds {
-            entries: 16,
-            refusals: 1,
-            bytes: 192 << 10,
-            passing: 64 << 10,
-        },
-    };
-    assert_eq!(Layout::of(&CachePolicy::default()), expected);
 }
 
 /// Time goes on, and the wall clock has been set back to `wall`.
