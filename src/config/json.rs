@@ -2,7 +2,7 @@
 
 use super::tree::Node;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use std::{fmt, iter};
+use std::fmt;
 
 /// Reads a JSON text. `serde_json` refuses more than 127 levels of nesting, which also bounds the
 /// recursion of everything that walks the [`Node`].
@@ -10,7 +10,7 @@ use std::{fmt, iter};
 /// # Errors
 /// What is wrong and where, as line and column. It never quotes the document, which may hold a
 /// secret.
-pub(super) fn parse(text: &[u8]) -> Result<Node, String> {
+pub fn parse(text: &[u8]) -> Result<Node, String> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     serde_json::from_slice(text).map_err(|error| {
         // Syntax errors are fixed words. The other categories may quote, and should not happen:
@@ -71,12 +71,18 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
-        let items = iter::from_fn(|| list.next_element().transpose());
-        items.collect::<Result<_, _>>().map(Node::List)
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element()? {
+            items.push(item);
+        }
+        Ok(Node::List(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
-        let entries = iter::from_fn(|| map.next_entry().transpose());
-        entries.collect::<Result<_, _>>().map(Node::Map)
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Node::Map(entries))
     }
 }

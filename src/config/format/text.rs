@@ -27,7 +27,6 @@ pub struct Looks {
 }
 
 impl Looks {
-    /// What is allowed, and the regular expression that says so.
     pub const fn new(allowed: &'static str, pattern: &'static str) -> Self {
         // Nobody asks the filter for it.
         let is_asked = cfg!(not(target_family = "wasm"));
