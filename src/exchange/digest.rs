@@ -1,7 +1,6 @@
 //! SHA-256, for names of things: a certificate in an assertion, a token that was refused.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use super::base64::URL;
 use sha2::{Digest, Sha256};
 
 /// The SHA-256 digest of `bytes`.
@@ -11,7 +10,7 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 /// The same as text: base64url without padding, as JOSE writes digests.
 pub fn sha256_base64url(bytes: &[u8]) -> String {
-    URL_SAFE_NO_PAD.encode(sha256(bytes))
+    URL.encode(&sha256(bytes))
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! What the filter reads from tokens: when a JWT says that it expires, and whom it says it is for.
 
+use super::base64::URL;
 use crate::time::Time;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -13,7 +12,7 @@ use serde_json::value::RawValue;
 pub fn expiry(token: &[u8]) -> Option<Time> {
     let payload = payload(token)?;
     let claims: RawClaims<'_> = serde_json::from_slice(&payload).ok()?;
-    let exp: f64 = serde_json::from_str(claims.exp?.get()).ok()?;
+    let exp: f64 = serde_json::from_slice(claims.exp?.get().as_bytes()).ok()?;
     Some(Time::from_unix_seconds(exp))
 }
 
@@ -40,19 +39,19 @@ fn one_or_several(raw: Option<&RawValue>) -> Option<Vec<String>> {
     let Some(raw) = raw else {
         return Some(Vec::new());
     };
-    match serde_json::from_str::<String>(raw.get()) {
+    match serde_json::from_slice::<String>(raw.get().as_bytes()) {
         Ok(one) => Some(vec![one]),
-        Err(_) => serde_json::from_str(raw.get()).ok(),
+        Err(_) => serde_json::from_slice(raw.get().as_bytes()).ok(),
     }
 }
 
 fn payload(token: &[u8]) -> Option<Vec<u8>> {
     let mut parts = token.split(|byte| *byte == b'.');
     let (header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
-    if parts.next().is_some() || !is_object(&URL_SAFE_NO_PAD.decode(header).ok()?) {
+    if parts.next().is_some() || !is_object(&URL.decode(header)?) {
         return None;
     }
-    let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
+    let payload = URL.decode(payload)?;
     is_object(&payload).then_some(payload)
 }
 
@@ -77,7 +76,7 @@ mod tests {
     use super::*;
 
     fn jwt(header: &str, payload: &str) -> String {
-        let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let encode = |text: &str| URL.encode(text.as_bytes());
         format!("{}.{}.sig", encode(header), encode(payload))
     }
 

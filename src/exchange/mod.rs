@@ -2,6 +2,7 @@
 //! remembered of it, and how many requests share one call.
 
 pub(crate) mod answer;
+mod base64;
 pub(crate) mod breaker;
 pub(crate) mod cache;
 pub mod client;

@@ -1,9 +1,8 @@
 //! A request to a token endpoint, as bytes.
 
+use super::base64::STANDARD;
 use super::client::ClientAuth;
 use super::settings::TokenCall;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use std::time::Duration;
 
@@ -197,7 +196,7 @@ fn in_form(client: &ClientAuth) -> Vec<(&'static str, &str)> {
 /// RFC 6749 §2.3.1: both parts are form-encoded first, so that a `:` in the id stays in the id.
 fn basic(client_id: &str, client_secret: &str) -> String {
     let credentials = format!("{}:{}", encode(client_id), encode(client_secret));
-    format!("Basic {}", STANDARD.encode(credentials))
+    format!("Basic {}", STANDARD.encode(credentials.as_bytes()))
 }
 
 fn encode(text: &str) -> String {

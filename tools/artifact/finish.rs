@@ -12,6 +12,7 @@ use anyhow::{Result, ensure};
 use walrus::{Module, ModuleConfig};
 
 use crate::build_info::BuildInfo;
+use crate::numbering;
 use upstream_inject::host::interface;
 
 /// Strips `linked` to what Envoy calls and what that reaches, and stamps it.
@@ -33,7 +34,7 @@ pub(crate) fn finish(linked: &[u8], stamp: &BuildInfo) -> Result<Vec<u8>> {
     walrus::passes::gc::run(&mut module);
     require_known_imports(&module)?;
     stamp.add_to(&mut module)?;
-    Ok(module.emit_wasm())
+    numbering::by_calls(&module.emit_wasm())
 }
 
 /// The names of what `wasm` exports, sorted.

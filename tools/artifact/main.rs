@@ -18,8 +18,10 @@ mod artifact_tests;
 mod build_info;
 mod checksum;
 mod finish;
+mod numbering;
 #[cfg(feature = "package")]
 mod package;
+mod weigh;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -36,6 +38,7 @@ usage: artifact finish LINKED FINISHED COMMIT RUSTC
        artifact exports FILE print what FILE exports, one name a line
        artifact imports FILE print what FILE imports, one name a line
        artifact info FILE    print FILE's stamp, as JSON
+       artifact weigh LINKED print the bytes of LINKED's functions, by whose they are
        artifact capabilities print the names that capability_restriction_config must allow
        artifact package FILE EPOCH
                              write an SBOM and an OCI image layout of the finished FILE beside it, dated
@@ -74,6 +77,11 @@ fn run(arguments: &[&str]) -> Result<bool> {
         ["exports", file] => print_lines(finish::exports(&read(file)?)?),
         ["imports", file] => print_lines(finish::imports(&read(file)?)?),
         ["info", file] => println!("{}", BuildInfo::of(&read(file)?)?.to_json()?),
+        ["weigh", file] => print_lines(
+            weigh::by_room(&read(file)?)?
+                .into_iter()
+                .map(|(room, size)| format!("{size:>7}  {room}")),
+        ),
         ["capabilities"] => print_lines(interface::capabilities()),
         #[cfg(feature = "package")]
         ["package", file, epoch] => println!(

@@ -59,7 +59,7 @@ fn expires_in(raw: Option<&RawValue>) -> ExpiresIn {
     let number = text(raw).unwrap_or_else(|| raw.get().to_owned());
     // The same reader for both: it takes decimal numbers and nothing else, and the standard
     // library's would bring ten kilobytes of tables into the artifact.
-    match serde_json::from_str::<f64>(&number) {
+    match serde_json::from_slice::<f64>(number.as_bytes()) {
         Ok(seconds) if seconds > 0.0 => {
             // A hundred years is beyond every bound that follows, and within every type.
             ExpiresIn::After(Duration::from_nanos((seconds.min(3.2e9) * 1e9) as u64))

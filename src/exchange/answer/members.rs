@@ -17,7 +17,7 @@ const STEP_UP_SUBERRORS: [&str; 4] = [
 ];
 
 pub(super) fn text(raw: &RawValue) -> Option<String> {
-    serde_json::from_str(raw.get()).ok()
+    serde_json::from_slice(raw.get().as_bytes()).ok()
 }
 
 /// The members that are understood, each still raw, so that nonsense in one does not spoil the

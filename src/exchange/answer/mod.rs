@@ -2,6 +2,7 @@
 //! may be anything at all.
 
 mod accept;
+mod date;
 mod failure;
 mod members;
 mod refused;
@@ -129,11 +130,7 @@ pub fn retry_after(field: &[u8], now: Time) -> Option<Duration> {
         Err(_) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
             LONGEST_WAIT
         }
-        Err(_) => {
-            let date = httpdate::parse_http_date(text).ok()?;
-            let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-            Time::default().plus(since).since(now)
-        }
+        Err(_) => date::parse(text)?.since(now),
     };
     Some(wait.min(LONGEST_WAIT)).filter(|wait| !wait.is_zero())
 }

@@ -2,11 +2,10 @@
 
 use super::failure::{Detail, Failure, FailureKind, StsError};
 use super::members::{Members, is_something, members, text};
+use crate::exchange::base64::STANDARD;
 use crate::exchange::grant::Words;
 use crate::exchange::settings::{Meaning, TokenCall};
 use crate::refusal::StepUp;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::value::RawValue;
 use std::rc::Rc;
 use std::time::Duration;
@@ -91,7 +90,7 @@ fn step_up(error: Option<StsError>, members: &Members<'_>, call: &TokenCall) -> 
         claims: members
             .claims()
             .filter(|_| !authentication)
-            .map(|claims| STANDARD.encode(claims)),
+            .map(|claims| STANDARD.encode(claims.as_bytes())),
         max_age: plain(members.max_age, |byte| byte.is_ascii_digit()).filter(|_| authentication),
         acr_values: plain(members.acr_values, |byte| {
             matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')

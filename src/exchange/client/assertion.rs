@@ -3,10 +3,9 @@
 use super::Signer;
 use super::der::Reader;
 use super::key::{Algorithm, SigningKey};
+use crate::exchange::base64::URL;
 use crate::quote::json_string;
 use crate::time::Time;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::time::Duration;
 
 /// How long an assertion is good. Token endpoints refuse what is good for long, and clocks differ.
@@ -33,16 +32,16 @@ impl Assertion {
     /// An assertion for one call, good from `now` on: a JWS in its compact form. `None` if it
     /// cannot be signed.
     pub fn build(&self, signer: &dyn Signer, now: Time) -> Option<String> {
-        let mut jws = URL_SAFE_NO_PAD.encode(self.header());
+        let mut jws = URL.encode(self.header().as_bytes());
         jws.push('.');
-        URL_SAFE_NO_PAD.encode_string(self.claims(signer.random()?, now), &mut jws);
+        jws.push_str(&URL.encode(self.claims(signer.random()?, now).as_bytes()));
         let signature = signer.sign(&self.key, jws.as_bytes())?;
         let signature = match self.key.algorithm() {
             Algorithm::Rs256 => (!signature.is_empty()).then_some(signature)?,
             Algorithm::Es256 => es256(&signature)?.to_vec(),
         };
         jws.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature, &mut jws);
+        jws.push_str(&URL.encode(&signature));
         Some(jws)
     }
 
@@ -62,7 +61,7 @@ impl Assertion {
         let audience = json_string(&self.audience);
         let seconds = |time: Time| time.since(Time::default()).as_secs();
         let (issued, expires) = (seconds(now), seconds(now.plus(LIFETIME)));
-        let id = URL_SAFE_NO_PAD.encode(random);
+        let id = URL.encode(&random);
         format!(
             r#"{{"iss":{client},"sub":{client},"aud":{audience},"iat":{issued},"exp":{expires},"jti":"{id}"}}"#
         )

@@ -1,7 +1,6 @@
 //! PEM (RFC 7468), as key files have it: blocks of base64, with any text around them.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use crate::exchange::base64::STANDARD;
 use std::fmt;
 
 const BEGIN: &str = "-----BEGIN ";
@@ -111,8 +110,8 @@ impl Block<'_> {
     /// The bytes.
     pub fn decode(&self) -> Result<Vec<u8>, Problem> {
         STANDARD
-            .decode(&self.base64)
-            .map_err(|_| Problem::NotBase64)
+            .decode(self.base64.as_bytes())
+            .ok_or(Problem::NotBase64)
     }
 }
 
