@@ -5,8 +5,7 @@ use crate::decision::{Credential, Decision, Request, Source, Strategy};
 use crate::observe::counters::Outcome;
 use crate::protobuf::metadata::{self, Malformed, Value};
 use crate::refusal::Refusal;
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use crate::table::Table;
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
@@ -67,12 +66,12 @@ impl Backend {
 pub struct Backends {
     from: BackendFrom,
     /// By the name's bytes, as the host hands them over.
-    listed: HashMap<Box<[u8]>, Rc<Backend>, FixedState>,
+    listed: Table<Box<[u8]>, Rc<Backend>>,
     default: Option<Rc<dyn Strategy>>,
-    unlisted: RefCell<HashMap<Box<[u8]>, Rc<Backend>, FixedState>>,
+    unlisted: RefCell<Table<Box<[u8]>, Rc<Backend>>>,
     /// By the whole metadata of a route that Envoy Gateway has written: what it says is worked out
     /// once for each.
-    gateway_routes: RefCell<HashMap<Box<[u8]>, Rc<Backend>, FixedState>>,
+    gateway_routes: RefCell<Table<Box<[u8]>, Rc<Backend>>>,
     by_id: RefCell<Vec<Rc<Backend>>>,
     /// Stands in for requests whose route gives no usable name, and for all unlisted backends
     /// beyond [`MAX_UNLISTED`].
@@ -96,7 +95,7 @@ impl Backends {
     /// The backends of a plan.
     pub fn new(
         from: BackendFrom,
-        listed: impl IntoIterator<Item = (Box<str>, Box<dyn Strategy>)>,
+        listed: impl IntoIterator<Item = (String, Box<dyn Strategy>)>,
         default: Option<Box<dyn Strategy>>,
     ) -> Self {
         let default: Option<Rc<dyn Strategy>> = default.map(Into::into);
@@ -107,7 +106,7 @@ impl Backends {
             .into_iter()
             .map(|(name, strategy)| {
                 let backend = register(&by_id, &name, Some(strategy.into()));
-                (name.into(), backend)
+                (name.into_bytes().into(), backend)
             })
             .collect();
         Self {
@@ -215,7 +214,7 @@ impl Backends {
         };
         if let Some(section) = resource.text("sectionName")? {
             let rule = within(&[name, section]);
-            if self.listed.contains_key(&*rule) {
+            if self.listed.contains_key(rule.as_slice()) {
                 return Ok(Some(rule));
             }
         }

@@ -1,7 +1,6 @@
 //! The `www-authenticate` challenge of RFC 6750 §3, and whose challenges reach a client.
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use crate::table::Table;
 
 /// `challenge`: the challenges of all backends.
 #[derive(Clone, Debug, Default)]
@@ -9,7 +8,7 @@ pub struct Challenges {
     /// For backends without one of their own.
     pub default: Challenge,
     /// By the backend's name, each complete.
-    pub backends: HashMap<Box<str>, Challenge, FixedState>,
+    pub backends: Table<String, Challenge>,
     /// What becomes of a backend's own.
     pub from_backends: FromBackends,
 }

@@ -58,5 +58,6 @@ mod quote;
 pub mod refusal;
 mod secret;
 pub mod strategy;
+mod table;
 pub mod time;
 pub mod token;

@@ -8,7 +8,7 @@ use crate::challenge::Challenges;
 use crate::decision::Strategy;
 use crate::exchange::{CachePolicy, Exchange};
 use crate::identity::IdentitySettings;
-use hashbrown::HashMap;
+use crate::table::Table;
 
 /// Everything the filter needs to know, computed once when Envoy hands over the configuration.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct Plan {
     /// How long and how many exchanged tokens are kept.
     pub token_cache: CachePolicy,
     /// The strategy of each listed backend.
-    pub backends: HashMap<Box<str>, Box<dyn Strategy>, foldhash::fast::FixedState>,
+    pub backends: Table<String, Box<dyn Strategy>>,
     /// The strategy of every backend that is not listed; without one they are refused.
     pub default: Option<Box<dyn Strategy>>,
     /// Every distinct exchange of the configuration; [`ExchangeId`](crate::exchange::ExchangeId) is an index into it.

@@ -8,8 +8,7 @@ use crate::decision::ProviderToken;
 use crate::exchange::{Exchange, ExchangeId, Exchanges, Purpose, Terms, TokenCall, grant};
 use crate::identity::{IdentitySettings, Provider, TokenKind};
 use crate::secret::Secret;
-use foldhash::fast::FixedState;
-use hashbrown::HashSet;
+use crate::table::Table;
 use std::time::Duration;
 
 /// What a strategy's `build` works with.
@@ -57,7 +56,7 @@ impl<'d> Draft<'d> {
             Ok(server) => server.as_ref().map(|server| &server.upstreams),
             Err(reported) => return Err(*reported),
         };
-        if upstreams.is_some_and(|upstreams| upstreams.names.contains(name)) {
+        if upstreams.is_some_and(|upstreams| upstreams.names.contains_key(name)) {
             return Ok(ProviderToken {
                 provider: Provider::new(&self.identity, name, kind),
                 exchange: self.identity_exchange(name, kind),
@@ -173,30 +172,25 @@ pub(super) struct AuthServer<'n> {
 /// `authServer.runConfig.upstreams`: the providers that strategies can name.
 #[derive(Debug, Default)]
 pub(crate) struct Upstreams<'n> {
-    names: HashSet<&'n str, FixedState>,
-    in_order: Vec<&'n str>,
+    names: Table<&'n str, ()>,
 }
 
 impl<'n> Upstreams<'n> {
     /// Adds a provider; `false` if there is one of that name.
     pub(super) fn insert(&mut self, name: &'n str) -> bool {
-        let is_new = self.names.insert(name);
-        if is_new {
-            self.in_order.push(name);
-        }
-        is_new
+        self.names.insert(name, ()).is_none()
     }
 
     /// What there is, in the order configured, as a message names it.
     fn listed(&self) -> String {
         const LONGEST: usize = 50;
         let mut shown: Vec<String> = self
-            .in_order
-            .iter()
+            .names
+            .keys()
             .take(LONGEST)
             .map(|name| shown_provider(name))
             .collect();
-        if let Some(more @ 1..) = self.in_order.len().checked_sub(LONGEST) {
+        if let Some(more @ 1..) = self.names.len().checked_sub(LONGEST) {
             shown.push(format!("and {more} more"));
         }
         shown.join(", ")

@@ -13,8 +13,7 @@ use crate::decision::Strategy;
 use crate::exchange::{CachePolicy, Exchanges, grant};
 use crate::identity::{IdentitySettings, TokenFrom};
 use crate::plan::Plan;
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use crate::table::Table;
 
 /// Validates a configuration, in which each strategy is one of `registry`: all problems at once, or
 /// the plan that follows from it.
@@ -98,7 +97,7 @@ fn auth_server<'n>(root: &Section<'n>) -> Result<Option<AuthServer<'n>>, Reporte
     Ok(Some(AuthServer { upstreams, issuer }))
 }
 
-type Backends = HashMap<Box<str>, Box<dyn Strategy>, FixedState>;
+type Backends = Table<String, Box<dyn Strategy>>;
 
 /// `outgoingAuth`: the strategy of unlisted backends, and those of the listed ones.
 fn strategies(
@@ -132,7 +131,7 @@ fn backends(
     let listed = outgoing_auth.get(&keys::BACKENDS)?.unwrap_or_default();
     all(listed.into_iter().map(|(name, chosen)| {
         let strategy = chosen.and_then(|chosen| chosen.build(registry, draft))?;
-        Ok((name.into(), strategy))
+        Ok((name.to_owned(), strategy))
     }))
 }
 
@@ -233,7 +232,7 @@ fn challenges(root: &Section<'_>) -> Result<Challenges, Reported> {
     let backends = section.get(&keys::CHALLENGE_BACKENDS)?.unwrap_or_default();
     let backends = backends
         .into_iter()
-        .map(|(name, section)| Ok((name.into(), challenge(&section?, &default)?)))
+        .map(|(name, section)| Ok((name.to_owned(), challenge(&section?, &default)?)))
         .collect::<Result<_, Reported>>()?;
     Ok(Challenges {
         default,

@@ -1,7 +1,7 @@
 //! What tells one token that is asked for from another.
 
 use super::settings::ExchangeId;
-use std::borrow::Borrow;
+use crate::table::Keyed;
 use std::fmt;
 use std::rc::Rc;
 
@@ -74,8 +74,10 @@ impl Key {
     }
 }
 
-impl Borrow<[u8]> for Key {
-    fn borrow(&self) -> &[u8] {
+impl Keyed for Key {
+    type Form = [u8];
+
+    fn form(&self) -> &[u8] {
         &self.0
     }
 }

@@ -2,9 +2,8 @@
 
 use super::client::ClientAuth;
 use super::grant::Grant;
-use foldhash::fast::FixedState;
-use hashbrown::HashTable;
-use std::hash::BuildHasher;
+use crate::table::Places;
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 /// One way to obtain a token: the token endpoints and every parameter that could make their answers
@@ -62,6 +61,29 @@ impl Exchange {
         let second = self.second.as_ref();
         let second = second.map_or(Duration::ZERO, |call| call.timeout);
         self.first.timeout.saturating_add(second)
+    }
+
+    /// All of it as bytes: two are equal if and only if the exchanges are.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut parts = Parts(Vec::new());
+        self.hash(&mut parts);
+        parts.0
+    }
+}
+
+/// Takes down what is fed to a hash. The derived `Hash` feeds every field that the derived equality
+/// compares, each so that no two values feed the same, so that no parameter can be forgotten here.
+struct Parts(Vec<u8>);
+
+impl Hasher for Parts {
+    // Once, and not at each of the many fields: it runs when a configuration loads.
+    #[inline(never)]
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
     }
 }
 
@@ -140,26 +162,23 @@ pub struct ExchangeId(pub u32);
 #[derive(Debug, Default)]
 pub struct Exchanges {
     distinct: Vec<Exchange>,
-    ids: HashTable<u32>,
+    places: Places,
 }
 
 impl Exchanges {
     /// The id of `exchange`; equal ones share one.
     pub fn add(&mut self, exchange: Exchange) -> ExchangeId {
-        let hash = |exchange: &Exchange| FixedState::default().hash_one(exchange);
-        let hash_of_new = hash(&exchange);
         let distinct = &mut self.distinct;
-        let known = |id: &u32| distinct.get(*id as usize);
-        let is_it = |id: &u32| known(id) == Some(&exchange);
-        if let Some(id) = self.ids.find(hash_of_new, is_it) {
-            return ExchangeId(*id);
-        }
+        let hash = self.places.hash(&exchange.to_bytes());
+        let is_it = |place: usize| distinct.get(place) == Some(&exchange);
+        let place = self.places.find(hash, is_it).unwrap_or_else(|| {
+            let place = distinct.len();
+            self.places.insert(hash, place);
+            distinct.push(exchange);
+            place
+        });
         // A document in 32-bit memory has no room for more.
-        let id = u32::try_from(distinct.len()).unwrap_or(u32::MAX);
-        self.ids
-            .insert_unique(hash_of_new, id, |id| known(id).map_or(0, hash));
-        distinct.push(exchange);
-        ExchangeId(id)
+        ExchangeId(u32::try_from(place).unwrap_or(u32::MAX))
     }
 
     /// All of them, in the order of their ids.

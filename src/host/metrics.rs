@@ -1,8 +1,7 @@
 //! Envoy's metrics, each defined once.
 
 use super::abi::{self, Metric};
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use crate::table::Table;
 use std::cell::RefCell;
 
 /// The most metrics whose ids are remembered.
@@ -11,8 +10,8 @@ const MAX_KNOWN: usize = 100_000;
 thread_local! {
     /// By name, for all plugins of this VM: Envoy gives out a new id at every definition, and
     /// forgets none of them.
-    static IDS: RefCell<HashMap<String, u32, FixedState>> =
-        const { RefCell::new(HashMap::with_hasher(FixedState::with_seed(0))) };
+    static IDS: RefCell<Table<String, u32>> =
+        const { RefCell::new(Table::new(0)) };
 }
 
 /// Adds `count` to the counter `name`.

@@ -14,6 +14,7 @@ const FLOORS: [&[&str]; 9] = [
         "protobuf",
         "quote",
         "secret",
+        "table",
         "time",
         "token",
     ],

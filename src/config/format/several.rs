@@ -4,8 +4,7 @@ use super::text::{TextFormat, TextOf};
 use crate::config::problem::{Reported, Rule, Wrong, all, quoted};
 use crate::config::section::{At, Format, Shape};
 use crate::config::tree::Node;
-use foldhash::fast::FixedState;
-use hashbrown::HashSet;
+use crate::table::Table;
 use std::borrow::Cow;
 
 /// One of a few words.
@@ -161,12 +160,12 @@ impl<F: Format> Format for MapOf<F> {
         let Node::Map(entries) = node else {
             return Err(at.error(Wrong::kind(self.allowed, node)));
         };
-        let mut known: HashSet<&str, FixedState> = HashSet::default();
+        let mut known: Table<&str, ()> = Table::default();
         for (name, _) in entries {
             if let Err(wrong) = self.name.parse(name) {
                 at.key(name).error(wrong);
             }
-            if !known.insert(name) {
+            if known.insert(name, ()).is_some() {
                 at.key(name).error(Wrong::new("given twice"));
             }
         }

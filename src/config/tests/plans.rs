@@ -293,7 +293,7 @@ fn the_token_goes_to_authorization_unless_another_header_is_named() {
         let plan = planned(&format!(
             r#"{{"outgoingAuth":{{"backends":{{"b":{{"type":"token_exchange","tokenExchange":{{"tokenUrl":"https://sts"{fields}}}}}}}}}}}"#
         ));
-        let strategy = format!("{:?}", plan.backends["b"]);
+        let strategy = format!("{:?}", plan.backends.get("b").unwrap());
         assert!(
             strategy.contains(&format!("header: \"{header}\"")),
             "{strategy}"
@@ -309,10 +309,10 @@ fn a_provider_is_looked_up_under_the_configured_keys() {
                 "authServer":{{"runConfig":{{"upstreams":[{{"name":"github"}}]}}}}{identity}}}"#
         ))
     };
-    let default = format!("{:?}", with("").backends["b"]);
+    let default = format!("{:?}", with("").backends.get("b").unwrap());
     let other = with(r#","identity":{"metadataNamespace":"my.namespace"}"#);
-    assert_ne!(default, format!("{:?}", other.backends["b"]));
-    assert_eq!(other.backends["b"].provider(), Some("github"));
+    assert_ne!(default, format!("{:?}", other.backends.get("b").unwrap()));
+    assert_eq!(other.backends.get("b").unwrap().provider(), Some("github"));
 }
 
 #[test]
@@ -428,7 +428,10 @@ fn ten_thousand_backends_and_upstreams_are_a_plan() {
         backends.join(",")
     ));
     assert_eq!(plan.backends.len(), 10_000);
-    assert_eq!(plan.backends["b9999"].provider(), Some("p9999"));
+    assert_eq!(
+        plan.backends.get("b9999").unwrap().provider(),
+        Some("p9999")
+    );
 }
 
 #[test]

@@ -12,11 +12,11 @@ pub use held::Held;
 use super::answer::Failure;
 use super::key::Key;
 use super::settings::{CachePolicy, ExchangeId, Terms};
+use crate::table::Keyed;
 use crate::time::{Clock, Moment, Steady, Time};
 use crate::token::BearerValue;
 use held::{Entry, usable_until};
 use recent::Recent;
-use std::borrow::Borrow;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -76,8 +76,12 @@ impl TokenCache {
     }
 
     /// Looks `key` up.
-    pub fn get(&mut self, key: &impl Borrow<[u8]>, clock: &dyn Clock) -> Lookup<'_> {
-        match self.entries.get_mut(key.borrow()) {
+    pub fn get(
+        &mut self,
+        key: &(impl Keyed<Form = [u8]> + ?Sized),
+        clock: &dyn Clock,
+    ) -> Lookup<'_> {
+        match self.entries.get_mut(key.form()) {
             Some(Entry::Held(held)) => {
                 let now = clock.wall();
                 if held.is_usable(now) {
@@ -89,7 +93,7 @@ impl TokenCache {
             }
             Some(Entry::Forgotten { .. }) => {}
             None => {
-                if let Some(refused) = self.refused.peek(key.borrow())
+                if let Some(refused) = self.refused.peek(key.form())
                     && clock.steady() < refused.until
                 {
                     return Lookup::Refused(&refused.failure, refused.until);
@@ -101,7 +105,7 @@ impl TokenCache {
 
     /// The renewal of the token of `key`, which was told just now, is left to the next request.
     pub fn not_renewed(&mut self, key: &Key) {
-        if let Some(Entry::Held(held)) = self.entries.peek_mut(key.borrow()) {
+        if let Some(Entry::Held(held)) = self.entries.peek_mut(key.form()) {
             held.not_renewed();
         }
     }
@@ -119,7 +123,7 @@ impl TokenCache {
         terms: &Terms,
         jitter: f64,
     ) -> Option<u64> {
-        let forgot_before = match self.entries.peek(key.borrow()) {
+        let forgot_before = match self.entries.peek(key.form()) {
             Some(Entry::Held(Held { forgot_before, .. })) => *forgot_before,
             Some(Entry::Forgotten { at, .. }) => Some(*at),
             _ => None,
@@ -142,7 +146,7 @@ impl TokenCache {
 
     /// A token of `key` was forgotten at that time, as another worker knows.
     pub fn forgotten(&mut self, key: &Key, serial: u64, at: Steady) {
-        if let Some(Entry::Held(held)) = self.entries.peek_mut(key.borrow())
+        if let Some(Entry::Held(held)) = self.entries.peek_mut(key.form())
             && held.serial == serial
         {
             held.forgot_before = held.forgot_before.max(Some(at));
@@ -158,7 +162,7 @@ impl TokenCache {
         });
         let keys: Vec<Key> = dropped.map(|(key, _)| key.clone()).collect();
         for key in keys {
-            let entry = self.entries.pop(key.borrow());
+            let entry = self.entries.pop(key.form());
             self.gone(entry);
         }
     }
@@ -170,13 +174,13 @@ impl TokenCache {
 
     /// Whether `key` was refused a moment ago.
     pub fn is_refused(&self, key: &Key, now: Steady) -> bool {
-        let refused = self.refused.peek(key.borrow());
+        let refused = self.refused.peek(key.form());
         refused.is_some_and(|refused| now < refused.until)
     }
 
     /// Remembers for some time that `key` was refused. Its token, if there is one, stays.
     pub fn refuse(&mut self, key: Key, failure: Failure, time: Duration, now: Steady) {
-        let before = self.refused.pop(key.borrow());
+        let before = self.refused.pop(key.form());
         self.refusal_gone(before);
         if time.is_zero() {
             return;
@@ -194,15 +198,15 @@ impl TokenCache {
 
     /// Drops whatever is known of `key`.
     pub fn remove(&mut self, key: &Key) {
-        let entry = self.entries.pop(key.borrow());
+        let entry = self.entries.pop(key.form());
         self.gone(entry);
-        let refusal = self.refused.pop(key.borrow());
+        let refusal = self.refused.pop(key.form());
         self.refusal_gone(refusal);
     }
 
     /// The digest of the token of `key` that a backend did not accept, if it is remembered.
     pub fn rejected(&self, key: &Key) -> Option<Rc<str>> {
-        match self.entries.peek(key.borrow()) {
+        match self.entries.peek(key.form()) {
             Some(Entry::Forgotten { rejected, .. }) => rejected.clone(),
             _ => None,
         }
@@ -218,7 +222,7 @@ impl TokenCache {
         now: Steady,
         digest: impl FnOnce(&BearerValue) -> Option<Rc<str>>,
     ) -> bool {
-        let Some(entry) = self.entries.peek_mut(key.borrow()) else {
+        let Some(entry) = self.entries.peek_mut(key.form()) else {
             return false;
         };
         match entry {

@@ -2,8 +2,7 @@
 //! through a few at a time.
 
 use super::super::key::Key;
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use crate::table::Table;
 
 /// The least recently used of so many goes: with fewer, of all. Looking at all of a million for each
 /// that comes would take too long, and a list of them in order would be moved about by every request.
@@ -12,9 +11,7 @@ const LOOKED_AT: usize = 64;
 /// Values by key.
 #[derive(Debug)]
 pub struct Recent<V> {
-    places: HashMap<Key, usize, FixedState>,
-    /// Without gaps: the last one takes the place of one that goes.
-    slots: Vec<Slot<V>>,
+    slots: Table<Key, Slot<V>>,
     uses: u64,
     /// The place that is looked at next.
     hand: usize,
@@ -22,7 +19,6 @@ pub struct Recent<V> {
 
 #[derive(Debug)]
 struct Slot<V> {
-    key: Key,
     value: V,
     used: u64,
 }
@@ -31,8 +27,7 @@ impl<V> Recent<V> {
     /// None yet. `seed` is random.
     pub fn new(seed: u64) -> Self {
         Self {
-            places: HashMap::with_hasher(FixedState::with_seed(seed)),
-            slots: Vec::new(),
+            slots: Table::new(seed),
             uses: 0,
             hand: 0,
         }
@@ -45,24 +40,22 @@ impl<V> Recent<V> {
 
     /// All of them, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &V)> {
-        self.slots.iter().map(|slot| (&slot.key, &slot.value))
+        self.slots.iter().map(|(key, slot)| (key, &slot.value))
     }
 
     /// The value of `key`, which is not used by that.
     pub fn peek(&self, key: &[u8]) -> Option<&V> {
-        let slot = self.slots.get(*self.places.get(key)?)?;
-        Some(&slot.value)
+        self.slots.get(key).map(|slot| &slot.value)
     }
 
     /// The same, to be changed.
     pub fn peek_mut(&mut self, key: &[u8]) -> Option<&mut V> {
-        let slot = self.slots.get_mut(*self.places.get(key)?)?;
-        Some(&mut slot.value)
+        self.slots.get_mut(key).map(|slot| &mut slot.value)
     }
 
     /// The value of `key`, which is used now.
     pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut V> {
-        let slot = self.slots.get_mut(*self.places.get(key)?)?;
+        let slot = self.slots.get_mut(key)?;
         self.uses = self.uses.wrapping_add(1);
         slot.used = self.uses;
         Some(&mut slot.value)
@@ -71,14 +64,13 @@ impl<V> Recent<V> {
     /// Adds the value of `key`, which has none, as used now.
     pub fn put(&mut self, key: Key, value: V) {
         self.uses = self.uses.wrapping_add(1);
-        self.places.insert(key.clone(), self.slots.len());
         let used = self.uses;
-        self.slots.push(Slot { key, value, used });
+        self.slots.insert(key, Slot { value, used });
     }
 
     /// Removes the value of `key`.
     pub fn pop(&mut self, key: &[u8]) -> Option<(Key, V)> {
-        let place = *self.places.get(key)?;
+        let place = self.slots.place(key)?;
         self.pop_at(place)
     }
 
@@ -87,7 +79,7 @@ impl<V> Recent<V> {
         let mut oldest = (u64::MAX, 0);
         for _ in 0..self.len().min(LOOKED_AT) {
             let place = self.turn();
-            let used = self.slots.get(place).map_or(u64::MAX, |slot| slot.used);
+            let used = self.slots.at(place).map_or(u64::MAX, |slot| slot.used);
             oldest = oldest.min((used, place));
         }
         self.pop_at(oldest.1)
@@ -96,7 +88,7 @@ impl<V> Recent<V> {
     /// Removes the next one if it `is_over`. Who does so as often as there are values has seen all.
     pub fn pop_next_if(&mut self, is_over: impl Fn(&V) -> bool) -> Option<(Key, V)> {
         let place = self.turn();
-        let slot = self.slots.get(place)?;
+        let slot = self.slots.at(place)?;
         if !is_over(&slot.value) {
             return None;
         }
@@ -113,17 +105,8 @@ impl<V> Recent<V> {
     }
 
     fn pop_at(&mut self, place: usize) -> Option<(Key, V)> {
-        if place >= self.len() {
-            return None;
-        }
-        let gone = self.slots.swap_remove(place);
-        self.places.remove(&gone.key);
-        if let Some(moved) = self.slots.get(place)
-            && let Some(its_place) = self.places.get_mut(&moved.key)
-        {
-            *its_place = place;
-        }
-        Some((gone.key, gone.value))
+        let (key, gone) = self.slots.remove_at(place)?;
+        Some((key, gone.value))
     }
 }
 

@@ -4,7 +4,6 @@
 use super::super::breaker::Stopped;
 use super::calls::Under;
 use super::*;
-use std::hash::BuildHasher;
 
 impl<W> Engine<W> {
     /// Whose call it is, for those who keep one user's failures from the others.
@@ -12,7 +11,7 @@ impl<W> Engine<W> {
         let has_actor = self
             .exchange(key.exchange())
             .is_some_and(|exchange| exchange.has_actor);
-        self.flights.hasher().hash_one(key.tokens(has_actor).0)
+        self.flights.hash(key.tokens(has_actor).0)
     }
 
     /// Asks for the first call of an exchange: how its pause and its endpoint's breaker admit it.

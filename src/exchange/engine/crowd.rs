@@ -1,7 +1,6 @@
 //! Who waits, all together and for each backend: so many and no more.
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use crate::table::Table;
 
 /// The most requests of one backend that wait in one worker: each holds a place among the backend's
 /// own requests, and users who have their token must find one.
@@ -18,7 +17,7 @@ pub(super) struct Waiting<W> {
 /// How many requests wait.
 pub(super) struct Crowd {
     pub all: usize,
-    pub of_backend: HashMap<u32, u32, FixedState>,
+    pub of_backend: Table<u32, u32>,
 }
 
 impl Crowd {
@@ -26,7 +25,7 @@ impl Crowd {
     pub fn new(seed: u64) -> Self {
         Self {
             all: 0,
-            of_backend: HashMap::with_hasher(FixedState::with_seed(seed)),
+            of_backend: Table::new(seed),
         }
     }
 
@@ -39,8 +38,9 @@ impl Crowd {
     /// A request of `backend` comes to wait.
     pub fn comes(&mut self, backend: u32) {
         self.all = self.all.saturating_add(1);
-        let of_backend = self.of_backend.entry(backend).or_default();
-        *of_backend = of_backend.saturating_add(1);
+        if let Some(of_backend) = self.of_backend.or_insert(backend, 0) {
+            *of_backend = of_backend.saturating_add(1);
+        }
     }
 
     /// One of `backend` waits no longer.

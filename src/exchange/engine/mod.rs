@@ -36,13 +36,12 @@ use super::results::{
 use super::settings::{CachePolicy, Exchange, ExchangeId, Purpose, Step, Terms};
 use super::shared::bucket::{ClaimId, Outcome, Seen, Token};
 use super::shared::key::Address;
+use crate::table::{Places, Table};
 use crate::time::{Clock, Moment, Steady};
 use crate::token::BearerToken;
 use calls::{Flight, Started};
 use crowd::{Crowd, Waiting};
 use elsewhere::Sharing;
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use prepared::{Prepared, index, prepare};
 use random::Random;
 use std::collections::VecDeque;
@@ -64,10 +63,10 @@ pub struct Engine<W> {
     exchanges: Vec<Prepared>,
     endpoints: Vec<Endpoint>,
     cache: TokenCache,
-    flights: HashMap<Key, Flight<W>, FixedState>,
-    calls: HashMap<u32, Key, FixedState>,
+    flights: Table<Key, Flight<W>>,
+    calls: Table<u32, Key>,
     /// Requests that wait for another worker's call.
-    watches: HashMap<Key, Watch<W>, FixedState>,
+    watches: Table<Key, Watch<W>>,
     /// Which of these are looked after next.
     to_look: VecDeque<Key>,
     crowd: Crowd,
@@ -86,9 +85,9 @@ impl<W> Engine<W> {
             exchanges,
             endpoints: vec![Endpoint::default(); endpoints],
             cache: TokenCache::new(policy, seed),
-            flights: HashMap::with_hasher(FixedState::with_seed(seed)),
-            calls: HashMap::with_hasher(FixedState::with_seed(seed)),
-            watches: HashMap::with_hasher(FixedState::with_seed(seed)),
+            flights: Table::new(seed),
+            calls: Table::new(seed),
+            watches: Table::new(seed),
             to_look: VecDeque::new(),
             crowd: Crowd::new(seed),
             renewals: 0,
@@ -125,7 +124,7 @@ impl<W> Engine<W> {
     ) -> Found {
         let actor = actor.map(BearerToken::as_bytes);
         let key = Key::bytes(exchange, subject.into_bytes(), actor);
-        match self.cache.get(&key, clock) {
+        match self.cache.get(&*key, clock) {
             Lookup::Held(held) => Found::Token {
                 value: held.value.clone(),
                 used: Used::of(held),
@@ -202,7 +201,7 @@ impl<W> Engine<W> {
             }
             Ok(Started::Elsewhere(address, seen)) => {
                 let watch = self.watch(key, address, &seen, backend, clock);
-                (Waits::Elsewhere, Some(&mut watch.waiting))
+                (Waits::Elsewhere, watch.map(|watch| &mut watch.waiting))
             }
         };
         if let Some(waiting) = waiting {
@@ -315,15 +314,19 @@ impl<W> Engine<W> {
     /// Takes the tokens of an earlier configuration's engine over, where the exchange is the same to
     /// the last parameter.
     pub fn take_over<V>(&mut self, earlier: &mut Engine<V>, clock: &dyn Clock) {
-        let ours: HashMap<&Exchange, (ExchangeId, Terms), FixedState> = (0..)
-            .map(ExchangeId)
-            .zip(&self.exchanges)
-            .map(|(id, prepared)| (&*prepared.exchange, (id, prepared.exchange.terms)))
-            .collect();
+        let mut ours = Places::default();
+        for (place, prepared) in self.exchanges.iter().enumerate() {
+            ours.insert(ours.hash(&prepared.exchange.to_bytes()), place);
+        }
         let same: Vec<Option<(ExchangeId, Terms)>> = earlier
             .exchanges
             .iter()
-            .map(|theirs| ours.get(&*theirs.exchange).copied())
+            .map(|theirs| {
+                let at = |place: usize| self.exchanges.get(place).map(|ours| &ours.exchange);
+                let hash = ours.hash(&theirs.exchange.to_bytes());
+                let place = ours.find(hash, &|place| at(place) == Some(&theirs.exchange))?;
+                Some((ExchangeId(u32::try_from(place).ok()?), at(place)?.terms))
+            })
             .collect();
         let same = |id: ExchangeId| same.get(index(id)).copied().flatten();
         self.cache.take_over(&mut earlier.cache, same, clock.wall());

@@ -3,8 +3,7 @@
 use super::super::fair_breaker::FairBreaker;
 use super::super::request::TokenRequest;
 use super::super::settings::{Exchange, ExchangeId, Step, TokenCall};
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use crate::table::Table;
 use std::rc::Rc;
 
 /// An exchange, and what is worked out of it once.
@@ -38,12 +37,14 @@ impl Prepared {
 
 /// Prepares `exchanges`; how many endpoints there are. `seed` is random.
 pub(super) fn prepare(exchanges: Vec<Exchange>, seed: u64) -> (Vec<Prepared>, usize) {
-    let mut places: HashMap<(String, String), usize, FixedState> =
-        HashMap::with_hasher(FixedState::with_seed(seed));
+    let mut places: Table<String, usize> = Table::new(seed);
     let mut place = |call: &TokenCall| {
         let next = places.len();
-        let endpoint = (call.cluster.clone(), call.token_url.clone());
-        *places.entry(endpoint).or_insert(next)
+        // No URL has a space in it.
+        let endpoint = format!("{} {}", call.cluster, call.token_url);
+        places
+            .or_insert(endpoint, next)
+            .map_or(next, |place| *place)
     };
     let prepared = exchanges
         .into_iter()

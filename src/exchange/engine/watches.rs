@@ -119,7 +119,7 @@ impl<W> Engine<W> {
         seen: &Seen,
         backend: u32,
         clock: &dyn Clock,
-    ) -> &mut Watch<W> {
+    ) -> Option<&mut Watch<W>> {
         let watch = Watch {
             waiting: Vec::new(),
             address,
@@ -128,7 +128,7 @@ impl<W> Engine<W> {
             on_behalf_of: backend,
         };
         self.to_look.push_back(key.clone());
-        self.watches.entry(key.clone()).or_insert(watch)
+        self.watches.or_insert(key.clone(), watch)
     }
 
     /// Looks after what is waited for elsewhere.

@@ -4,7 +4,6 @@
 use super::super::digest::sha256;
 use super::super::settings::Exchange;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 /// An exchange as bytes: two are equal if and only if the exchanges are.
@@ -17,28 +16,11 @@ pub struct ExchangeBytes {
 impl ExchangeBytes {
     /// The bytes of `exchange`.
     pub fn of(exchange: &Exchange) -> Self {
-        let mut parts = Parts(Vec::new());
-        exchange.hash(&mut parts);
+        let bytes = exchange.to_bytes();
         Self {
-            digest: sha256(&parts.0),
-            bytes: parts.0.into(),
+            digest: sha256(&bytes),
+            bytes: bytes.into(),
         }
-    }
-}
-
-/// Takes down what is fed to a hash. The derived `Hash` feeds every field that the derived equality
-/// compares, each so that no two values feed the same, so that no parameter can be forgotten here.
-struct Parts(Vec<u8>);
-
-impl Hasher for Parts {
-    // Once, and not at each of the many fields: it runs when a configuration loads.
-    #[inline(never)]
-    fn write(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn finish(&self) -> u64 {
-        0
     }
 }
 
