@@ -145,10 +145,20 @@ impl fmt::Debug for BearerToken {
 
 fn is_sendable(bytes: &[u8]) -> bool {
     // Every byte of every token passes here: a look-up each, and no way out in between, takes a third
-    // of the instructions that comparisons do.
-    let sendable = |byte: &u8| SENDABLE.get(usize::from(*byte)).is_some_and(|is| *is);
-    (1..=MAX_TOKEN_LEN).contains(&bytes.len())
-        && bytes.iter().fold(true, |all, byte| all & sendable(byte))
+    // of the instructions that comparisons do; four at a time, another quarter less.
+    let sendable = |byte: u8| SENDABLE.get(usize::from(byte)).is_some_and(|is| *is);
+    let (fours, rest) = bytes.as_chunks();
+    if bytes.is_empty() || bytes.len() > MAX_TOKEN_LEN {
+        return false;
+    }
+    let mut all = true;
+    for [a, b, c, d] in fours {
+        all &= sendable(*a) & sendable(*b) & sendable(*c) & sendable(*d);
+    }
+    for byte in rest {
+        all &= sendable(*byte);
+    }
+    all
 }
 
 /// Which bytes a token may hold.

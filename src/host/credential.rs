@@ -1,6 +1,6 @@
 //! The one credential of a request, put on it, and everything else taken off.
 
-use super::abi::Map;
+use super::abi::{self, Map};
 use super::effective::OnStream;
 use crate::attributes::{Attribute, AttributePath, Attributes};
 use crate::decision::Credential;
@@ -53,10 +53,13 @@ impl CredentialHeaders {
     }
 
     fn clear_but(&self, stream: &OnStream<'_>, own: Option<&str>) -> bool {
-        self.headers
-            .iter()
-            .filter(|header| own != Some(&*header.name))
-            .all(|header| stream.remove_header(Map::Request, &header.name))
+        for header in &self.headers {
+            let name = header.name.as_str();
+            if own != Some(name) && !stream.remove_header(Map::Request, name) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Puts `credential` on the request, and nothing else. `has_more` says whether more than header
@@ -66,7 +69,9 @@ impl CredentialHeaders {
             Credential::None => self.clear(stream),
             Credential::Bearer(token) => {
                 let value = token.into_value_bytes();
-                self.set_one(stream, AUTHORIZATION, &value, has_more)
+                let set = self.set_one(stream, AUTHORIZATION, &value, has_more);
+                abi::give_back(value);
+                set
             }
             Credential::BearerIn(name, value) => {
                 self.set_one(stream, name, value.as_bytes(), has_more)

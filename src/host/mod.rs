@@ -19,4 +19,5 @@ mod shared;
 pub mod sign;
 mod streams;
 mod turns;
+mod under_way;
 mod waiting;

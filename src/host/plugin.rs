@@ -87,13 +87,15 @@ impl Plugin {
     pub fn request(&self, stream: &OnStream<'_>, has_more: bool) -> bool {
         let cluster = self.backends.cluster(stream);
         let destination = self.backends.destination(&cluster, stream);
-        if !self.is_upstream(stream) {
-            let chosen_for = match cluster {
-                Attribute::Bytes(cluster) => cluster,
-                _ => Vec::new(),
-            };
+        let cluster = match cluster {
+            Attribute::Bytes(cluster) => cluster,
+            _ => Vec::new(),
+        };
+        if self.is_upstream(stream) {
+            abi::give_back(cluster);
+        } else {
             streams::update(stream.context(), |stream| {
-                stream.chosen_for = Some(chosen_for.into());
+                stream.chosen_for = Some(cluster.into());
             });
         }
         let backend = match destination {
@@ -160,11 +162,12 @@ impl Plugin {
     /// reach the client; where the backend means the user's login, ours takes its place.
     pub fn response(&self, stream: &OnStream<'_>, went_on: Option<WentOn>) {
         let replaces = self.challenges.from_backends == FromBackends::Replace;
-        let status = stream.header(Map::Response, ":status");
-        if !matches!(status.as_deref(), Some([b'2', _, _])) {
+        let status = stream.header(Map::Response, ":status").unwrap_or_default();
+        let (is_success, is_401) = (matches!(*status, [b'2', _, _]), *status == *b"401");
+        abi::give_back(status);
+        if !is_success {
             self.may_be_sent_on(stream);
         }
-        let is_401 = status.is_some_and(|status| status == b"401");
         let challenges = || stream.header(Map::Response, WWW_AUTHENTICATE).is_some();
         let concerns_us = is_401 || (replaces && challenges());
         if !concerns_us || !self.is_the_backends(stream) {

@@ -1,10 +1,9 @@
 //! The streams of this worker that are under way.
 
+use super::under_way::UnderWay;
 use crate::exchange::key::Key;
 use crate::exchange::results::Used;
-use hashbrown::HashMap;
 use std::cell::{Cell, RefCell};
-use std::hash::{BuildHasher, Hasher};
 
 /// What is known of a stream.
 pub struct Stream {
@@ -58,8 +57,7 @@ impl Part {
 }
 
 thread_local! {
-    static STREAMS: RefCell<HashMap<u32, Stream, Spread>> =
-        const { RefCell::new(HashMap::with_hasher(Spread(0))) };
+    static STREAMS: RefCell<UnderWay<Stream>> = const { RefCell::new(UnderWay::new()) };
     /// Whether the filter is inside a call of its own.
     static CALLING: Cell<bool> = const { Cell::new(false) };
 }
@@ -72,35 +70,6 @@ pub fn calling<T>(call: impl FnOnce() -> T) -> T {
     let result = call();
     CALLING.set(false);
     result
-}
-
-/// Spreads the ids of streams over the table, with one multiplication (Fibonacci hashing): the host
-/// counts them up, so that nobody can choose ones that collide.
-#[derive(Clone, Copy)]
-struct Spread(u64);
-
-impl BuildHasher for Spread {
-    type Hasher = Self;
-
-    fn build_hasher(&self) -> Self {
-        *self
-    }
-}
-
-impl Hasher for Spread {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u32(u32::from(*byte));
-        }
-    }
-
-    fn write_u32(&mut self, id: u32) {
-        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 /// A stream of the plugin `root` begins.
@@ -117,7 +86,7 @@ pub fn begin(context: u32, root: u32) {
 
 /// A stream ends; `None` if `context` is no stream.
 pub fn end(context: u32) -> Option<Stream> {
-    STREAMS.with_borrow_mut(|streams| streams.remove(&context))
+    STREAMS.with_borrow_mut(|streams| streams.remove(context))
 }
 
 /// Whose request a stream carries.
@@ -131,7 +100,7 @@ pub enum Whose {
 /// Whose request the stream carries.
 pub fn whose(context: u32) -> Option<Whose> {
     STREAMS.with_borrow(|streams| {
-        streams.get(&context).map(|stream| match stream.own_call {
+        streams.get(context).map(|stream| match stream.own_call {
             true => Whose::OurOwn,
             false => Whose::Clients(stream.root),
         })
@@ -143,7 +112,7 @@ pub fn whose(context: u32) -> Option<Whose> {
 /// nothing has been sent yet.
 pub fn responded(context: u32) -> Option<(u32, Option<WentOn>)> {
     STREAMS.with_borrow_mut(|streams| {
-        let stream = streams.get_mut(&context)?;
+        let stream = streams.get_mut(context)?;
         let went_on = stream.went_on.take();
         let waits = matches!(stream.part, Part::Waiting(_));
         (went_on.is_some() || waits).then_some((stream.root, went_on))
@@ -153,7 +122,7 @@ pub fn responded(context: u32) -> Option<(u32, Option<WentOn>)> {
 /// The tokens that the stream's request went on with, if they were obtained for it.
 pub fn used(context: u32) -> Vec<Used> {
     STREAMS.with_borrow(
-        |streams| match streams.get(&context).map(|stream| &stream.part) {
+        |streams| match streams.get(context).map(|stream| &stream.part) {
             Some(Part::Used(used)) => used.clone(),
             Some(Part::None | Part::Waiting(_)) | None => Vec::new(),
         },
@@ -162,13 +131,13 @@ pub fn used(context: u32) -> Vec<Used> {
 
 /// Whether the stream has not ended.
 pub fn is_under_way(context: u32) -> bool {
-    STREAMS.with_borrow(|streams| streams.contains_key(&context))
+    STREAMS.with_borrow(|streams| streams.get(context).is_some())
 }
 
 /// Changes what is known of the stream, if it has not ended.
 pub fn update(context: u32, change: impl FnOnce(&mut Stream)) {
     STREAMS.with_borrow_mut(|streams| {
-        if let Some(stream) = streams.get_mut(&context) {
+        if let Some(stream) = streams.get_mut(context) {
             change(stream);
         }
     });

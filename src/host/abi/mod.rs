@@ -9,7 +9,7 @@ mod imports;
 mod memory;
 
 pub use clock::{HostClock, monotonic};
-pub use memory::allocate;
+pub use memory::{allocate, give_back};
 
 use crate::attributes::{Attribute, AttributePath, Attributes};
 use imports::*;
