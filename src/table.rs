@@ -152,6 +152,12 @@ impl Places {
     }
 }
 
+impl fmt::Debug for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Places({} taken)", self.taken)
+    }
+}
+
 impl Default for Places {
     fn default() -> Self {
         Self::new(0)

@@ -278,7 +278,7 @@ proptest! {
         let request = TokenRequest::new(&call);
         let headers = request.headers();
         let (_, value) = headers.iter().find(|(name, _)| *name == "authorization").unwrap();
-        let plain = STANDARD.decode(value.strip_prefix("Basic ").unwrap()).unwrap();
+        let plain = STANDARD.decode(value.strip_prefix("Basic ").unwrap().as_bytes()).unwrap();
         let plain = String::from_utf8(plain).unwrap();
         // The first colon ends the id, so that an encoded id holds none.
         let (first, second) = plain.split_once(':').unwrap();

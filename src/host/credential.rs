@@ -84,11 +84,16 @@ impl CredentialHeaders {
 
     fn set_one(&self, stream: &OnStream<'_>, name: &str, value: &[u8], has_more: bool) -> bool {
         let header = self.headers.iter().find(|header| header.name == name);
-        let mut aliases = header.into_iter().flat_map(|header| &header.aliases);
         // Replacing acts on every field of the name, so that it strips as well.
-        self.clear_but(stream, Some(name))
-            && aliases.all(|alias| stream.remove_header(Map::Request, alias))
-            && stream.replace_header(Map::Request, name, value)
+        if !self.clear_but(stream, Some(name)) {
+            return false;
+        }
+        for alias in header.map_or(&[][..], |header| &header.aliases) {
+            if !stream.remove_header(Map::Request, alias) {
+                return false;
+            }
+        }
+        stream.replace_header(Map::Request, name, value)
             && (!has_more || self.take_nomination_back(stream, name))
     }
 

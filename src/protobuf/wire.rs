@@ -55,8 +55,8 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// If there is none, or none that fits.
     pub fn varint(&mut self) -> Result<u64, Fault> {
-        let mut value: u64 = 0;
-        for shift in (0..u64::BITS).step_by(7) {
+        let (mut value, mut shift): (u64, u32) = (0, 0);
+        while shift < u64::BITS {
             let (byte, rest) = self.0.split_first().ok_or(Fault::TruncatedVarint)?;
             self.0 = rest;
             let bits = u64::from(byte & 0x7f);
@@ -68,6 +68,7 @@ impl<'a> Reader<'a> {
             if byte & 0x80 == 0 {
                 return Ok(value);
             }
+            shift = shift.wrapping_add(7);
         }
         Err(Fault::LongVarint)
     }

@@ -110,11 +110,13 @@ fn body(code: Code, description: &str, about: &About<'_>, link: Option<&str>) ->
 
 /// `text` with each character that RFC 6750 §3 forbids in `error_description` replaced.
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
+    let mut printable = String::with_capacity(text.len());
+    for letter in text.chars() {
+        printable.push(match letter {
             '"' | '\\' => '?',
-            ' '..='~' => c,
+            ' '..='~' => letter,
             _ => '?',
-        })
-        .collect()
+        });
+    }
+    printable
 }

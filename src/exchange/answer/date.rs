@@ -53,7 +53,9 @@ fn days(day: u64, month: &str, year: &str) -> Option<u64> {
         (year @ 1970.., 4) => year,
         _ => return None,
     };
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     let of_year = |year| if is_leap(year) { 366 } else { 365 };
     let mut days: u64 = (1970..year).map(of_year).sum();
     for (name, length) in MONTHS {

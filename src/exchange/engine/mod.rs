@@ -324,7 +324,7 @@ impl<W> Engine<W> {
             .map(|theirs| {
                 let at = |place: usize| self.exchanges.get(place).map(|ours| &ours.exchange);
                 let hash = ours.hash(&theirs.exchange.to_bytes());
-                let place = ours.find(hash, &|place| at(place) == Some(&theirs.exchange))?;
+                let place = ours.find(hash, |place| at(place) == Some(&theirs.exchange))?;
                 Some((ExchangeId(u32::try_from(place).ok()?), at(place)?.terms))
             })
             .collect();
