@@ -205,3 +205,53 @@ pub fn whole_seconds(duration: Duration) -> u32 {
         .saturating_add(u64::from(duration.subsec_nanos() > 0));
     u32::try_from(ceiling.max(1)).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_failure_means_depends_on_whose_token_was_asked_for() {
+        let identity = Purpose::Identity {
+            provider: "github".to_owned(),
+        };
+        assert_eq!(identity.provider(), Some("github"));
+        assert_eq!(Purpose::Backend.provider(), None);
+        let unavailable = Refusal::ExchangeUnavailable { retry_after: 7 };
+        let later = Refusal::UpstreamTokenUnavailable { retry_after: 7 };
+        for (kind, of_backend, of_identity) in [
+            (
+                FailureKind::Rejected,
+                Refusal::ExchangeRejected,
+                Refusal::IdentityRejected,
+            ),
+            (FailureKind::Unavailable, unavailable.clone(), later.clone()),
+            (FailureKind::UnknownCluster, unavailable, later.clone()),
+            (
+                FailureKind::Timeout,
+                Refusal::ExchangeTimeout,
+                later.clone(),
+            ),
+            // The user has no say in what the identity service allows the proxy.
+            (
+                FailureKind::Forbidden,
+                Refusal::ExchangeForbidden,
+                Refusal::ExchangeMisconfigured,
+            ),
+            (FailureKind::UnavailableForUser, later.clone(), later),
+            (
+                FailureKind::Misconfigured,
+                Refusal::ExchangeMisconfigured,
+                Refusal::ExchangeMisconfigured,
+            ),
+            (
+                FailureKind::InvalidResponse,
+                Refusal::ExchangeInvalidResponse,
+                Refusal::ExchangeInvalidResponse,
+            ),
+        ] {
+            assert_eq!(kind.refusal(&Purpose::Backend, 7), of_backend, "{kind:?}");
+            assert_eq!(kind.refusal(&identity, 7), of_identity, "{kind:?}");
+        }
+    }
+}
