@@ -32,6 +32,8 @@
 //!
 //! Only `host/` calls Envoy, through the trait [`attributes::Attributes`] where the logic has to
 //! ask. Everything else takes values and returns values.
+// What is `pub` is for tools and tests.
+#![deny(unreachable_pub)]
 #![cfg_attr(
     test,
     allow(

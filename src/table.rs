@@ -13,7 +13,7 @@ use std::hash::{BuildHasher, Hasher};
 /// Open addressing with linear probing: a place stands in the slot that its hash says, or in the next
 /// ones, without a free slot in between.
 #[derive(Clone)]
-pub struct Places {
+pub(crate) struct Places {
     /// None, or a power of two, of which at most half are taken.
     slots: Vec<Slot>,
     taken: usize,
@@ -35,7 +35,7 @@ impl Slot {
 
 impl Places {
     /// None yet. Where `seed` is random, nobody can choose bytes that collide.
-    pub const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self {
             slots: Vec::new(),
             taken: 0,
@@ -44,14 +44,14 @@ impl Places {
     }
 
     /// The hash of these bytes.
-    pub fn hash(&self, bytes: &[u8]) -> u32 {
+    pub(crate) fn hash(&self, bytes: &[u8]) -> u32 {
         bytes.hash(&self.hasher)
     }
 
     /// The place of that hash where `is_it`.
     // Inlined, as every request looks its backend up.
     #[inline(always)]
-    pub fn find(&self, hash: u32, is_it: impl Fn(usize) -> bool) -> Option<usize> {
+    pub(crate) fn find(&self, hash: u32, is_it: impl Fn(usize) -> bool) -> Option<usize> {
         let mut at = self.home(hash);
         loop {
             match *self.slots.get(at)? {
@@ -65,7 +65,7 @@ impl Places {
     }
 
     /// Adds a place.
-    pub fn insert(&mut self, hash: u32, place: usize) {
+    pub(crate) fn insert(&mut self, hash: u32, place: usize) {
         if self.taken >= self.slots.len() >> 1 {
             let more = self.slots.len().saturating_mul(2).max(8);
             let before = std::mem::replace(&mut self.slots, vec![Slot::FREE; more]);

@@ -10,7 +10,7 @@ use std::fmt;
 /// # Errors
 /// What is wrong and where, as line and column. It never quotes the document, which may hold a
 /// secret.
-pub fn parse(text: &[u8]) -> Result<Node, String> {
+pub(super) fn parse(text: &[u8]) -> Result<Node, String> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     serde_json::from_slice(text).map_err(|error| {
         // Syntax errors are fixed words. The other categories may quote, and should not happen:

@@ -5,26 +5,26 @@
 
 /// One of the two alphabets.
 #[derive(Clone, Copy)]
-pub struct Base64 {
+pub(super) struct Base64 {
     last_two: [u8; 2],
     padded: bool,
 }
 
 /// `base64`, with padding.
-pub const STANDARD: Base64 = Base64 {
+pub(super) const STANDARD: Base64 = Base64 {
     last_two: *b"+/",
     padded: true,
 };
 
 /// `base64url`, without padding, as JOSE writes it (RFC 7515 §2).
-pub const URL: Base64 = Base64 {
+pub(super) const URL: Base64 = Base64 {
     last_two: *b"-_",
     padded: false,
 };
 
 impl Base64 {
     /// `bytes` as text.
-    pub fn encode(self, bytes: &[u8]) -> String {
+    pub(super) fn encode(self, bytes: &[u8]) -> String {
         let mut text = String::with_capacity(bytes.len().div_ceil(3).saturating_mul(4));
         for chunk in bytes.chunks(3) {
             let byte = |place: usize| chunk.get(place).copied().unwrap_or(0);
@@ -42,7 +42,7 @@ impl Base64 {
     }
 
     /// The bytes of `text`; `None` if it is not what [`encode`](Self::encode) makes of any.
-    pub fn decode(self, text: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn decode(self, text: &[u8]) -> Option<Vec<u8>> {
         let digits = match self.padded {
             false => text,
             true if text.len() & 3 != 0 => return None,

@@ -8,13 +8,13 @@ use std::time::Duration;
 /// Failures in a row that open the breaker.
 const THRESHOLD: u32 = 5;
 /// How long it stays open at first; doubled after each failed probe.
-pub const FIRST_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Breaker {
+pub(crate) enum Breaker {
     /// Calls go through.
     Closed {
         /// Failures in a row so far.
@@ -36,7 +36,7 @@ pub enum Breaker {
 
 /// How a call was admitted: to be handed back when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admitted {
+pub(crate) enum Admitted {
     /// As one of many.
     Freely,
     /// As the probe that tells how the STS is now.
@@ -45,7 +45,7 @@ pub enum Admitted {
 
 /// The breaker stops the call; a try makes sense after this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stopped {
+pub(crate) struct Stopped {
     /// Time until the next probe, or a second while one is under way.
     pub retry_after: Duration,
 }
@@ -58,7 +58,7 @@ impl Default for Breaker {
 
 impl Breaker {
     /// Asks for a call. Whoever gets `Ok` must make it and report how it ended.
-    pub fn admit(&mut self, now: Steady) -> Result<Admitted, Stopped> {
+    pub(crate) fn admit(&mut self, now: Steady) -> Result<Admitted, Stopped> {
         match *self {
             Breaker::Closed { .. } => Ok(Admitted::Freely),
             Breaker::Open { until, pause } if until <= now => {
@@ -75,12 +75,12 @@ impl Breaker {
     }
 
     /// The answer was one that closes it.
-    pub fn answered(&mut self) {
+    pub(crate) fn answered(&mut self) {
         *self = Breaker::default();
     }
 
     /// The answer to a call that was `admitted`, or that there was none, was a failure.
-    pub fn failed(&mut self, admitted: Admitted, now: Steady) {
+    pub(crate) fn failed(&mut self, admitted: Admitted, now: Steady) {
         let open = |pause: Duration| Breaker::Open {
             until: now.plus(pause),
             pause,
@@ -102,13 +102,13 @@ impl Breaker {
     }
 
     /// The pause after this one.
-    pub fn doubled(pause: Duration) -> Duration {
+    pub(crate) fn doubled(pause: Duration) -> Duration {
         pause.saturating_mul(2).min(LONGEST_PAUSE)
     }
 
     /// The call told nothing of the STS: it could not even be made, or its answer speaks neither for nor
     /// against it. If it was the probe, the next call is.
-    pub fn undecided(&mut self, now: Steady) {
+    pub(crate) fn undecided(&mut self, now: Steady) {
         if let Breaker::Probing { pause } = *self {
             *self = Breaker::Open { until: now, pause };
         }
@@ -116,7 +116,7 @@ impl Breaker {
 
     /// How long until a call may go out, rounded up to whole seconds and at least one, as
     /// `retry-after` needs it (RFC 9110 §10.2.3).
-    pub fn retry_after(&self, now: Steady) -> u32 {
+    pub(crate) fn retry_after(&self, now: Steady) -> u32 {
         let pause = match *self {
             Breaker::Open { until, .. } => until.since(now),
             Breaker::Closed { .. } | Breaker::Probing { .. } => Duration::ZERO,

@@ -4,12 +4,12 @@ use super::base64::URL;
 use sha2::{Digest, Sha256};
 
 /// The SHA-256 digest of `bytes`.
-pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
 /// The same as text: base64url without padding, as JOSE writes digests.
-pub fn sha256_base64url(bytes: &[u8]) -> String {
+pub(crate) fn sha256_base64url(bytes: &[u8]) -> String {
     URL.encode(&sha256(bytes))
 }
 

@@ -5,7 +5,7 @@ use fluent_uri::component::{Authority, Host};
 
 /// An absolute `http` or `https` URL that a request can be sent to, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// The URL as written.
     pub url: String,
     /// `host[:port]` as written.
@@ -20,7 +20,7 @@ impl Endpoint {
     /// # Errors
     /// Everything that is wrong with it, or nothing if it is no URL at all. It is never quoted, since it
     /// may hold a password.
-    pub fn of(text: &str) -> Result<Self, Vec<&'static str>> {
+    pub(crate) fn of(text: &str) -> Result<Self, Vec<&'static str>> {
         let uri = Uri::parse(text).map_err(|_| Vec::new())?;
         let authority = uri.authority();
         let is_of_http = is_http(&uri) || uri.scheme().as_str().eq_ignore_ascii_case("https");
@@ -64,12 +64,12 @@ impl Endpoint {
 }
 
 /// Whether it is a URL of plain `http`, whatever else is wrong with it.
-pub fn is_plain(url: &str) -> bool {
+pub(crate) fn is_plain(url: &str) -> bool {
     Uri::parse(url).is_ok_and(|uri| is_http(&uri))
 }
 
 /// Whether what is sent to this URL leaves the machine for everybody to read.
-pub fn leaves_in_clear(url: &str) -> bool {
+pub(crate) fn leaves_in_clear(url: &str) -> bool {
     let is_far = |uri: Uri<&str>| uri.authority().is_some_and(|it| !is_loopback(&it));
     is_plain(url) && Uri::parse(url).is_ok_and(is_far)
 }

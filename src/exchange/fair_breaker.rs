@@ -16,7 +16,7 @@ const LEFT_TO_OTHERS: u32 = 10;
 
 /// A breaker, and whose failures it counts. Users are told apart by a number of the caller's choice.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct FairBreaker {
+pub(super) struct FairBreaker {
     breaker: Breaker,
     failures_of: FailuresOf,
     /// Whether somebody else was stopped while the failures were one's.
@@ -44,7 +44,7 @@ struct One {
 
 impl FairBreaker {
     /// Asks for a call for `who`. Whoever gets `Ok` must make it and report how it ended.
-    pub fn admit(&mut self, who: u64, now: Steady) -> Result<Admitted, Stopped> {
+    pub(super) fn admit(&mut self, who: u64, now: Steady) -> Result<Admitted, Stopped> {
         let is_the_one = self.failures_of == FailuresOf::One(who);
         if let Some(until) = self
             .alone_until(who, is_the_one)
@@ -76,7 +76,7 @@ impl FairBreaker {
     }
 
     /// The answer to a call for `who` was one that closes it.
-    pub fn answered(&mut self, who: u64, now: Steady) {
+    pub(super) fn answered(&mut self, who: u64, now: Steady) {
         let pause = match self.breaker {
             Breaker::Open { pause, .. } | Breaker::Probing { pause } => Some(pause),
             Breaker::Closed { .. } => None,
@@ -99,7 +99,7 @@ impl FairBreaker {
     }
 
     /// The answer to a call for `who`, or that there was none, was a failure.
-    pub fn failed(&mut self, who: u64, admitted: Admitted, now: Steady) {
+    pub(super) fn failed(&mut self, who: u64, admitted: Admitted, now: Steady) {
         let before = self.breaker;
         self.breaker.failed(admitted, now);
         if let Some(one) = self.suspect.filter(|one| one.who == who) {
@@ -119,19 +119,19 @@ impl FairBreaker {
     }
 
     /// The call told nothing of the STS.
-    pub fn undecided(&mut self, now: Steady) {
+    pub(super) fn undecided(&mut self, now: Steady) {
         self.breaker.undecided(now);
     }
 
     /// How long until a call may go out, in whole seconds.
-    pub fn retry_after(&self, now: Steady) -> u32 {
+    pub(super) fn retry_after(&self, now: Steady) -> u32 {
         self.breaker.retry_after(now)
     }
 }
 
 /// The breaker of one token endpoint, and its word for how long it wants to be left alone.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Endpoint {
+pub(super) struct Endpoint {
     breaker: FairBreaker,
     /// Until when no call is made, whatever the breaker says.
     left_alone: Option<Steady>,
@@ -139,7 +139,7 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// Asks for a call for `who`. Whoever gets `Ok` must make it and report how it ended.
-    pub fn admit(&mut self, who: u64, now: Steady) -> Result<Admitted, Stopped> {
+    pub(super) fn admit(&mut self, who: u64, now: Steady) -> Result<Admitted, Stopped> {
         match self.left_alone {
             Some(until) if now < until => Err(Stopped {
                 retry_after: until.since(now),
@@ -150,17 +150,17 @@ impl Endpoint {
 
     /// The endpoint wants to be left alone for so long. Of calls that were under way together, one
     /// answer may ask for less than another.
-    pub fn leave_alone(&mut self, wait: Duration, now: Steady) {
+    pub(super) fn leave_alone(&mut self, wait: Duration, now: Steady) {
         self.left_alone = self.left_alone.max(Some(now.plus(wait)));
     }
 
     /// What tells the breaker how calls went.
-    pub fn breaker(&mut self) -> &mut FairBreaker {
+    pub(super) fn breaker(&mut self) -> &mut FairBreaker {
         &mut self.breaker
     }
 
     /// How long until a call may go out, in whole seconds.
-    pub fn retry_after(&self, now: Steady) -> u32 {
+    pub(super) fn retry_after(&self, now: Steady) -> u32 {
         let left = self
             .left_alone
             .map_or(Duration::ZERO, |until| until.since(now));

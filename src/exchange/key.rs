@@ -10,18 +10,22 @@ use std::rc::Rc;
 ///
 /// `Debug` never prints the subject.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Key(Rc<[u8]>);
+pub(crate) struct Key(Rc<[u8]>);
 
 impl Key {
     /// The key of exchanging `subject` as `exchange` says, which knows no actor.
     #[cfg(test)]
-    pub fn new(exchange: ExchangeId, subject: Vec<u8>) -> Self {
+    pub(crate) fn new(exchange: ExchangeId, subject: Vec<u8>) -> Self {
         Self::from_bytes(Self::bytes(exchange, subject, None))
     }
 
     /// The bytes of the key: enough to look an entry up, which then lends its own key. Whether there is
     /// an `actor` depends on the exchange alone.
-    pub fn bytes(exchange: ExchangeId, mut subject: Vec<u8>, actor: Option<&[u8]>) -> Vec<u8> {
+    pub(crate) fn bytes(
+        exchange: ExchangeId,
+        mut subject: Vec<u8>,
+        actor: Option<&[u8]>,
+    ) -> Vec<u8> {
         if let Some(actor) = actor {
             let length = u32::try_from(actor.len()).unwrap_or(u32::MAX);
             subject.extend_from_slice(actor);
@@ -33,12 +37,12 @@ impl Key {
     }
 
     /// The key of these [`Key::bytes`].
-    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+    pub(crate) fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(bytes.into())
     }
 
     /// The exchange.
-    pub fn exchange(&self) -> ExchangeId {
+    pub(crate) fn exchange(&self) -> ExchangeId {
         ExchangeId(
             self.parts()
                 .map_or(u32::MAX, |(_, id)| u32::from_le_bytes(*id)),
@@ -46,7 +50,7 @@ impl Key {
     }
 
     /// The subject token, and the actor token if the exchange `has_actor`.
-    pub fn tokens(&self, has_actor: bool) -> (&[u8], Option<&[u8]>) {
+    pub(crate) fn tokens(&self, has_actor: bool) -> (&[u8], Option<&[u8]>) {
         let both = self.parts().map_or(&[][..], |(both, _)| both);
         if !has_actor {
             return (both, None);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// What is known of a token that a request needs.
 #[derive(Debug)]
-pub enum Found {
+pub(crate) enum Found {
     /// It is in hand; `renew` is to be called too, if it is there.
     Token {
         /// The header's value.
@@ -30,7 +30,7 @@ pub enum Found {
 
 /// How a request comes to wait.
 #[derive(Debug)]
-pub enum Waits {
+pub(crate) enum Waits {
     /// For the call under way.
     Joins,
     /// For a call that is to be made now.
@@ -43,7 +43,7 @@ pub enum Waits {
 
 /// What an answer leads to.
 #[derive(Debug)]
-pub enum Answered<W> {
+pub(crate) enum Answered<W> {
     /// The exchange is over.
     Done(Completion<W>),
     /// This call is to be made now: the next one of the exchange, or the same one once more.
@@ -54,7 +54,7 @@ pub enum Answered<W> {
 
 /// Why a request does not even wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// It was refused a moment ago, and is for so long.
     RefusedBefore(Failure, Duration),
     /// The breaker is open; whole seconds until a try makes sense.
@@ -67,7 +67,7 @@ pub enum Stop {
 
 impl Stop {
     /// The refusal that the request gets.
-    pub fn refusal(&self, purpose: &Purpose) -> Refusal {
+    pub(crate) fn refusal(&self, purpose: &Purpose) -> Refusal {
         match self {
             Stop::RefusedBefore(failure, left) => {
                 failure.kind.refusal(purpose, whole_seconds(*left))
@@ -83,7 +83,7 @@ impl Stop {
 
 impl FailureKind {
     /// The refusal that a waiting request gets; `retry_after` is in whole seconds.
-    pub fn refusal(&self, purpose: &Purpose, retry_after: u32) -> Refusal {
+    pub(crate) fn refusal(&self, purpose: &Purpose, retry_after: u32) -> Refusal {
         let identity = matches!(purpose, Purpose::Identity { .. });
         match self {
             FailureKind::Rejected if identity => Refusal::IdentityRejected,
@@ -114,7 +114,7 @@ impl FailureKind {
 
 /// A cached token that a request went on with.
 #[derive(Clone, Debug)]
-pub struct Used {
+pub(crate) struct Used {
     pub(super) key: Key,
     pub(super) serial: u64,
 }
@@ -130,7 +130,7 @@ impl Used {
 
 /// How an exchange ended, for everyone who waited for it.
 #[derive(Debug)]
-pub struct Completion<W> {
+pub(crate) struct Completion<W> {
     /// The exchange.
     pub exchange: ExchangeId,
     /// The step that it ended at.
@@ -151,7 +151,7 @@ pub struct Completion<W> {
 
 /// A fresh token.
 #[derive(Debug)]
-pub struct Obtained {
+pub(crate) struct Obtained {
     /// The header's value.
     pub value: BearerValue,
     /// What to report if the backend does not accept it; `None` if it is not cached.
@@ -160,7 +160,7 @@ pub struct Obtained {
 
 /// An exchange that brought no token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failed {
+pub(crate) struct Failed {
     /// Why.
     pub failure: Failure,
     /// What each waiting request gets.
@@ -199,7 +199,7 @@ pub(super) const UNAVAILABLE_FOR_USER: Duration = Duration::from_secs(5);
 
 /// `duration` rounded up to whole seconds, at least one, as `retry-after` needs it (RFC 9110
 /// §10.2.3).
-pub fn whole_seconds(duration: Duration) -> u32 {
+pub(crate) fn whole_seconds(duration: Duration) -> u32 {
     let ceiling = duration
         .as_secs()
         .saturating_add(u64::from(duration.subsec_nanos() > 0));

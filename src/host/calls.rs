@@ -263,7 +263,7 @@ impl Plugin {
     }
 
     /// The answer to `call` is there, with that many header fields and bytes of body.
-    pub fn answered(&self, on: &mut OnPlugin, call: u32, fields: u32, body_size: usize) {
+    pub(super) fn answered(&self, on: &mut OnPlugin, call: u32, fields: u32, body_size: usize) {
         // A connection that broke after the header arrives without any field.
         let status = match fields {
             0 => None,

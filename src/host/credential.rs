@@ -10,7 +10,7 @@ const AUTHORIZATION: &str = "authorization";
 const SAME_AS_HYPHEN: [char; 3] = ['-', '_', '.'];
 
 /// Every header that carries a credential in some backend's direction.
-pub struct CredentialHeaders {
+pub(super) struct CredentialHeaders {
     headers: Vec<SetHeader>,
     connection: Option<AttributePath>,
 }
@@ -23,7 +23,7 @@ struct SetHeader {
 
 impl CredentialHeaders {
     /// `authorization`, and what the strategies set.
-    pub fn new<'a>(set: impl Iterator<Item = &'a str>) -> Self {
+    pub(super) fn new<'a>(set: impl Iterator<Item = &'a str>) -> Self {
         let mut names: Vec<&str> = vec![AUTHORIZATION];
         for name in set {
             if !names.contains(&name) {
@@ -38,13 +38,13 @@ impl CredentialHeaders {
 
     /// Takes every credential off the request: what a client sent, and what an earlier attempt of
     /// the same request has left. False if the host did not do it.
-    pub fn clear(&self, stream: &OnStream<'_>) -> bool {
+    pub(super) fn clear(&self, stream: &OnStream<'_>) -> bool {
         self.clear_but(stream, None)
     }
 
     /// Takes every credential off the request's trailers: the door takes it off the header alone, and a
     /// server may make one of both.
-    pub fn clear_trailers(&self, stream: &OnStream<'_>) {
+    pub(super) fn clear_trailers(&self, stream: &OnStream<'_>) {
         for header in &self.headers {
             for name in std::iter::once(&header.name).chain(&header.aliases) {
                 stream.remove_header(Map::RequestTrailers, name);
@@ -64,7 +64,12 @@ impl CredentialHeaders {
 
     /// Puts `credential` on the request, and nothing else. `has_more` says whether more than header
     /// fields follows. False if the host did not do it.
-    pub fn set(&self, stream: &OnStream<'_>, credential: Credential<'_>, has_more: bool) -> bool {
+    pub(super) fn set(
+        &self,
+        stream: &OnStream<'_>,
+        credential: Credential<'_>,
+        has_more: bool,
+    ) -> bool {
         match credential {
             Credential::None => self.clear(stream),
             Credential::Bearer(token) => {

@@ -10,13 +10,13 @@ use crate::attributes::{Attribute, AttributePath, Attributes};
 use std::marker::PhantomData;
 
 /// Host calls act on this stream.
-pub struct OnStream<'c> {
+pub(super) struct OnStream<'c> {
     context: u32,
     within: PhantomData<&'c mut ()>,
 }
 
 /// A plugin's own callback: from here one can turn to its streams, one at a time.
-pub struct OnPlugin {
+pub(super) struct OnPlugin {
     root: u32,
 }
 
@@ -27,7 +27,7 @@ impl OnPlugin {
     }
 
     /// The plugin.
-    pub fn root(&self) -> u32 {
+    pub(super) fn root(&self) -> u32 {
         self.root
     }
 
@@ -36,7 +36,7 @@ impl OnPlugin {
     /// A stream that has ended is no longer there to be served. The host knows its context for a
     /// while longer, until it deletes what it has deferred: to let the stream go on in that time
     /// crashes Envoy (1.36; as an upstream filter 1.40, too).
-    pub fn turn_to(&mut self, context: u32) -> Option<OnStream<'_>> {
+    pub(super) fn turn_to(&mut self, context: u32) -> Option<OnStream<'_>> {
         let turned = streams::is_under_way(context) && abi::set_effective_context(context).is_ok();
         turned.then_some(OnStream {
             context,
@@ -55,32 +55,32 @@ impl OnStream<'_> {
     }
 
     /// The stream.
-    pub fn context(&self) -> u32 {
+    pub(super) fn context(&self) -> u32 {
         self.context
     }
 
     /// The first field of that name.
-    pub fn header(&self, map: Map, name: &str) -> Option<Vec<u8>> {
+    pub(super) fn header(&self, map: Map, name: &str) -> Option<Vec<u8>> {
         abi::header(map, name)
     }
 
     /// Makes `value` the only field of that name. False if the host did not do it.
-    pub fn replace_header(&self, map: Map, name: &str, value: &[u8]) -> bool {
+    pub(super) fn replace_header(&self, map: Map, name: &str, value: &[u8]) -> bool {
         abi::replace_header(map, name, value).is_ok()
     }
 
     /// Removes every field of that name. False if the host did not do it.
-    pub fn remove_header(&self, map: Map, name: &str) -> bool {
+    pub(super) fn remove_header(&self, map: Map, name: &str) -> bool {
         abi::remove_header(map, name).is_ok()
     }
 
     /// Leaves `value` in the filter state, where access logs find it.
-    pub fn set_property(&self, path: &str, value: &[u8]) -> Result<(), Status> {
+    pub(super) fn set_property(&self, path: &str, value: &[u8]) -> Result<(), Status> {
         abi::set_property(path, value)
     }
 
     /// Answers the request. Ends its stream once the callback returns.
-    pub fn reply(
+    pub(super) fn reply(
         &self,
         status: u16,
         details: &str,
@@ -91,7 +91,7 @@ impl OnStream<'_> {
     }
 
     /// Lets the paused request go on, once the callback returns.
-    pub fn resume(self) -> Result<(), Status> {
+    pub(super) fn resume(self) -> Result<(), Status> {
         abi::resume_request()
     }
 }

@@ -15,7 +15,7 @@ thread_local! {
 }
 
 /// Adds `count` to the counter `name`.
-pub fn count(name: &str, count: u64) {
+pub(super) fn count(name: &str, count: u64) {
     add(
         Metric::Counter,
         name,
@@ -24,12 +24,12 @@ pub fn count(name: &str, count: u64) {
 }
 
 /// Moves the gauge `name`. Only differences are recorded: the workers share the gauge.
-pub fn shift(name: &str, difference: i64) {
+pub(super) fn shift(name: &str, difference: i64) {
     add(Metric::Gauge, name, difference);
 }
 
 /// Records `value` in the histogram `name`.
-pub fn record(name: &str, value: u64) {
+pub(super) fn record(name: &str, value: u64) {
     if let Some(id) = id(Metric::Histogram, name) {
         ignore(abi::record_metric(id, value));
     }

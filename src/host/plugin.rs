@@ -29,7 +29,7 @@ use std::hash::{BuildHasher, RandomState};
 const WWW_AUTHENTICATE: &str = "www-authenticate";
 
 /// One plugin configuration in one worker.
-pub struct Plugin {
+pub(super) struct Plugin {
     pub(super) root_id: Vec<u8>,
     pub(super) backends: Backends,
     pub(super) challenges: Challenges,
@@ -50,7 +50,7 @@ pub struct Plugin {
 
 impl Plugin {
     /// The plugin that carries out `plan`.
-    pub fn new(plan: Plan) -> Self {
+    pub(super) fn new(plan: Plan) -> Self {
         // The standard library draws its hash keys from the host's random numbers.
         let seed = RandomState::new().hash_one(0);
         let strategies = plan.backends.values().chain(&plan.default);
@@ -84,7 +84,7 @@ impl Plugin {
     }
 
     /// The header fields of a request are there, and `has_more` than those: true lets it go on.
-    pub fn request(&self, stream: &OnStream<'_>, has_more: bool) -> bool {
+    pub(super) fn request(&self, stream: &OnStream<'_>, has_more: bool) -> bool {
         let cluster = self.backends.cluster(stream);
         let destination = self.backends.destination(&cluster, stream);
         let cluster = match cluster {
@@ -160,7 +160,7 @@ impl Plugin {
     ///
     /// A backend's own challenge sends a client to log in wherever the backend says, so it does not
     /// reach the client; where the backend means the user's login, ours takes its place.
-    pub fn response(&self, stream: &OnStream<'_>, went_on: Option<WentOn>) {
+    pub(super) fn response(&self, stream: &OnStream<'_>, went_on: Option<WentOn>) {
         let replaces = self.challenges.from_backends == FromBackends::Replace;
         let status = stream.header(Map::Response, ":status").unwrap_or_default();
         let (is_success, is_401) = (matches!(*status, [b'2', _, _]), *status == *b"401");
@@ -226,7 +226,7 @@ impl Plugin {
     }
 
     /// A stream of this plugin has ended.
-    pub fn stream_ended(&self, on: &OnStream<'_>, stream: Stream) {
+    pub(super) fn stream_ended(&self, on: &OnStream<'_>, stream: Stream) {
         if let Part::Waiting(key) = &stream.part {
             let mut engine = self.engine.borrow_mut();
             engine.leave(key, |waiter| waiter.context == on.context());
@@ -261,13 +261,13 @@ impl Plugin {
     }
 
     /// Takes the tokens of another plugin over, where the exchange is the same.
-    pub fn take_over(&self, other: &Self) {
+    pub(super) fn take_over(&self, other: &Self) {
         let mut engine = self.engine.borrow_mut();
         engine.take_over(&mut other.engine.borrow_mut(), &HostClock);
     }
 
     /// Some time has passed.
-    pub fn tick(&self, on: &mut OnPlugin) {
+    pub(super) fn tick(&self, on: &mut OnPlugin) {
         let overdue = self.engine.borrow_mut().tick(&HostClock);
         for completion in overdue {
             self.complete(completion, true);
@@ -288,7 +288,7 @@ impl Plugin {
 
     /// The plugin ends: nothing that was counted is lost, its tokens are held no longer, and nobody
     /// waits for its calls.
-    pub fn retire(&self) {
+    pub(super) fn retire(&self) {
         self.engine.borrow_mut().retire();
         self.report(0);
     }

@@ -11,7 +11,7 @@ thread_local! {
 }
 
 /// The plugin of the root context `root`.
-pub fn find(root: u32) -> Option<Rc<Plugin>> {
+pub(super) fn find(root: u32) -> Option<Rc<Plugin>> {
     PLUGINS.with_borrow(|plugins| {
         plugins
             .iter()
@@ -24,7 +24,7 @@ pub fn find(root: u32) -> Option<Rc<Plugin>> {
 /// of the same root id obtained by exactly the same exchanges: a new configuration replaces an old one
 /// this way, and tokens that are still good need not be exchanged again. They move: what still drains
 /// with the old configuration would otherwise hold each of them once more.
-pub fn install(root: u32, plugin: Plugin) {
+pub(super) fn install(root: u32, plugin: Plugin) {
     let newest = PLUGINS.with_borrow(|plugins| {
         let mut others = plugins.iter().rev();
         others
@@ -39,7 +39,7 @@ pub fn install(root: u32, plugin: Plugin) {
 }
 
 /// The root context `root` ends, or has another plugin from now on.
-pub fn remove(root: u32) {
+pub(super) fn remove(root: u32) {
     let removed = PLUGINS.with_borrow_mut(|plugins| {
         let place = plugins.iter().position(|(id, _)| *id == root)?;
         Some(plugins.remove(place))

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// The plugin `root` is configured anew. False refuses the configuration: Envoy then does not
 /// start, or keeps the one that it has.
-pub fn configure(root: u32, size: usize) -> bool {
+pub(super) fn configure(root: u32, size: usize) -> bool {
     follow_log_level();
     let Ok(bytes) = abi::plugin_configuration(size) else {
         error!("config: (root): Envoy did not hand over the plugin configuration");
@@ -59,7 +59,7 @@ pub fn configure(root: u32, size: usize) -> bool {
 }
 
 /// Some time has passed.
-pub fn tick(on: &mut OnPlugin) {
+pub(super) fn tick(on: &mut OnPlugin) {
     follow_log_level();
     if let Some(plugin) = plugins::find(on.root()) {
         plugin.tick(on);
@@ -67,7 +67,7 @@ pub fn tick(on: &mut OnPlugin) {
 }
 
 /// The root context `root` ends, and its timer with it: Envoy would let it go off for ever.
-pub fn end(root: u32) {
+pub(super) fn end(root: u32) {
     // A context that ends has no more use for the answer.
     let _ = abi::set_tick_period(Duration::ZERO);
     plugins::remove(root);

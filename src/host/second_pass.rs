@@ -24,7 +24,7 @@ use log::warn;
 const DECLARE: &str = "declare_property";
 
 /// Has Envoy keep the property as long as the client's request lasts, and as it was written first.
-pub fn prepare() {
+pub(super) fn prepare() {
     match abi::call_foreign_function(DECLARE, &declaration()) {
         // A plugin that is configured once more has declared it before.
         Ok(_) | Err(Status::BAD_ARGUMENT) => {}

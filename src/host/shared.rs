@@ -13,7 +13,7 @@ const NOTHING_YET: u32 = u32::MAX;
 
 /// Envoy's shared data.
 #[derive(Clone, Copy, Debug)]
-pub struct SharedData;
+pub(super) struct SharedData;
 
 impl Store for SharedData {
     fn get(&self, slot: Slot) -> Result<Option<Read>, Unavailable> {

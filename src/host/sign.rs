@@ -17,10 +17,10 @@ const TRIAL: &[u8] = b"upstream-inject";
 /// The wire tags of fields with bytes: number << 3 | type 2, before a length and the bytes. Both
 /// functions take their arguments as such fields, each in its own order.
 mod field {
-    pub const FIRST: u8 = 1 << 3 | 2;
-    pub const SECOND: u8 = 2 << 3 | 2;
-    pub const THIRD: u8 = 3 << 3 | 2;
-    pub const FOURTH: u8 = 4 << 3 | 2;
+    pub(super) const FIRST: u8 = 1 << 3 | 2;
+    pub(super) const SECOND: u8 = 2 << 3 | 2;
+    pub(super) const THIRD: u8 = 3 << 3 | 2;
+    pub(super) const FOURTH: u8 = 4 << 3 | 2;
 }
 
 /// What both answer with: whether it was done, a number, first. A signature comes second, and an

@@ -6,7 +6,7 @@ use crate::exchange::results::Used;
 use std::cell::{Cell, RefCell};
 
 /// What is known of a stream.
-pub struct Stream {
+pub(super) struct Stream {
     /// The plugin that it belongs to.
     pub root: u32,
     /// What the request went on as, until its response is there.
@@ -21,7 +21,7 @@ pub struct Stream {
 
 impl Stream {
     /// Whether its end is nobody's business.
-    pub fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         let waits = matches!(self.part, Part::Waiting(_));
         !waits && self.chosen_for.is_none() && self.went_on.is_none()
     }
@@ -29,7 +29,7 @@ impl Stream {
 
 /// What a request went on as.
 #[derive(Clone, Copy)]
-pub struct WentOn {
+pub(super) struct WentOn {
     /// The backend that it was for.
     pub backend: u32,
     /// Whether it carries the user's own credential.
@@ -37,7 +37,7 @@ pub struct WentOn {
 }
 
 /// A stream's part in an exchange.
-pub enum Part {
+pub(super) enum Part {
     /// None.
     None,
     /// It waits for this answer.
@@ -48,7 +48,7 @@ pub enum Part {
 
 impl Part {
     /// The part of a stream that went on with what was made of these tokens.
-    pub fn of(used: Vec<Used>) -> Self {
+    pub(super) fn of(used: Vec<Used>) -> Self {
         match used.is_empty() {
             true => Part::None,
             false => Part::Used(used),
@@ -65,7 +65,7 @@ thread_local! {
 /// Runs `call`, which makes a call of the filter's own. Where the cluster that is called has the
 /// filter too, Envoy runs the call through it before the host function returns: a stream that begins
 /// meanwhile is that call.
-pub fn calling<T>(call: impl FnOnce() -> T) -> T {
+pub(super) fn calling<T>(call: impl FnOnce() -> T) -> T {
     CALLING.set(true);
     let result = call();
     CALLING.set(false);
@@ -73,7 +73,7 @@ pub fn calling<T>(call: impl FnOnce() -> T) -> T {
 }
 
 /// A stream of the plugin `root` begins.
-pub fn begin(context: u32, root: u32) {
+pub(super) fn begin(context: u32, root: u32) {
     let stream = Stream {
         root,
         went_on: None,
@@ -85,12 +85,12 @@ pub fn begin(context: u32, root: u32) {
 }
 
 /// A stream ends; `None` if `context` is no stream.
-pub fn end(context: u32) -> Option<Stream> {
+pub(super) fn end(context: u32) -> Option<Stream> {
     STREAMS.with_borrow_mut(|streams| streams.remove(context))
 }
 
 /// Whose request a stream carries.
-pub enum Whose {
+pub(super) enum Whose {
     /// A client's, for this plugin.
     Clients(u32),
     /// The filter's own call.
@@ -98,7 +98,7 @@ pub enum Whose {
 }
 
 /// Whose request the stream carries.
-pub fn whose(context: u32) -> Option<Whose> {
+pub(super) fn whose(context: u32) -> Option<Whose> {
     STREAMS.with_borrow(|streams| {
         streams.get(context).map(|stream| match stream.own_call {
             true => Whose::OurOwn,
@@ -110,7 +110,7 @@ pub fn whose(context: u32) -> Option<Whose> {
 /// The request of the stream has its response, which is not the filter's own: the plugin, and what the
 /// request went on as. `None` for that if it still waits: a backend may answer a connection on which
 /// nothing has been sent yet.
-pub fn responded(context: u32) -> Option<(u32, Option<WentOn>)> {
+pub(super) fn responded(context: u32) -> Option<(u32, Option<WentOn>)> {
     STREAMS.with_borrow_mut(|streams| {
         let stream = streams.get_mut(context)?;
         let went_on = stream.went_on.take();
@@ -120,7 +120,7 @@ pub fn responded(context: u32) -> Option<(u32, Option<WentOn>)> {
 }
 
 /// The tokens that the stream's request went on with, if they were obtained for it.
-pub fn used(context: u32) -> Vec<Used> {
+pub(super) fn used(context: u32) -> Vec<Used> {
     STREAMS.with_borrow(
         |streams| match streams.get(context).map(|stream| &stream.part) {
             Some(Part::Used(used)) => used.clone(),
@@ -130,12 +130,12 @@ pub fn used(context: u32) -> Vec<Used> {
 }
 
 /// Whether the stream has not ended.
-pub fn is_under_way(context: u32) -> bool {
+pub(super) fn is_under_way(context: u32) -> bool {
     STREAMS.with_borrow(|streams| streams.get(context).is_some())
 }
 
 /// Changes what is known of the stream, if it has not ended.
-pub fn update(context: u32, change: impl FnOnce(&mut Stream)) {
+pub(super) fn update(context: u32, change: impl FnOnce(&mut Stream)) {
     STREAMS.with_borrow_mut(|streams| {
         if let Some(stream) = streams.get_mut(context) {
             change(stream);
@@ -144,6 +144,6 @@ pub fn update(context: u32, change: impl FnOnce(&mut Stream)) {
 }
 
 /// The stream's part in an exchange changes.
-pub fn set_part(context: u32, part: Part) {
+pub(super) fn set_part(context: u32, part: Part) {
     update(context, |stream| stream.part = part);
 }

@@ -6,7 +6,7 @@
 /// ones, without a free slot in between. Every request looks its own up five times, so what does that is
 /// inlined; and the host counts its numbers up, so that nobody can choose ones that collide: one
 /// multiplication (Fibonacci hashing) spreads them.
-pub struct UnderWay<V> {
+pub(super) struct UnderWay<V> {
     /// None, or a power of two, of which at most half are taken.
     slots: Vec<Option<(u32, V)>>,
     taken: usize,
@@ -14,7 +14,7 @@ pub struct UnderWay<V> {
 
 impl<V> UnderWay<V> {
     /// Nothing yet.
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self {
             slots: Vec::new(),
             taken: 0,
@@ -23,14 +23,14 @@ impl<V> UnderWay<V> {
 
     /// The value of that number.
     #[inline(always)]
-    pub fn get(&self, number: u32) -> Option<&V> {
+    pub(super) fn get(&self, number: u32) -> Option<&V> {
         let slot = self.slots.get(self.slot_of(number))?;
         slot.as_ref().map(|(_, value)| value)
     }
 
     /// The same, to be changed.
     #[inline(always)]
-    pub fn get_mut(&mut self, number: u32) -> Option<&mut V> {
+    pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut V> {
         let at = self.slot_of(number);
         let slot = self.slots.get_mut(at)?;
         slot.as_mut().map(|(_, value)| value)
@@ -38,7 +38,7 @@ impl<V> UnderWay<V> {
 
     /// Makes `value` the one of that number.
     #[inline(always)]
-    pub fn insert(&mut self, number: u32, value: V) {
+    pub(super) fn insert(&mut self, number: u32, value: V) {
         if self.taken >= self.slots.len() >> 1 {
             self.grow();
         }
@@ -68,7 +68,7 @@ impl<V> UnderWay<V> {
 
     /// Removes the value of that number.
     #[inline(always)]
-    pub fn remove(&mut self, number: u32) -> Option<V> {
+    pub(super) fn remove(&mut self, number: u32) -> Option<V> {
         let at = self.slot_of(number);
         let (_, value) = self.slots.get_mut(at)?.take()?;
         self.taken = self.taken.saturating_sub(1);

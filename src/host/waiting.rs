@@ -9,7 +9,7 @@ use crate::token::BearerToken;
 use std::rc::Rc;
 
 /// A request that waits for an answer.
-pub struct Waiter {
+pub(super) struct Waiter {
     /// Its stream.
     pub context: u32,
     /// Which of the client's requests it is an attempt of.
@@ -50,4 +50,4 @@ pub(super) struct Pursuit<'a> {
 ///
 /// The connection, and when the request began; `None` where the host does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestId(pub(super) Option<[u8; 16]>);
+pub(super) struct RequestId(pub(super) Option<[u8; 16]>);

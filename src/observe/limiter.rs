@@ -8,7 +8,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a line says, so that lines that say the same are told from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line {
+pub(crate) enum Line {
     /// A request to that backend was refused.
     Refusal(u32, Code),
     /// A request went to another cluster than its credential was chosen for.
@@ -18,7 +18,7 @@ pub enum Line {
 /// Remembers when a line was last written. It cannot grow beyond one entry for each backend that
 /// is counted and each code.
 #[derive(Debug, Default)]
-pub struct Limiter {
+pub(crate) struct Limiter {
     /// A short list for each backend, found by its place.
     lines: Vec<Vec<(Line, Written)>>,
 }
@@ -31,7 +31,7 @@ struct Written {
 
 impl Limiter {
     /// `Some(n)`: write the line, and say that `n` were left out since the last one.
-    pub fn admit(&mut self, line: Line, now: Steady) -> Option<u64> {
+    pub(crate) fn admit(&mut self, line: Line, now: Steady) -> Option<u64> {
         let place = match line {
             Line::Misrouted => 0,
             Line::Refusal(backend, _) => usize::try_from(backend).ok()?.saturating_add(1),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 /// What is in the variable of that name.
-pub fn pem(variable: &str) -> Option<&'static str> {
+pub(super) fn pem(variable: &str) -> Option<&'static str> {
     static ALL: OnceLock<BTreeMap<&str, String>> = OnceLock::new();
     let all = ALL.get_or_init(|| {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();

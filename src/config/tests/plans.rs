@@ -11,7 +11,7 @@ use crate::secret::Secret;
 use std::time::Duration;
 
 /// The example of RFC THV-0054, with the upstream that it forgot.
-pub const RFC_EXAMPLE: &str = r#"{
+pub(super) const RFC_EXAMPLE: &str = r#"{
   "authServer": {"runConfig": {
     "issuer": "https://vmcp.example.com",
     "signingKeys": [{"file": "/etc/keys/a.pem"}],

@@ -5,7 +5,7 @@ use super::parse;
 use crate::config::Node;
 
 /// A map as a serialized `Struct`.
-pub fn encode(node: &Node) -> Option<Vec<u8>> {
+pub(super) fn encode(node: &Node) -> Option<Vec<u8>> {
     match node {
         Node::Map(entries) => Some(fields(entries)),
         _ => None,
@@ -25,7 +25,7 @@ fn fields(entries: &[(String, Node)]) -> Vec<u8> {
     bytes
 }
 
-pub fn value(node: &Node) -> Vec<u8> {
+pub(super) fn value(node: &Node) -> Vec<u8> {
     let mut bytes = Vec::new();
     match node {
         Node::Null => bytes.extend([0x08, 0]),
@@ -47,7 +47,7 @@ pub fn value(node: &Node) -> Vec<u8> {
     bytes
 }
 
-pub fn message(bytes: &mut Vec<u8>, tag: u8, content: &[u8]) {
+pub(super) fn message(bytes: &mut Vec<u8>, tag: u8, content: &[u8]) {
     bytes.push(tag);
     let mut length = content.len();
     while length >= 0x80 {

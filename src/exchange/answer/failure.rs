@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Why a call brought no token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The kind of failure.
     pub kind: FailureKind,
     /// The endpoint's `error`, where it is one of the known words.
@@ -20,14 +20,14 @@ pub struct Failure {
 
 impl Failure {
     /// Whether no call was made, because the client's assertion could not be signed.
-    pub fn is_unsigned(&self) -> bool {
+    pub(crate) fn is_unsigned(&self) -> bool {
         self.detail == Detail::Check(UNSIGNED)
     }
 
     /// Whether there was no answer, as the breaker counts it: none at all, or one that says of the
     /// endpoint that it cannot (5xx, 429). A 408, and a 4xx whose word says that this one could not be
     /// served now, are answers.
-    pub fn is_no_answer(&self) -> bool {
+    pub(crate) fn is_no_answer(&self) -> bool {
         match (&self.kind, self.detail) {
             (FailureKind::Timeout, _) => true,
             (FailureKind::Unavailable, Detail::Status(status)) => {
@@ -39,7 +39,7 @@ impl Failure {
     }
 
     /// The breaker of the endpoint stops the call; a try makes sense after `left`.
-    pub fn stopped(left: Duration) -> Self {
+    pub(crate) fn stopped(left: Duration) -> Self {
         Self {
             kind: FailureKind::Unavailable,
             error: None,
@@ -49,7 +49,7 @@ impl Failure {
     }
 
     /// An answer that failed this check.
-    pub fn of_check(check: &'static str) -> Self {
+    pub(crate) fn of_check(check: &'static str) -> Self {
         Self {
             kind: FailureKind::InvalidResponse,
             error: None,
@@ -59,7 +59,7 @@ impl Failure {
     }
 
     /// The exchange's client was refused too often: it is not asked for just now.
-    pub fn paused() -> Self {
+    pub(crate) fn paused() -> Self {
         Self {
             kind: FailureKind::Misconfigured,
             error: None,
@@ -69,7 +69,7 @@ impl Failure {
     }
 
     /// No answer in time.
-    pub fn timeout() -> Self {
+    pub(crate) fn timeout() -> Self {
         Self {
             kind: FailureKind::Timeout,
             error: None,
@@ -81,7 +81,7 @@ impl Failure {
 
 /// What a log line says of a failure, besides its kind: nothing that an endpoint could choose freely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Detail {
+pub(crate) enum Detail {
     /// Nothing.
     None,
     /// The status.
@@ -92,7 +92,7 @@ pub enum Detail {
 
 /// The kinds of failure, in the words of the `sts` counters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FailureKind {
+pub(crate) enum FailureKind {
     /// The subject was refused.
     Rejected,
     /// The target, or the scope, is denied.
@@ -120,13 +120,13 @@ macro_rules! sts_errors {
         /// The `error` words that are understood (RFC 6749 §5.2, RFC 6750 §3.1, RFC 8693 §2.2.2,
         /// OpenID Connect Core §3.1.2.6, and what vendors say). Only these ever appear in a log line.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum StsError {
+        pub(crate) enum StsError {
             $(#[doc = concat!("`", $word, "`")] $name,)*
         }
 
         impl StsError {
             /// The word.
-            pub const fn as_str(self) -> &'static str {
+            pub(crate) const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $word,)* }
             }
 

@@ -9,7 +9,7 @@ mod refused;
 #[cfg(test)]
 mod tests;
 
-pub use failure::{Detail, Failure, FailureKind, StsError};
+pub(crate) use failure::{Detail, Failure, FailureKind, StsError};
 
 use super::settings::TokenCall;
 use crate::time::Time;
@@ -20,13 +20,13 @@ use refused::refused;
 use std::time::Duration;
 
 /// The largest body that is looked at, in bytes.
-pub const MAX_BODY: usize = 1024 * 1024;
+pub(crate) const MAX_BODY: usize = 1024 * 1024;
 /// The longest that an endpoint is kept to its `retry-after`.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// What became of a call.
 #[derive(Clone, Copy, Debug)]
-pub enum Answer<'a> {
+pub(crate) enum Answer<'a> {
     /// A status and a body; `None` stands for a body over [`MAX_BODY`].
     Http(u16, Option<&'a [u8]>),
     /// The same, with how long the endpoint wants to be left alone.
@@ -50,7 +50,7 @@ impl<'a> Answer<'a> {
     ///
     /// A refused connection and one that broke are both a 503, and only the reason in its text tells
     /// them apart.
-    pub fn of_envoy(status: u16, body: Option<&'a [u8]>) -> Self {
+    pub(crate) fn of_envoy(status: u16, body: Option<&'a [u8]>) -> Self {
         match status {
             504 => Self::TimedOut,
             503 if body.is_some_and(broke_off) => Self::BrokeOff,
@@ -61,7 +61,7 @@ impl<'a> Answer<'a> {
 
 /// A token that may be used.
 #[derive(Debug)]
-pub struct Issued {
+pub(crate) struct Issued {
     /// The token.
     pub token: BearerToken,
     /// What `expires_in` says.
@@ -70,7 +70,7 @@ pub struct Issued {
 
 /// `expires_in` (RFC 8693 §2.2.1).
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum ExpiresIn {
+pub(crate) enum ExpiresIn {
     /// A positive number of seconds.
     After(Duration),
     /// Not there.
@@ -80,7 +80,7 @@ pub enum ExpiresIn {
 }
 
 /// Judges `answer` to `call`, which came `elapsed` after it was made.
-pub fn judge(
+pub(crate) fn judge(
     answer: Answer<'_>,
     call: &TokenCall,
     elapsed: Duration,
@@ -122,7 +122,7 @@ pub fn judge(
 }
 
 /// How long `retry-after` asks to wait: a number of seconds, or a date (RFC 9110 §10.2.3).
-pub fn retry_after(field: &[u8], now: Time) -> Option<Duration> {
+pub(crate) fn retry_after(field: &[u8], now: Time) -> Option<Duration> {
     let text = std::str::from_utf8(field).ok()?.trim();
     let wait = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),

@@ -17,7 +17,7 @@ const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A token in hand.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub(crate) struct Held {
     /// The key it is held under.
     pub key: Key,
     /// The header value.
@@ -47,7 +47,7 @@ pub(super) enum Entry {
 
 impl Entry {
     /// The bytes of key and token.
-    pub fn size(&self, key: &Key) -> usize {
+    pub(super) fn size(&self, key: &Key) -> usize {
         match self {
             Entry::Held(held) => held.size(),
             Entry::Forgotten { .. } => key.size(),
@@ -55,7 +55,7 @@ impl Entry {
     }
 
     /// Whether it is of no use any more.
-    pub fn is_over(&self, now: Moment) -> bool {
+    pub(super) fn is_over(&self, now: Moment) -> bool {
         match self {
             Entry::Held(held) => !held.asked.lasts_until(held.usable_until, now),
             Entry::Forgotten { at, rejected } => {
@@ -72,7 +72,7 @@ impl Entry {
 impl Held {
     /// A token of `key` that was asked for at the first of the times and expires at the second.
     /// `forgot_before` is when one of this key was last forgotten.
-    pub fn new(
+    pub(crate) fn new(
         key: Key,
         value: BearerValue,
         serial: u64,

@@ -7,7 +7,7 @@ mod recent;
 #[cfg(test)]
 mod tests;
 
-pub use held::Held;
+pub(crate) use held::Held;
 
 use super::answer::Failure;
 use super::key::Key;
@@ -26,7 +26,7 @@ const SWEPT_PART: usize = 16;
 
 /// What the cache has for a key.
 #[derive(Debug)]
-pub enum Lookup<'a> {
+pub(crate) enum Lookup<'a> {
     /// Nothing that can be used.
     Nothing,
     /// A token.
@@ -45,7 +45,7 @@ struct Refused {
 
 /// The cache of one plugin configuration and worker.
 #[derive(Debug)]
-pub struct TokenCache {
+pub(crate) struct TokenCache {
     entries: Recent<Entry>,
     /// Apart from the tokens, which no refusal may displace: subjects are the clients' to choose.
     refused: Recent<Refused>,
@@ -57,7 +57,7 @@ pub struct TokenCache {
 
 impl TokenCache {
     /// An empty cache. `seed` is random: it keeps clients from choosing subjects that collide.
-    pub fn new(policy: CachePolicy, seed: u64) -> Self {
+    pub(crate) fn new(policy: CachePolicy, seed: u64) -> Self {
         Self {
             entries: Recent::new(seed),
             refused: Recent::new(seed),
@@ -71,12 +71,12 @@ impl TokenCache {
     }
 
     /// How many tokens are held.
-    pub fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.held
     }
 
     /// Looks `key` up.
-    pub fn get(
+    pub(crate) fn get(
         &mut self,
         key: &(impl Keyed<Form = [u8]> + ?Sized),
         clock: &dyn Clock,
@@ -104,7 +104,7 @@ impl TokenCache {
     }
 
     /// The renewal of the token of `key`, which was told just now, is left to the next request.
-    pub fn not_renewed(&mut self, key: &Key) {
+    pub(crate) fn not_renewed(&mut self, key: &Key) {
         if let Some(Entry::Held(held)) = self.entries.peek_mut(key.form()) {
             held.not_renewed();
         }
@@ -114,7 +114,7 @@ impl TokenCache {
     /// it after the bounds, its own `terms` among them. `jitter` (0 to 1) moves the renewal within the
     /// last fifth of its life, so that tokens obtained together are not renewed together. Returns its
     /// serial if it is kept.
-    pub fn hold(
+    pub(crate) fn hold(
         &mut self,
         key: Key,
         value: BearerValue,
@@ -135,17 +135,22 @@ impl TokenCache {
     }
 
     /// Keeps a token that has its serial, as [`TokenCache::hold`] does. True if it is kept.
-    pub fn take(&mut self, mut held: Held, terms: &Terms, jitter: f64) -> bool {
+    pub(crate) fn take(&mut self, mut held: Held, terms: &Terms, jitter: f64) -> bool {
         held.fit(&self.policy, terms, jitter) && self.insert(held.key.clone(), Entry::Held(held))
     }
 
     /// Whether a token of that `lifetime` would be used now.
-    pub fn would_use(&self, (asked, expires): (Moment, Time), terms: &Terms, now: Moment) -> bool {
+    pub(crate) fn would_use(
+        &self,
+        (asked, expires): (Moment, Time),
+        terms: &Terms,
+        now: Moment,
+    ) -> bool {
         asked.lasts_until(usable_until(asked.wall, expires, &self.policy, terms), now)
     }
 
     /// A token of `key` was forgotten at that time, as another worker knows.
-    pub fn forgotten(&mut self, key: &Key, serial: u64, at: Steady) {
+    pub(crate) fn forgotten(&mut self, key: &Key, serial: u64, at: Steady) {
         if let Some(Entry::Held(held)) = self.entries.peek_mut(key.form())
             && held.serial == serial
         {
@@ -154,7 +159,7 @@ impl TokenCache {
     }
 
     /// Drops the tokens of which `is_dropped` says so, by serial.
-    pub fn drop_tokens(&mut self, is_dropped: impl Fn(u64) -> bool) {
+    pub(crate) fn drop_tokens(&mut self, is_dropped: impl Fn(u64) -> bool) {
         let entries = self.entries.iter();
         let dropped = entries.filter(|(_, entry)| match entry {
             Entry::Held(held) => is_dropped(held.serial),
@@ -168,18 +173,18 @@ impl TokenCache {
     }
 
     /// How long a refused subject is remembered.
-    pub fn negative_ttl(&self) -> Duration {
+    pub(crate) fn negative_ttl(&self) -> Duration {
         self.policy.negative_ttl
     }
 
     /// Whether `key` was refused a moment ago.
-    pub fn is_refused(&self, key: &Key, now: Steady) -> bool {
+    pub(crate) fn is_refused(&self, key: &Key, now: Steady) -> bool {
         let refused = self.refused.peek(key.form());
         refused.is_some_and(|refused| now < refused.until)
     }
 
     /// Remembers for some time that `key` was refused. Its token, if there is one, stays.
-    pub fn refuse(&mut self, key: Key, failure: Failure, time: Duration, now: Steady) {
+    pub(crate) fn refuse(&mut self, key: Key, failure: Failure, time: Duration, now: Steady) {
         let before = self.refused.pop(key.form());
         self.refusal_gone(before);
         if time.is_zero() {
@@ -197,7 +202,7 @@ impl TokenCache {
     }
 
     /// Drops whatever is known of `key`.
-    pub fn remove(&mut self, key: &Key) {
+    pub(crate) fn remove(&mut self, key: &Key) {
         let entry = self.entries.pop(key.form());
         self.gone(entry);
         let refusal = self.refused.pop(key.form());
@@ -205,7 +210,7 @@ impl TokenCache {
     }
 
     /// The digest of the token of `key` that a backend did not accept, if it is remembered.
-    pub fn rejected(&self, key: &Key) -> Option<Rc<str>> {
+    pub(crate) fn rejected(&self, key: &Key) -> Option<Rc<str>> {
         match self.entries.peek(key.form()) {
             Some(Entry::Forgotten { rejected, .. }) => rejected.clone(),
             _ => None,
@@ -215,7 +220,7 @@ impl TokenCache {
     /// A backend answered the token `serial` with 401: forgets it, unless a token of this key was
     /// forgotten less than ten seconds ago, or a newer one has taken its place. `digest` makes what is
     /// remembered of it.
-    pub fn forget(
+    pub(crate) fn forget(
         &mut self,
         key: &Key,
         serial: u64,
@@ -239,7 +244,7 @@ impl TokenCache {
 
     /// Removes what has ended among a part of what there is, so that no token stays in memory for more
     /// than a few sweeps after its end.
-    pub fn sweep(&mut self, clock: &dyn Clock) {
+    pub(crate) fn sweep(&mut self, clock: &dyn Clock) {
         let now = Moment::now(clock);
         for _ in 0..part_of(self.entries.len()) {
             let over = self.entries.pop_next_if(|entry| entry.is_over(now));
@@ -253,7 +258,7 @@ impl TokenCache {
 
     /// Moves the tokens of `other` here whose exchange is one of this configuration too: `same` maps
     /// an exchange of `other` to its place here. Each lives on under this configuration's bounds.
-    pub fn take_over(
+    pub(crate) fn take_over(
         &mut self,
         other: &mut Self,
         same: impl Fn(ExchangeId) -> Option<(ExchangeId, Terms)>,

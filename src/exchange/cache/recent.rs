@@ -10,7 +10,7 @@ const LOOKED_AT: usize = 64;
 
 /// Values by key.
 #[derive(Debug)]
-pub struct Recent<V> {
+pub(super) struct Recent<V> {
     slots: Table<Key, Slot<V>>,
     uses: u64,
     /// The place that is looked at next.
@@ -25,7 +25,7 @@ struct Slot<V> {
 
 impl<V> Recent<V> {
     /// None yet. `seed` is random.
-    pub fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self {
             slots: Table::new(seed),
             uses: 0,
@@ -34,27 +34,27 @@ impl<V> Recent<V> {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
 
     /// All of them, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Key, &V)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Key, &V)> {
         self.slots.iter().map(|(key, slot)| (key, &slot.value))
     }
 
     /// The value of `key`, which is not used by that.
-    pub fn peek(&self, key: &[u8]) -> Option<&V> {
+    pub(super) fn peek(&self, key: &[u8]) -> Option<&V> {
         self.slots.get(key).map(|slot| &slot.value)
     }
 
     /// The same, to be changed.
-    pub fn peek_mut(&mut self, key: &[u8]) -> Option<&mut V> {
+    pub(super) fn peek_mut(&mut self, key: &[u8]) -> Option<&mut V> {
         self.slots.get_mut(key).map(|slot| &mut slot.value)
     }
 
     /// The value of `key`, which is used now.
-    pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut V> {
+    pub(super) fn get_mut(&mut self, key: &[u8]) -> Option<&mut V> {
         let slot = self.slots.get_mut(key)?;
         self.uses = self.uses.wrapping_add(1);
         slot.used = self.uses;
@@ -62,20 +62,20 @@ impl<V> Recent<V> {
     }
 
     /// Adds the value of `key`, which has none, as used now.
-    pub fn put(&mut self, key: Key, value: V) {
+    pub(super) fn put(&mut self, key: Key, value: V) {
         self.uses = self.uses.wrapping_add(1);
         let used = self.uses;
         self.slots.insert(key, Slot { value, used });
     }
 
     /// Removes the value of `key`.
-    pub fn pop(&mut self, key: &[u8]) -> Option<(Key, V)> {
+    pub(super) fn pop(&mut self, key: &[u8]) -> Option<(Key, V)> {
         let place = self.slots.place(key)?;
         self.pop_at(place)
     }
 
     /// Removes one that has not been used for long.
-    pub fn pop_old(&mut self) -> Option<(Key, V)> {
+    pub(super) fn pop_old(&mut self) -> Option<(Key, V)> {
         let mut oldest = (u64::MAX, 0);
         for _ in 0..self.len().min(LOOKED_AT) {
             let place = self.turn();
@@ -86,7 +86,7 @@ impl<V> Recent<V> {
     }
 
     /// Removes the next one if it `is_over`. Who does so as often as there are values has seen all.
-    pub fn pop_next_if(&mut self, is_over: impl Fn(&V) -> bool) -> Option<(Key, V)> {
+    pub(super) fn pop_next_if(&mut self, is_over: impl Fn(&V) -> bool) -> Option<(Key, V)> {
         let place = self.turn();
         let slot = self.slots.at(place)?;
         if !is_over(&slot.value) {

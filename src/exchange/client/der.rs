@@ -1,36 +1,36 @@
 //! DER (X.690), as much as keys and certificates need: read strictly, written.
 
 /// `INTEGER`.
-pub const INTEGER: u8 = 0x02;
+pub(super) const INTEGER: u8 = 0x02;
 /// `BIT STRING`.
-pub const BIT_STRING: u8 = 0x03;
+pub(super) const BIT_STRING: u8 = 0x03;
 /// `OCTET STRING`.
-pub const OCTET_STRING: u8 = 0x04;
+pub(super) const OCTET_STRING: u8 = 0x04;
 /// `NULL`.
-pub const NULL: u8 = 0x05;
+pub(super) const NULL: u8 = 0x05;
 /// `OBJECT IDENTIFIER`.
-pub const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
 /// `SEQUENCE`.
-pub const SEQUENCE: u8 = 0x30;
+pub(super) const SEQUENCE: u8 = 0x30;
 
 /// The tag `[number] EXPLICIT`, or that of an implicitly tagged constructed value.
-pub const fn context(number: u8) -> u8 {
+pub(super) const fn context(number: u8) -> u8 {
     0xa0 | number
 }
 
 /// The values that are still to be read. Everything is `None` that is not DER, or not what is asked
 /// for.
 #[derive(Clone, Copy, Debug)]
-pub struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     /// Reads `bytes`.
-    pub fn new(bytes: &'a [u8]) -> Self {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
     /// The values within the one `SEQUENCE` that `bytes` is, with nothing behind it.
-    pub fn sequence(bytes: &'a [u8]) -> Option<Self> {
+    pub(super) fn sequence(bytes: &'a [u8]) -> Option<Self> {
         let mut whole = Self(bytes);
         let within = whole.within(SEQUENCE)?;
         whole.end()?;
@@ -38,7 +38,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next value, which has this tag.
-    pub fn value(&mut self, tag: u8) -> Option<&'a [u8]> {
+    pub(super) fn value(&mut self, tag: u8) -> Option<&'a [u8]> {
         let (first, rest) = self.0.split_first()?;
         if *first != tag {
             return None;
@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next value if it has this tag; `Some(None)` if it has another, or there is none.
-    pub fn optional(&mut self, tag: u8) -> Option<Option<&'a [u8]>> {
+    pub(super) fn optional(&mut self, tag: u8) -> Option<Option<&'a [u8]>> {
         match self.0.first() {
             Some(next) if *next == tag => self.value(tag).map(Some),
             _ => Some(None),
@@ -58,12 +58,12 @@ impl<'a> Reader<'a> {
     }
 
     /// The values within the next value, which has this tag.
-    pub fn within(&mut self, tag: u8) -> Option<Self> {
+    pub(super) fn within(&mut self, tag: u8) -> Option<Self> {
         self.value(tag).map(Self)
     }
 
     /// The next value, an `INTEGER` that is not negative: its digits, without leading zeros.
-    pub fn unsigned(&mut self) -> Option<&'a [u8]> {
+    pub(super) fn unsigned(&mut self) -> Option<&'a [u8]> {
         match self.value(INTEGER)? {
             [0] => Some(&[]),
             // A zero is there only to keep the number from being negative.
@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next value, a `BIT STRING` of whole bytes.
-    pub fn bytes_of_bits(&mut self) -> Option<&'a [u8]> {
+    pub(super) fn bytes_of_bits(&mut self) -> Option<&'a [u8]> {
         match self.value(BIT_STRING)? {
             [0, bytes @ ..] => Some(bytes),
             _ => None,
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Nothing is left.
-    pub fn end(self) -> Option<()> {
+    pub(super) fn end(self) -> Option<()> {
         self.0.is_empty().then_some(())
     }
 }
@@ -106,7 +106,7 @@ fn length(bytes: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 /// One value: `parts`, one behind the other, under this tag.
-pub fn write(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+pub(super) fn write(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let value = parts.concat();
     let digits = value.len().to_be_bytes();
     let zeros = digits.iter().take_while(|digit| **digit == 0).count();

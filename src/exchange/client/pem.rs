@@ -9,7 +9,7 @@ const DASHES: &str = "-----";
 
 /// One block.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Block<'a> {
+pub(crate) struct Block<'a> {
     /// What it says that it holds.
     pub label: &'a str,
     /// Whether it has header fields, as keys do that OpenSSL encrypted in its old way.
@@ -48,7 +48,7 @@ impl fmt::Display for Problem {
 
 /// The blocks of `text`, at least one. What stands around them is left alone: OpenSSL writes
 /// descriptions there.
-pub fn blocks(text: &str) -> Result<Vec<Block<'_>>, Problem> {
+pub(crate) fn blocks(text: &str) -> Result<Vec<Block<'_>>, Problem> {
     let mut blocks = Vec::new();
     let mut open: Option<Block<'_>> = None;
     // Windows' editors put a mark at the beginning.
@@ -108,7 +108,7 @@ fn end<'a>(block: Block<'a>, line: &str) -> Result<Block<'a>, Problem> {
 
 impl Block<'_> {
     /// The bytes.
-    pub fn decode(&self) -> Result<Vec<u8>, Problem> {
+    pub(crate) fn decode(&self) -> Result<Vec<u8>, Problem> {
         STANDARD
             .decode(self.base64.as_bytes())
             .ok_or(Problem::NotBase64)

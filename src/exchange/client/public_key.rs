@@ -3,15 +3,15 @@
 use super::der::{NULL, OBJECT_IDENTIFIER, Reader, SEQUENCE};
 
 /// `rsaEncryption` (RFC 8017).
-pub const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+pub(super) const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 /// `id-ecPublicKey` (RFC 5480).
-pub const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+pub(super) const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 /// `secp256r1`.
-pub const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+pub(super) const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 
 /// What an `AlgorithmIdentifier` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// RSA, not bound to one padding.
     Rsa,
     /// An elliptic curve: P-256.
@@ -21,7 +21,7 @@ pub enum Kind {
 }
 
 /// Reads an `AlgorithmIdentifier`, next in `reader`.
-pub fn kind(reader: &mut Reader<'_>) -> Option<Kind> {
+pub(super) fn kind(reader: &mut Reader<'_>) -> Option<Kind> {
     let mut reader = reader.within(SEQUENCE)?;
     let kind = match reader.value(OBJECT_IDENTIFIER)? {
         RSA => {
@@ -39,7 +39,7 @@ pub fn kind(reader: &mut Reader<'_>) -> Option<Kind> {
 
 /// Reads `ECParameters`, all that `reader` holds: the curve's name, or a description of it, which
 /// RFC 5480 forbids.
-pub fn curve(mut reader: Reader<'_>) -> Option<Kind> {
+pub(super) fn curve(mut reader: Reader<'_>) -> Option<Kind> {
     let Some(curve) = reader.optional(OBJECT_IDENTIFIER)? else {
         reader.value(SEQUENCE)?;
         reader.end()?;
@@ -71,7 +71,7 @@ fn name(identifier: &[u8]) -> &'static str {
 
 /// A public key. Equal keys are equal values, however they were written.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub enum PublicKey {
+pub(super) enum PublicKey {
     /// RSA: modulus and exponent, without leading zeros.
     Rsa {
         /// The modulus.
@@ -85,7 +85,7 @@ pub enum PublicKey {
 
 impl PublicKey {
     /// A point of P-256, compressed or not (SEC 1, 2.3.3).
-    pub fn point(encoded: &[u8]) -> Option<Self> {
+    pub(super) fn point(encoded: &[u8]) -> Option<Self> {
         let point = match (encoded, encoded.len()) {
             ([0x02 | 0x03, ..], 33) => encoded.to_vec(),
             ([0x04, x @ ..], 65) => {
@@ -100,7 +100,7 @@ impl PublicKey {
 
     /// What a `SubjectPublicKeyInfo` (RFC 5280) holds, its fields in `reader`. `Some(None)` if that
     /// is no key that can sign here.
-    pub fn of_subject(mut reader: Reader<'_>) -> Option<Option<Self>> {
+    pub(super) fn of_subject(mut reader: Reader<'_>) -> Option<Option<Self>> {
         let kind = kind(&mut reader)?;
         let bits = reader.bytes_of_bits()?;
         reader.end()?;

@@ -14,7 +14,7 @@ use std::cell::Cell;
 use std::sync::OnceLock;
 
 /// `bytes` as one PEM block.
-pub fn pem(label: &str, bytes: &[u8]) -> String {
+pub(super) fn pem(label: &str, bytes: &[u8]) -> String {
     let base64 = STANDARD.encode(bytes);
     let lines: Vec<&str> = base64
         .as_bytes()
@@ -28,7 +28,7 @@ pub fn pem(label: &str, bytes: &[u8]) -> String {
 }
 
 /// An RSA key of 2048 bits as PKCS#1, the same for all tests: it takes its time.
-pub fn rsa() -> &'static [u8] {
+pub(super) fn rsa() -> &'static [u8] {
     static KEY: OnceLock<Vec<u8>> = OnceLock::new();
     KEY.get_or_init(|| {
         let key = RsaPrivateKey::new(&mut OsRng, 2048).unwrap();
@@ -37,12 +37,12 @@ pub fn rsa() -> &'static [u8] {
 }
 
 /// A new P-256 key.
-pub fn p256() -> KeyPair {
+pub(super) fn p256() -> KeyPair {
     KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap()
 }
 
 /// The `RSAPrivateKey` of that modulus, with other numbers that are none.
-pub fn rsa_of(modulus: &[u8]) -> Vec<u8> {
+pub(super) fn rsa_of(modulus: &[u8]) -> Vec<u8> {
     let small = der::write(INTEGER, &[&[3]]);
     let mut parts = vec![
         der::write(INTEGER, &[&[0]]),
@@ -54,7 +54,7 @@ pub fn rsa_of(modulus: &[u8]) -> Vec<u8> {
 }
 
 /// `ECPrivateKey` with these parts.
-pub fn sec1(number: &[u8], curve: Option<&[u8]>, point: Option<&[u8]>) -> Vec<u8> {
+pub(super) fn sec1(number: &[u8], curve: Option<&[u8]>, point: Option<&[u8]>) -> Vec<u8> {
     let curve = curve.map_or(Vec::new(), |curve| {
         der::write(der::context(0), &[&der::write(OBJECT_IDENTIFIER, &[curve])])
     });
@@ -67,7 +67,7 @@ pub fn sec1(number: &[u8], curve: Option<&[u8]>, point: Option<&[u8]>) -> Vec<u8
 }
 
 /// `PrivateKeyInfo` with these parts.
-pub fn pkcs8(algorithm: &[u8], parameters: &[u8], key: &[u8]) -> Vec<u8> {
+pub(super) fn pkcs8(algorithm: &[u8], parameters: &[u8], key: &[u8]) -> Vec<u8> {
     let identifier = der::write(OBJECT_IDENTIFIER, &[algorithm]);
     der::write(
         SEQUENCE,
@@ -80,24 +80,24 @@ pub fn pkcs8(algorithm: &[u8], parameters: &[u8], key: &[u8]) -> Vec<u8> {
 }
 
 /// `PrivateKeyInfo` of an RSA key.
-pub fn rsa_pkcs8(key: &[u8]) -> Vec<u8> {
+pub(super) fn rsa_pkcs8(key: &[u8]) -> Vec<u8> {
     pkcs8(RSA, &der::write(NULL, &[]), key)
 }
 
 /// `PrivateKeyInfo` of a key on P-256.
-pub fn p256_pkcs8(key: &[u8]) -> Vec<u8> {
+pub(super) fn p256_pkcs8(key: &[u8]) -> Vec<u8> {
     pkcs8(EC, &der::write(OBJECT_IDENTIFIER, &[P256]), key)
 }
 
 /// A certificate of a key.
-pub fn certificate(key: &KeyPair) -> rcgen::Certificate {
+pub(super) fn certificate(key: &KeyPair) -> rcgen::Certificate {
     let names = vec!["client.example.com".to_owned()];
     let parameters = CertificateParams::new(names).unwrap();
     parameters.self_signed(key).unwrap()
 }
 
 /// The key as the library that signs here has it.
-pub fn key_pair(key: &SigningKey) -> KeyPair {
+pub(super) fn key_pair(key: &SigningKey) -> KeyPair {
     let algorithm = match key.algorithm() {
         Algorithm::Rs256 => &rcgen::PKCS_RSA_SHA256,
         Algorithm::Es256 => &rcgen::PKCS_ECDSA_P256_SHA256,
@@ -107,7 +107,7 @@ pub fn key_pair(key: &SigningKey) -> KeyPair {
 
 /// Signs as Envoy does, with another library.
 #[derive(Debug, Default)]
-pub struct NativeSigner {
+pub(super) struct NativeSigner {
     /// Signs nothing more.
     pub gives_up: Cell<bool>,
     /// Has no random numbers.

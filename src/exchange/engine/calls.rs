@@ -65,7 +65,7 @@ pub(super) enum Started {
 }
 
 /// A call to be made.
-pub struct Outgoing {
+pub(crate) struct Outgoing {
     /// Where it goes, and its header fields.
     pub request: Rc<TokenRequest>,
     /// Its body.
@@ -136,7 +136,7 @@ impl<W> Engine<W> {
     ///
     /// # Errors
     /// If the client's assertion cannot be signed, or the key stands for no call.
-    pub fn request(
+    pub(crate) fn request(
         &self,
         key: &Key,
         clock: &dyn Clock,
@@ -191,7 +191,7 @@ impl<W> Engine<W> {
     }
 
     /// The call for `key` is under way as `call`.
-    pub fn called(&mut self, call: u32, key: Key) {
+    pub(crate) fn called(&mut self, call: u32, key: Key) {
         if let Some(flight) = self.flights.get_mut(&key) {
             flight.at.call = Some(call);
             self.calls.insert(call, key);
@@ -199,7 +199,12 @@ impl<W> Engine<W> {
     }
 
     /// The answer to `call` came.
-    pub fn answered(&mut self, call: u32, answer: Answer<'_>, clock: &dyn Clock) -> Answered<W> {
+    pub(crate) fn answered(
+        &mut self,
+        call: u32,
+        answer: Answer<'_>,
+        clock: &dyn Clock,
+    ) -> Answered<W> {
         let Some(key) = self.calls.remove(&call) else {
             return Answered::Nobody;
         };
@@ -233,7 +238,12 @@ impl<W> Engine<W> {
 
     /// The call for `key` ended, or could not be made.
     #[inline(never)]
-    pub fn completed(&mut self, key: Key, answer: Answer<'_>, clock: &dyn Clock) -> Answered<W> {
+    pub(crate) fn completed(
+        &mut self,
+        key: Key,
+        answer: Answer<'_>,
+        clock: &dyn Clock,
+    ) -> Answered<W> {
         let Some(mut flight) = self.flights.remove(&key) else {
             return Answered::Nobody;
         };

@@ -4,9 +4,9 @@ use crate::table::Table;
 
 /// The most requests of one backend that wait in one worker: each holds a place among the backend's
 /// own requests, and users who have their token must find one.
-pub const MAX_WAITING_PER_BACKEND: u32 = 512;
+pub(super) const MAX_WAITING_PER_BACKEND: u32 = 512;
 /// The most requests that wait in one worker, and the most exchanges under way.
-pub const MAX_WAITING: usize = 8192;
+pub(crate) const MAX_WAITING: usize = 8192;
 
 /// A request that waits.
 pub(super) struct Waiting<W> {
@@ -22,7 +22,7 @@ pub(super) struct Crowd {
 
 impl Crowd {
     /// Nobody. `seed` is random.
-    pub fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self {
             all: 0,
             of_backend: Table::new(seed),
@@ -30,13 +30,13 @@ impl Crowd {
     }
 
     /// Whether one more may wait for `backend`.
-    pub fn has_room(&self, backend: u32) -> bool {
+    pub(super) fn has_room(&self, backend: u32) -> bool {
         let of_backend = self.of_backend.get(&backend).copied().unwrap_or(0);
         self.all < MAX_WAITING && of_backend < MAX_WAITING_PER_BACKEND
     }
 
     /// A request of `backend` comes to wait.
-    pub fn comes(&mut self, backend: u32) {
+    pub(super) fn comes(&mut self, backend: u32) {
         self.all = self.all.saturating_add(1);
         if let Some(of_backend) = self.of_backend.or_insert(backend, 0) {
             *of_backend = of_backend.saturating_add(1);
@@ -44,7 +44,7 @@ impl Crowd {
     }
 
     /// One of `backend` waits no longer.
-    pub fn goes(&mut self, backend: u32) {
+    pub(super) fn goes(&mut self, backend: u32) {
         self.all = self.all.saturating_sub(1);
         if let Some(of_backend) = self.of_backend.get_mut(&backend) {
             *of_backend = of_backend.saturating_sub(1);
@@ -55,7 +55,7 @@ impl Crowd {
     }
 
     /// All of these wait no longer: here they are.
-    pub fn all_go<W>(&mut self, waiting: Vec<Waiting<W>>) -> Vec<W> {
+    pub(super) fn all_go<W>(&mut self, waiting: Vec<Waiting<W>>) -> Vec<W> {
         for one in &waiting {
             self.goes(one.backend);
         }

@@ -30,7 +30,7 @@ pub(super) enum Claimed {
 
 impl<W> Engine<W> {
     /// Shares with the other workers from now on.
-    pub fn share(&mut self, shared: Shared) {
+    pub(crate) fn share(&mut self, shared: Shared) {
         let exchanges = self.exchanges.iter();
         let exchanges = exchanges
             .map(|prepared| ExchangeBytes::of(&prepared.exchange))
@@ -164,7 +164,7 @@ impl<W> Engine<W> {
     }
 
     /// The engine ends: nobody is to wait for its calls.
-    pub fn retire(&mut self) {
+    pub(crate) fn retire(&mut self) {
         let Some(sharing) = &self.sharing else {
             return;
         };

@@ -14,11 +14,11 @@ mod prepared;
 mod random;
 mod watches;
 
-pub use calls::Outgoing;
-pub use crowd::MAX_WAITING;
+pub(crate) use calls::Outgoing;
+pub(crate) use crowd::MAX_WAITING;
 #[cfg(test)]
 use crowd::MAX_WAITING_PER_BACKEND;
-pub use watches::{Pace, Polled};
+pub(crate) use watches::{Pace, Polled};
 
 use super::answer::{Answer, ExpiresIn, Failure, FailureKind, Issued, judge};
 use super::breaker::Admitted;
@@ -50,7 +50,7 @@ use std::time::Duration;
 use watches::Watch;
 
 /// The most requests that wait for one call.
-pub const MAX_WAITING_PER_KEY: usize = 1024;
+pub(crate) const MAX_WAITING_PER_KEY: usize = 1024;
 /// The most renewals under way at once: they are a convenience, and must not crowd out requests.
 const MAX_RENEWALS: usize = 256;
 /// An answer that is this much overdue will not come: Envoy's own timer has failed to tell us.
@@ -59,7 +59,7 @@ const OVERDUE: Duration = Duration::from_secs(2);
 const HOUSEKEEPING: Duration = Duration::from_millis(50);
 
 /// All exchanges of one plugin configuration in one worker. `W` is a waiting request.
-pub struct Engine<W> {
+pub(crate) struct Engine<W> {
     exchanges: Vec<Prepared>,
     endpoints: Vec<Endpoint>,
     cache: TokenCache,
@@ -79,7 +79,7 @@ pub struct Engine<W> {
 
 impl<W> Engine<W> {
     /// An engine for `exchanges`. `seed` is random.
-    pub fn new(exchanges: Vec<Exchange>, policy: CachePolicy, seed: u64) -> Self {
+    pub(crate) fn new(exchanges: Vec<Exchange>, policy: CachePolicy, seed: u64) -> Self {
         let (exchanges, endpoints) = prepare(exchanges, seed);
         Self {
             exchanges,
@@ -98,7 +98,7 @@ impl<W> Engine<W> {
     }
 
     /// The exchange that `id` stands for.
-    pub fn exchange(&self, id: ExchangeId) -> Option<&Rc<Exchange>> {
+    pub(crate) fn exchange(&self, id: ExchangeId) -> Option<&Rc<Exchange>> {
         self.prepared(id).map(|prepared| &prepared.exchange)
     }
 
@@ -107,13 +107,13 @@ impl<W> Engine<W> {
     }
 
     /// How many tokens are held.
-    pub fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.cache.held()
     }
 
     /// A request to `backend` needs the token that `exchange` brings for `subject` and `actor`. Whether
     /// a call of that purpose may be made on its behalf, `may_call` tells where one would be.
-    pub fn find(
+    pub(crate) fn find(
         &mut self,
         exchange: ExchangeId,
         subject: BearerToken,
@@ -166,7 +166,7 @@ impl<W> Engine<W> {
     }
 
     /// The request waits for the answer to `key`, unless it is refused.
-    pub fn wait(
+    pub(crate) fn wait(
         &mut self,
         key: &Key,
         backend: u32,
@@ -248,7 +248,7 @@ impl<W> Engine<W> {
     }
 
     /// A waiting request went away. The call goes on for the others, and for the cache.
-    pub fn leave(&mut self, key: &Key, is_it: impl Fn(&W) -> bool) {
+    pub(crate) fn leave(&mut self, key: &Key, is_it: impl Fn(&W) -> bool) {
         let Some((_, waiting)) = self.under_way(key) else {
             return;
         };
@@ -260,7 +260,7 @@ impl<W> Engine<W> {
     }
 
     /// The backend answered a request that went on with `used` with 401.
-    pub fn unauthorized(&mut self, used: &Used, clock: &dyn Clock) -> bool {
+    pub(crate) fn unauthorized(&mut self, used: &Used, clock: &dyn Clock) -> bool {
         let exchange = self.exchange(used.key.exchange());
         let says_so =
             exchange.is_some_and(|exchange| matches!(exchange.purpose, Purpose::Identity { .. }));
@@ -275,7 +275,7 @@ impl<W> Engine<W> {
     }
 
     /// Time has passed: removes what has expired, and ends calls whose answer never came.
-    pub fn tick(&mut self, clock: &dyn Clock) -> Vec<Completion<W>> {
+    pub(crate) fn tick(&mut self, clock: &dyn Clock) -> Vec<Completion<W>> {
         self.hear();
         // The timer goes off often where something is waited for elsewhere.
         if !self.watches.is_empty() {
@@ -313,7 +313,7 @@ impl<W> Engine<W> {
 
     /// Takes the tokens of an earlier configuration's engine over, where the exchange is the same to
     /// the last parameter.
-    pub fn take_over<V>(&mut self, earlier: &mut Engine<V>, clock: &dyn Clock) {
+    pub(crate) fn take_over<V>(&mut self, earlier: &mut Engine<V>, clock: &dyn Clock) {
         let mut ours = Places::default();
         for (place, prepared) in self.exchanges.iter().enumerate() {
             ours.insert(ours.hash(&prepared.exchange.to_bytes()), place);

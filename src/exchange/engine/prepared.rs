@@ -19,7 +19,7 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// What is sent at that step.
-    pub fn request(&self, step: Step) -> Option<&Rc<TokenRequest>> {
+    pub(super) fn request(&self, step: Step) -> Option<&Rc<TokenRequest>> {
         match step {
             Step::First => Some(&self.first),
             Step::Second => self.second.as_ref(),
@@ -27,7 +27,7 @@ impl Prepared {
     }
 
     /// The place of the endpoint that the call of that step goes to.
-    pub fn endpoint(&self, step: Step) -> usize {
+    pub(super) fn endpoint(&self, step: Step) -> usize {
         match step {
             Step::First => self.endpoints.0,
             Step::Second => self.endpoints.1,

@@ -19,7 +19,7 @@ pub(super) struct Watch<W> {
 
 /// How often the engine wants to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Pace {
+pub(crate) enum Pace {
     /// Now and then.
     Idle,
     /// It holds tokens that other workers may drop.
@@ -29,7 +29,7 @@ pub enum Pace {
 }
 
 /// What became of what was waited for elsewhere.
-pub struct Polled<W> {
+pub(crate) struct Polled<W> {
     /// It is there.
     pub done: Vec<Completion<W>>,
     /// These calls are to be made now: nobody else makes them any more.
@@ -45,7 +45,7 @@ enum Looked<W> {
 
 impl<W> Engine<W> {
     /// How often it wants to be asked.
-    pub fn pace(&self) -> Pace {
+    pub(crate) fn pace(&self) -> Pace {
         if !self.watches.is_empty() {
             Pace::Watches
         } else if self.sharing.is_some() && self.cache.held() > 0 {
@@ -132,7 +132,7 @@ impl<W> Engine<W> {
     }
 
     /// Looks after what is waited for elsewhere.
-    pub fn poll(&mut self, clock: &dyn Clock) -> Polled<W> {
+    pub(crate) fn poll(&mut self, clock: &dyn Clock) -> Polled<W> {
         let mut polled = Polled {
             done: Vec::new(),
             calls: Vec::new(),

@@ -9,7 +9,7 @@ const LISTED: usize = 256;
 
 /// The list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Dropped {
+pub(crate) struct Dropped {
     /// How many there have ever been.
     count: u64,
     serials: Vec<u64>,
@@ -17,7 +17,7 @@ pub struct Dropped {
 
 /// What a worker reads that has read up to some number before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub(crate) enum News {
     /// Nothing new.
     None,
     /// These are no longer to be used.
@@ -28,12 +28,12 @@ pub enum News {
 
 impl Dropped {
     /// How many there have ever been.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
     /// Adds `serial`.
-    pub fn push(&mut self, serial: u64) {
+    pub(crate) fn push(&mut self, serial: u64) {
         self.count = self.count.wrapping_add(1);
         if self.serials.len() >= LISTED {
             self.serials.remove(0);
@@ -42,7 +42,7 @@ impl Dropped {
     }
 
     /// What came after the first `read`.
-    pub fn since(&self, read: u64) -> News {
+    pub(crate) fn since(&self, read: u64) -> News {
         let new = usize::try_from(self.count.wrapping_sub(read)).unwrap_or(usize::MAX);
         if new == 0 {
             return News::None;

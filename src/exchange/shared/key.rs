@@ -8,14 +8,14 @@ use std::rc::Rc;
 
 /// An exchange as bytes: two are equal if and only if the exchanges are.
 #[derive(Clone)]
-pub struct ExchangeBytes {
+pub(crate) struct ExchangeBytes {
     bytes: Rc<[u8]>,
     digest: [u8; 32],
 }
 
 impl ExchangeBytes {
     /// The bytes of `exchange`.
-    pub fn of(exchange: &Exchange) -> Self {
+    pub(crate) fn of(exchange: &Exchange) -> Self {
         let bytes = exchange.to_bytes();
         Self {
             digest: sha256(&bytes),
@@ -28,7 +28,7 @@ impl ExchangeBytes {
 ///
 /// `Debug` prints nothing of it.
 #[derive(Clone)]
-pub struct Address {
+pub(crate) struct Address {
     /// The whole key.
     pub key: Rc<[u8]>,
     /// Tells which bucket, and names calls under way. Nobody is sent a token because of it.
@@ -38,7 +38,7 @@ pub struct Address {
 impl Address {
     /// The address of exchanging `subject` and `actor` as `exchange` says. Who does not know `seed`
     /// cannot tell where keys lie.
-    pub fn new(
+    pub(crate) fn new(
         seed: &[u8],
         exchange: &ExchangeBytes,
         subject: &[u8],

@@ -5,7 +5,7 @@ use super::key::Address;
 use super::store::Slot;
 
 /// The most buckets.
-pub const MAX_BUCKETS: u32 = 4096;
+pub(super) const MAX_BUCKETS: u32 = 4096;
 /// A bucket is for so many entries at least: with fewer, some overflow while others are empty.
 const ENTRIES_PER_BUCKET: usize = 10;
 /// A bucket is for so many bytes at least: the largest entry, and some others beside it.
@@ -15,7 +15,7 @@ const MOST_PASSING: usize = 256 * 1024;
 
 /// How the store is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub(super) struct Layout {
     /// How many buckets there are: a power of two, so that configurations that differ in their bounds
     /// agree where they can.
     pub buckets: u32,
@@ -25,7 +25,7 @@ pub struct Layout {
 
 /// How much a bucket holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// The most tokens and refusals.
     pub entries: usize,
     /// The most refusals among them.
@@ -38,7 +38,7 @@ pub struct Bounds {
 
 impl Layout {
     /// The layout for what `policy` allows.
-    pub fn of(policy: &CachePolicy) -> Self {
+    pub(super) fn of(policy: &CachePolicy) -> Self {
         let by_entries = policy.max_entries.checked_div(ENTRIES_PER_BUCKET);
         let by_bytes = policy.max_bytes.checked_div(BYTES_PER_BUCKET);
         let most = by_entries.unwrap_or(1).min(by_bytes.unwrap_or(1)).max(1);
@@ -52,7 +52,7 @@ impl Layout {
     }
 
     /// The bucket that the key of `address` lies in.
-    pub fn slot(&self, address: &Address) -> Slot {
+    pub(super) fn slot(&self, address: &Address) -> Slot {
         let [a, b, c, d, ..] = address.digest;
         let place = u32::from_le_bytes([a, b, c, d]).checked_rem(self.buckets);
         Slot::Bucket(place.unwrap_or(0))

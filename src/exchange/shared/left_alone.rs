@@ -13,11 +13,11 @@ const FURTHEST_END: Duration = Duration::from_secs(60);
 
 /// Names a token endpoint, the same for all workers and configurations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EndpointName([u8; 32]);
+pub(crate) struct EndpointName([u8; 32]);
 
 impl EndpointName {
     /// The endpoint that `call` goes to.
-    pub fn of(call: &TokenCall) -> Self {
+    pub(crate) fn of(call: &TokenCall) -> Self {
         let name = [call.cluster.as_bytes(), b"\0", call.token_url.as_bytes()];
         Self(sha256(&name.concat()))
     }
@@ -25,18 +25,18 @@ impl EndpointName {
 
 /// The list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LeftAlone(Vec<(EndpointName, Steady)>);
+pub(crate) struct LeftAlone(Vec<(EndpointName, Steady)>);
 
 impl LeftAlone {
     /// Until when the endpoint is not called.
-    pub fn until(&self, endpoint: EndpointName, now: Steady) -> Option<Steady> {
+    pub(crate) fn until(&self, endpoint: EndpointName, now: Steady) -> Option<Steady> {
         let told = self.0.iter().find(|(name, _)| *name == endpoint);
         told.map(|(_, until)| (*until).min(now.plus(FURTHEST_END)))
             .filter(|until| now < *until)
     }
 
     /// The endpoint wants to be left alone until then. False if that is known.
-    pub fn add(&mut self, endpoint: EndpointName, until: Steady, now: Steady) -> bool {
+    pub(crate) fn add(&mut self, endpoint: EndpointName, until: Steady, now: Steady) -> bool {
         if self.until(endpoint, now) >= Some(until) {
             return false;
         }

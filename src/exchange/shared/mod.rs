@@ -2,14 +2,14 @@
 //! The protocol is described in `docs/SHARING.md`; its states and transitions are plain values in
 //! [`bucket`], and here each transition is carried out by compare-and-swap.
 
-pub mod bucket;
-pub mod dropped;
-pub mod key;
+pub(crate) mod bucket;
+pub(crate) mod dropped;
+pub(crate) mod key;
 mod layout;
-pub mod left_alone;
+pub(crate) mod left_alone;
 #[cfg(test)]
 mod model_tests;
-pub mod store;
+pub(crate) mod store;
 mod wire;
 
 use super::digest::sha256;
@@ -33,7 +33,7 @@ const TRIES: u32 = 64;
 const FORMAT: &str = concat!("1 ", env!("CARGO_PKG_VERSION"), " ");
 
 /// The store, as one plugin of one worker sees it.
-pub struct Shared {
+pub(crate) struct Shared {
     store: Box<dyn Store>,
     format: [u8; 8],
     seed: Vec<u8>,
@@ -49,7 +49,7 @@ pub struct Shared {
 /// What a wrong protocol would do.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutant {
+pub(crate) enum Mutant {
     /// Takes whatever lies in the bucket.
     ComparesNothing,
     /// Does not look whether another came first.
@@ -60,7 +60,7 @@ pub enum Mutant {
 
 /// How an attempt to claim a call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Claimed {
+pub(crate) enum Claimed {
     /// The call is to be made here; what was forgotten under the key.
     Ours(Option<Forgotten>),
     /// Not, because of this.
@@ -74,7 +74,7 @@ impl Shared {
     ///
     /// # Errors
     /// If Envoy does not let the filter use it.
-    pub fn open(
+    pub(crate) fn open(
         store: Box<dyn Store>,
         policy: &CachePolicy,
         random: [u8; 16],
@@ -99,7 +99,7 @@ impl Shared {
     }
 
     /// Where the answer to exchanging `subject` and `actor` as `exchange` says lies.
-    pub fn address(
+    pub(crate) fn address(
         &self,
         exchange: &ExchangeBytes,
         subject: &[u8],
@@ -113,7 +113,7 @@ impl Shared {
     /// # Errors
     /// If the store cannot be used.
     #[inline(never)]
-    pub fn look(
+    pub(crate) fn look(
         &self,
         address: &Address,
         waited_for: Option<ClaimId>,
@@ -129,7 +129,7 @@ impl Shared {
     /// # Errors
     /// If the store cannot be used.
     #[inline(never)]
-    pub fn claim(
+    pub(crate) fn claim(
         &self,
         address: &Address,
         id: ClaimId,
@@ -156,7 +156,7 @@ impl Shared {
     /// # Errors
     /// If the store cannot be used.
     #[inline(never)]
-    pub fn settle(
+    pub(crate) fn settle(
         &self,
         address: &Address,
         id: ClaimId,
@@ -180,7 +180,7 @@ impl Shared {
     /// # Errors
     /// If the store cannot be used.
     #[inline(never)]
-    pub fn withdraw(&self, address: &Address, id: ClaimId) -> Result<(), Unavailable> {
+    pub(crate) fn withdraw(&self, address: &Address, id: ClaimId) -> Result<(), Unavailable> {
         self.change(self.layout.slot(address), |bucket: &mut Bucket| {
             (bucket.withdraw(address, id), ())
         })?;
@@ -192,7 +192,7 @@ impl Shared {
     ///
     /// # Errors
     /// If the store cannot be used.
-    pub fn forget(
+    pub(crate) fn forget(
         &self,
         address: &Address,
         serial: u64,
@@ -211,7 +211,7 @@ impl Shared {
     ///
     /// # Errors
     /// If the store cannot be used.
-    pub fn news(&mut self) -> Result<News, Unavailable> {
+    pub(crate) fn news(&mut self) -> Result<News, Unavailable> {
         let (_, dropped) = self.read::<Dropped>(Slot::Dropped)?;
         let news = dropped.since(self.heard);
         self.heard = dropped.count();
@@ -223,7 +223,7 @@ impl Shared {
     /// # Errors
     /// If the store cannot be used.
     #[inline(never)]
-    pub fn left_alone(
+    pub(crate) fn left_alone(
         &self,
         endpoint: EndpointName,
         now: Steady,
@@ -237,7 +237,7 @@ impl Shared {
     /// # Errors
     /// If the store cannot be used.
     #[inline(never)]
-    pub fn leave_alone(
+    pub(crate) fn leave_alone(
         &self,
         endpoint: EndpointName,
         until: Steady,
@@ -254,7 +254,7 @@ impl Shared {
     ///
     /// # Errors
     /// If the store cannot be used.
-    pub fn sweep(&mut self, clock: &dyn Clock) -> Result<(), Unavailable> {
+    pub(crate) fn sweep(&mut self, clock: &dyn Clock) -> Result<(), Unavailable> {
         let now = Moment::now(clock);
         for _ in 0..SWEPT_AT_ONCE {
             self.swept = self.swept.wrapping_add(1);
@@ -350,6 +350,6 @@ fn seed(store: &dyn Store, random: [u8; 16]) -> Result<Vec<u8>, Unavailable> {
 
 /// How long a claim keeps others from calling, for calls that take `timeout` at most: if it runs out,
 /// whoever made it is no more.
-pub fn claim_time(timeout: Duration) -> Duration {
+pub(crate) fn claim_time(timeout: Duration) -> Duration {
     timeout.saturating_add(Duration::from_secs(2))
 }

@@ -3,7 +3,7 @@
 
 /// The name of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Slot {
+pub(crate) enum Slot {
     /// Random bytes that whoever comes first leaves for all: which bucket a key lies in is nobody's
     /// to foresee.
     Seed,
@@ -17,7 +17,7 @@ pub enum Slot {
 
 /// A value as it was read, and what tells this reading from a later state.
 #[derive(Clone, Debug)]
-pub struct Read {
+pub(crate) struct Read {
     /// The value.
     pub value: Vec<u8>,
     /// Changes with the value, and is never 0.
@@ -26,10 +26,10 @@ pub struct Read {
 
 /// The store cannot be used: Envoy does not let the filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unavailable;
+pub(crate) struct Unavailable;
 
 /// Values that all workers read and change.
-pub trait Store {
+pub(crate) trait Store {
     /// The value, if there is one.
     ///
     /// # Errors

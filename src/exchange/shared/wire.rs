@@ -11,7 +11,7 @@ use std::time::Duration;
 const ELSEWHERE: &str = "as another worker found";
 
 /// What a slot of the store holds.
-pub trait Value: Default {
+pub(super) trait Value: Default {
     /// Whether there is nothing in it.
     fn is_empty(&self) -> bool;
 
@@ -44,35 +44,35 @@ pub trait Value: Default {
 
 /// Writes.
 #[derive(Default)]
-pub struct Writer(pub Vec<u8>);
+pub(super) struct Writer(pub Vec<u8>);
 
 impl Writer {
     #[inline(never)]
-    pub fn byte(&mut self, byte: u8) {
+    pub(super) fn byte(&mut self, byte: u8) {
         self.0.push(byte);
     }
 
     #[inline(never)]
-    pub fn number(&mut self, number: u64) {
+    pub(super) fn number(&mut self, number: u64) {
         self.0.extend_from_slice(&number.to_le_bytes());
     }
 
     #[inline(never)]
-    pub fn bytes(&mut self, bytes: &[u8]) {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         self.0.extend_from_slice(&length.to_le_bytes());
         self.0.extend_from_slice(bytes);
     }
 
-    pub fn steady(&mut self, at: Steady) {
+    pub(super) fn steady(&mut self, at: Steady) {
         self.number(nanos(at.since(Steady::default())));
     }
 
-    pub fn time(&mut self, at: Time) {
+    pub(super) fn time(&mut self, at: Time) {
         self.number(nanos(at.since(Time::default())));
     }
 
-    pub fn optional<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
+    pub(super) fn optional<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
         self.byte(u8::from(value.is_some()));
         if let Some(value) = value {
             write(self, value);
@@ -80,7 +80,7 @@ impl Writer {
     }
 
     #[inline(never)]
-    pub fn failure(&mut self, failure: &Failure) {
+    pub(super) fn failure(&mut self, failure: &Failure) {
         self.byte(match &failure.kind {
             FailureKind::Rejected => 0,
             FailureKind::Forbidden => 1,
@@ -120,45 +120,45 @@ impl Writer {
 }
 
 /// Reads.
-pub struct Reader<'a>(pub &'a [u8]);
+pub(super) struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {
     #[inline(never)]
-    pub fn byte(&mut self) -> Option<u8> {
+    pub(super) fn byte(&mut self) -> Option<u8> {
         let (first, rest) = self.0.split_first()?;
         self.0 = rest;
         Some(*first)
     }
 
-    pub fn array<const SIZE: usize>(&mut self) -> Option<[u8; SIZE]> {
+    pub(super) fn array<const SIZE: usize>(&mut self) -> Option<[u8; SIZE]> {
         let (first, rest) = self.0.split_first_chunk::<SIZE>()?;
         self.0 = rest;
         Some(*first)
     }
 
     #[inline(never)]
-    pub fn number(&mut self) -> Option<u64> {
+    pub(super) fn number(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
     }
 
     #[inline(never)]
-    pub fn bytes(&mut self) -> Option<&'a [u8]> {
+    pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(u32::from_le_bytes(self.array()?)).ok()?;
         let (bytes, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(bytes)
     }
 
-    pub fn steady(&mut self) -> Option<Steady> {
+    pub(super) fn steady(&mut self) -> Option<Steady> {
         self.number().map(Steady::from_nanos)
     }
 
-    pub fn time(&mut self) -> Option<Time> {
+    pub(super) fn time(&mut self) -> Option<Time> {
         self.number().map(Time::from_nanos)
     }
 
     #[inline(never)]
-    pub fn flag(&mut self) -> Option<bool> {
+    pub(super) fn flag(&mut self) -> Option<bool> {
         match self.byte()? {
             0 => Some(false),
             1 => Some(true),
@@ -166,7 +166,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
+    pub(super) fn optional<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<Option<T>> {
         match self.flag()? {
             true => read(self).map(Some),
             false => Some(None),
@@ -183,7 +186,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline(never)]
-    pub fn failure(&mut self) -> Option<Failure> {
+    pub(super) fn failure(&mut self) -> Option<Failure> {
         let kind = match self.byte()? {
             0 => FailureKind::Rejected,
             1 => FailureKind::Forbidden,

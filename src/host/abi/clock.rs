@@ -6,7 +6,7 @@ use std::cell::Cell;
 
 /// The host's clocks.
 #[derive(Clone, Copy, Debug)]
-pub struct HostClock;
+pub(crate) struct HostClock;
 
 impl Clock for HostClock {
     /// The epoch, if the host cannot tell.
@@ -26,7 +26,7 @@ impl Clock for HostClock {
 
 /// The clock that only goes forward and is the same for all VMs of this process; `None` if the host does
 /// not tell.
-pub fn monotonic() -> Option<Steady> {
+pub(crate) fn monotonic() -> Option<Steady> {
     const MONOTONIC: u32 = 1;
     let mut nanos = 0;
     let told = unsafe { clock_time_get(MONOTONIC, 1, &mut nanos) };

@@ -20,7 +20,7 @@ thread_local! {
 }
 
 /// Keeps the memory of `bytes`, which nobody needs any more, for what the host hands over next.
-pub fn give_back(bytes: Vec<u8>) {
+pub(crate) fn give_back(bytes: Vec<u8>) {
     if bytes.capacity() == SMALL {
         KEPT.set(bytes);
     }
@@ -32,7 +32,7 @@ fn capacity(size: usize) -> usize {
 }
 
 /// Memory for `size` bytes that the host is about to hand over; null if there is none.
-pub fn allocate(size: usize) -> *mut u8 {
+pub(crate) fn allocate(size: usize) -> *mut u8 {
     let capacity = capacity(size);
     if capacity == SMALL {
         let mut kept = KEPT.take();

@@ -8,8 +8,8 @@ mod clock;
 mod imports;
 mod memory;
 
-pub use clock::{HostClock, monotonic};
-pub use memory::{allocate, give_back};
+pub(super) use clock::{HostClock, monotonic};
+pub(super) use memory::{allocate, give_back};
 
 use crate::attributes::{Attribute, AttributePath, Attributes};
 use imports::*;
@@ -18,17 +18,17 @@ use std::time::Duration;
 
 /// `proxy_status_t`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status(u32);
+pub(super) struct Status(u32);
 
 impl Status {
     const OK: Self = Self(0);
     /// The host has nothing of that name.
-    pub const NOT_FOUND: Self = Self(1);
+    pub(super) const NOT_FOUND: Self = Self(1);
     /// The host does not know what is named.
-    pub const BAD_ARGUMENT: Self = Self(2);
+    pub(super) const BAD_ARGUMENT: Self = Self(2);
     const SERIALIZATION_FAILURE: Self = Self(3);
     /// The value has changed since it was read.
-    pub const CAS_MISMATCH: Self = Self(8);
+    pub(super) const CAS_MISMATCH: Self = Self(8);
 
     fn ok(raw: u32) -> Result<(), Self> {
         match Self(raw) {
@@ -41,7 +41,7 @@ impl Status {
 /// `proxy_header_map_type_t`, the maps that are used here.
 #[derive(Clone, Copy, Debug)]
 #[repr(u32)]
-pub enum Map {
+pub(super) enum Map {
     /// The header fields of the request.
     Request = 0,
     /// The fields behind the body of the request.
@@ -55,7 +55,7 @@ pub enum Map {
 /// `proxy_metric_type_t`.
 #[derive(Clone, Copy, Debug)]
 #[repr(u32)]
-pub enum Metric {
+pub(super) enum Metric {
     /// Only grows.
     Counter = 0,
     /// Grows and shrinks.
@@ -70,7 +70,7 @@ const STREAM_HTTP_REQUEST: u32 = 0;
 
 /// Reads the attributes of the effective context.
 #[derive(Clone, Copy, Debug)]
-pub struct HostAttributes;
+pub(super) struct HostAttributes;
 
 impl Attributes for HostAttributes {
     fn read(&self, path: &AttributePath) -> Attribute {
@@ -89,14 +89,14 @@ impl Attributes for HostAttributes {
 }
 
 /// Leaves `value` in the stream's filter state, where access logs find it.
-pub fn set_property(path: &str, value: &[u8]) -> Result<(), Status> {
+pub(super) fn set_property(path: &str, value: &[u8]) -> Result<(), Status> {
     Status::ok(unsafe {
         proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len())
     })
 }
 
 /// The first field of that name.
-pub fn header(map: Map, name: &str) -> Option<Vec<u8>> {
+pub(super) fn header(map: Map, name: &str) -> Option<Vec<u8>> {
     take(|value, size| unsafe {
         proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), value, size)
     })
@@ -104,7 +104,7 @@ pub fn header(map: Map, name: &str) -> Option<Vec<u8>> {
 }
 
 /// Makes `value` the only field of that name.
-pub fn replace_header(map: Map, name: &str, value: &[u8]) -> Result<(), Status> {
+pub(super) fn replace_header(map: Map, name: &str, value: &[u8]) -> Result<(), Status> {
     Status::ok(unsafe {
         proxy_replace_header_map_value(
             map as u32,
@@ -117,22 +117,22 @@ pub fn replace_header(map: Map, name: &str, value: &[u8]) -> Result<(), Status> 
 }
 
 /// Removes every field of that name.
-pub fn remove_header(map: Map, name: &str) -> Result<(), Status> {
+pub(super) fn remove_header(map: Map, name: &str) -> Result<(), Status> {
     Status::ok(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
 }
 
 /// The plugin configuration, of `size` bytes.
-pub fn plugin_configuration(size: usize) -> Result<Vec<u8>, Status> {
+pub(super) fn plugin_configuration(size: usize) -> Result<Vec<u8>, Status> {
     buffer(BUFFER_PLUGIN_CONFIGURATION, size)
 }
 
 /// The body of the answer to a call, of `size` bytes.
-pub fn call_response_body(size: usize) -> Result<Vec<u8>, Status> {
+pub(super) fn call_response_body(size: usize) -> Result<Vec<u8>, Status> {
     buffer(BUFFER_CALL_RESPONSE_BODY, size)
 }
 
 /// Answers the request of the effective context. Ends its stream once the callback returns.
-pub fn send_local_response(
+pub(super) fn send_local_response(
     status: u16,
     details: &str,
     headers: &[(&'static str, String)],
@@ -159,7 +159,7 @@ pub fn send_local_response(
 
 /// Calls `cluster`. The answer comes to the root context under the number returned; an error means
 /// that none will come: [`Status::BAD_ARGUMENT`] that the cluster is unknown.
-pub fn http_call(
+pub(super) fn http_call(
     cluster: &str,
     headers: &[(&str, &str)],
     body: &[u8],
@@ -191,7 +191,7 @@ pub fn http_call(
 
 /// What all VMs of this VM's id share under `key`, and its version, which changes with it and is never
 /// 0. [`Status::NOT_FOUND`] if there is nothing.
-pub fn shared_data(key: &str) -> Result<(Vec<u8>, u32), Status> {
+pub(super) fn shared_data(key: &str) -> Result<(Vec<u8>, u32), Status> {
     let mut version = 0;
     let value = take(|value, size| unsafe {
         proxy_get_shared_data(key.as_ptr(), key.len(), value, size, &mut version)
@@ -201,7 +201,7 @@ pub fn shared_data(key: &str) -> Result<(Vec<u8>, u32), Status> {
 
 /// Shares `value` under `key`, if what is there is still of that version, or there is nothing.
 /// [`Status::CAS_MISMATCH`] if it is of another.
-pub fn set_shared_data(key: &str, value: &[u8], version: u32) -> Result<(), Status> {
+pub(super) fn set_shared_data(key: &str, value: &[u8], version: u32) -> Result<(), Status> {
     Status::ok(unsafe {
         proxy_set_shared_data(
             key.as_ptr(),
@@ -214,40 +214,40 @@ pub fn set_shared_data(key: &str, value: &[u8], version: u32) -> Result<(), Stat
 }
 
 /// Has the plugin's timer go off every `period`; zero stops it.
-pub fn set_tick_period(period: Duration) -> Result<(), Status> {
+pub(super) fn set_tick_period(period: Duration) -> Result<(), Status> {
     let millis = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
     Status::ok(unsafe { proxy_set_tick_period_milliseconds(millis) })
 }
 
 /// Lets the paused request of the effective context go on, once the callback returns.
-pub fn resume_request() -> Result<(), Status> {
+pub(super) fn resume_request() -> Result<(), Status> {
     Status::ok(unsafe { proxy_continue_stream(STREAM_HTTP_REQUEST) })
 }
 
 /// Makes `context` the one that host calls act on. Fails if its stream has ended.
-pub fn set_effective_context(context: u32) -> Result<(), Status> {
+pub(super) fn set_effective_context(context: u32) -> Result<(), Status> {
     Status::ok(unsafe { proxy_set_effective_context(context) })
 }
 
 /// Defines a metric. Each call makes a new id, so that it must be kept.
-pub fn define_metric(kind: Metric, name: &str) -> Result<u32, Status> {
+pub(super) fn define_metric(kind: Metric, name: &str) -> Result<u32, Status> {
     let mut id = 0;
     Status::ok(unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &mut id) })?;
     Ok(id)
 }
 
 /// Adds to a counter, or to or from a gauge.
-pub fn increment_metric(id: u32, offset: i64) -> Result<(), Status> {
+pub(super) fn increment_metric(id: u32, offset: i64) -> Result<(), Status> {
     Status::ok(unsafe { proxy_increment_metric(id, offset) })
 }
 
 /// Records a value of a histogram.
-pub fn record_metric(id: u32, value: u64) -> Result<(), Status> {
+pub(super) fn record_metric(id: u32, value: u64) -> Result<(), Status> {
     Status::ok(unsafe { proxy_record_metric(id, value) })
 }
 
 /// Calls what this host offers beyond the ABI. [`Status::NOT_FOUND`] if it does not offer `name`.
-pub fn call_foreign_function(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Status> {
+pub(super) fn call_foreign_function(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Status> {
     take(|results, size| unsafe {
         proxy_call_foreign_function(
             name.as_ptr(),
@@ -261,7 +261,7 @@ pub fn call_foreign_function(name: &str, arguments: &[u8]) -> Result<Vec<u8>, St
 }
 
 /// Random bytes that nobody can foresee; `None` if the host gives none.
-pub fn random<const SIZE: usize>() -> Option<[u8; SIZE]> {
+pub(super) fn random<const SIZE: usize>() -> Option<[u8; SIZE]> {
     let mut bytes = [0; SIZE];
     (unsafe { random_get(bytes.as_mut_ptr(), SIZE) } == 0).then_some(bytes)
 }

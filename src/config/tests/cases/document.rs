@@ -2,7 +2,7 @@
 
 use super::{Case, document, invalid, valid};
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     [
         root(),
         outgoing_auth(),

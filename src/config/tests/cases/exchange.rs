@@ -14,7 +14,7 @@ fn at_url(url: &str, rest: &str) -> String {
     ))
 }
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     [shapes(), token_urls(), clients(), parameters(), timeouts()]
         .into_iter()
         .flatten()

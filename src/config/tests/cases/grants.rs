@@ -2,7 +2,7 @@
 
 use super::{Case, backend, invalid, valid};
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     [
         signing_clients(),
         form_parameters(),

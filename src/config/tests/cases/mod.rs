@@ -9,7 +9,7 @@ mod several;
 mod strategy;
 
 /// One configuration.
-pub struct Case {
+pub(super) struct Case {
     /// The JSON text.
     pub text: String,
     /// The lines of its errors.
@@ -38,7 +38,7 @@ fn invalid(text: impl Into<String>, errors: &[&'static str]) -> Case {
 }
 
 /// Every case.
-pub fn all() -> Vec<Case> {
+pub(super) fn all() -> Vec<Case> {
     [
         document::cases(),
         strategy::cases(),

@@ -18,7 +18,7 @@ fn upstreams(list: &str, strategy: &str) -> String {
     )
 }
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     [mode_a(), unknown_providers(), auth_servers(), names()]
         .into_iter()
         .flatten()

@@ -3,7 +3,7 @@
 
 use super::{Case, backend, invalid};
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     [values(), clients(), blocks(), identity()]
         .into_iter()
         .flatten()

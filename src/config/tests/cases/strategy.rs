@@ -2,7 +2,7 @@
 
 use super::{Case, backend, invalid, valid};
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     [types_and_blocks(), header_injection()]
         .into_iter()
         .flatten()

@@ -8,7 +8,7 @@ mod room;
 #[cfg(test)]
 mod tests;
 
-pub use record::{ClaimId, Forgotten, Token};
+pub(crate) use record::{ClaimId, Forgotten, Token};
 
 use super::super::answer::Failure;
 use super::key::Address;
@@ -20,7 +20,7 @@ use record::{Claim, Record, What, is_live};
 
 /// A part of the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bucket {
+pub(crate) struct Bucket {
     claims: Vec<Claim>,
     /// The oldest first.
     records: Vec<Record>,
@@ -28,7 +28,7 @@ pub struct Bucket {
 
 /// What a look finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub(crate) enum Seen {
     /// A token that can be used.
     Token(Token),
     /// A refusal, until then.
@@ -43,7 +43,7 @@ pub enum Seen {
 
 /// How a call ended.
 #[derive(Clone, Debug)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// With a token that everybody can use.
     Token(Token),
     /// With one for those who waited alone.
@@ -61,7 +61,7 @@ pub enum Outcome {
 
 /// What a settled call leaves to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Settled {
+pub(crate) struct Settled {
     /// The token that nobody may use any more.
     pub dropped: Option<u64>,
     /// When a token of this key was last forgotten.
@@ -71,7 +71,7 @@ pub struct Settled {
 impl Bucket {
     /// What there is under `address`: a token that `is_usable`, how the call that was `waited_for`
     /// ended, a refusal, a call under way.
-    pub fn look(
+    pub(crate) fn look(
         &self,
         address: &Address,
         waited_for: Option<ClaimId>,
@@ -118,7 +118,7 @@ impl Bucket {
 
     /// Claims the call for `address`, which nobody's live claim is in the way of. False if there is no
     /// room: the call is made all the same, and others may make theirs.
-    pub fn claim(
+    pub(crate) fn claim(
         &mut self,
         address: &Address,
         id: ClaimId,
@@ -138,7 +138,7 @@ impl Bucket {
     }
 
     /// The call for `address` that was claimed as `id` is no longer under way. True if it was.
-    pub fn withdraw(&mut self, address: &Address, id: ClaimId) -> bool {
+    pub(crate) fn withdraw(&mut self, address: &Address, id: ClaimId) -> bool {
         let before = self.claims.len();
         self.claims
             .retain(|claim| claim.id != id || claim.digest != address.digest);
@@ -146,7 +146,7 @@ impl Bucket {
     }
 
     /// The call that was claimed as `id` ended.
-    pub fn settle(
+    pub(crate) fn settle(
         &mut self,
         address: &Address,
         id: ClaimId,
@@ -180,7 +180,7 @@ impl Bucket {
     }
 
     /// A backend did not accept the token `serial`. True if it was here.
-    pub fn forget(
+    pub(crate) fn forget(
         &mut self,
         address: &Address,
         serial: u64,
@@ -200,7 +200,7 @@ impl Bucket {
     }
 
     /// Removes what has ended. True if there was any.
-    pub fn sweep(&mut self, now: Moment) -> bool {
+    pub(crate) fn sweep(&mut self, now: Moment) -> bool {
         let before = (self.claims.len(), self.records.len());
         self.claims.retain(|claim| claim.is_live(now.steady));
         self.records.retain(|record| record.is_live(now));
@@ -248,7 +248,7 @@ impl Value for Bucket {
 
 /// How keys are compared: whole. (The model's tests leave it out, to see that they notice.)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Compares {
+pub(crate) enum Compares {
     /// Byte for byte.
     #[default]
     Whole,

@@ -12,7 +12,7 @@ const FURTHEST: Duration = Duration::from_secs(3600);
 
 /// Names a call under way. Random, so that no two workers give the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ClaimId(pub u64);
+pub(crate) struct ClaimId(pub u64);
 
 /// A call under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub(super) enum Kind {
 
 /// A token for everybody.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
+pub(crate) struct Token {
     /// The token.
     pub token: BearerToken,
     /// Tells it from every other.
@@ -74,7 +74,7 @@ pub struct Token {
 
 /// What is left of a token that a backend did not accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Forgotten {
+pub(crate) struct Forgotten {
     /// When.
     pub at: Steady,
     /// Its digest, where the next call must say it.
@@ -83,19 +83,19 @@ pub struct Forgotten {
 
 impl Claim {
     /// What it takes, written.
-    pub const SIZE: usize = 32 + 8 + 8;
+    pub(super) const SIZE: usize = 32 + 8 + 8;
 
-    pub fn is_live(&self, now: Steady) -> bool {
+    pub(super) fn is_live(&self, now: Steady) -> bool {
         is_live(self.ends, now)
     }
 
-    pub fn write(&self, to: &mut Writer) {
+    pub(super) fn write(&self, to: &mut Writer) {
         to.0.extend_from_slice(&self.digest);
         to.number(self.id.0);
         to.steady(self.ends);
     }
 
-    pub fn read(from: &mut Reader<'_>) -> Option<Self> {
+    pub(super) fn read(from: &mut Reader<'_>) -> Option<Self> {
         Some(Self {
             digest: from.array()?,
             id: ClaimId(from.number()?),
@@ -124,16 +124,16 @@ impl Forgotten {
 }
 
 impl Record {
-    pub fn new(address: &Address, what: What) -> Self {
+    pub(super) fn new(address: &Address, what: What) -> Self {
         let key = address.key.to_vec();
         Self { key, what }
     }
 
-    pub fn is_of(&self, address: &Address) -> bool {
+    pub(super) fn is_of(&self, address: &Address) -> bool {
         *self.key == *address.key
     }
 
-    pub fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> Kind {
         match self.what {
             What::Token(_) => Kind::Token,
             What::Forgotten(_) => Kind::Forgotten,
@@ -143,7 +143,7 @@ impl Record {
     }
 
     /// Whether it is of use to anybody.
-    pub fn is_live(&self, now: Moment) -> bool {
+    pub(super) fn is_live(&self, now: Moment) -> bool {
         match &self.what {
             What::Token(token) => token.asked.lasts_until(token.expires, now),
             What::Forgotten(forgotten) => forgotten.is_remembered(now.steady),
@@ -154,13 +154,13 @@ impl Record {
     }
 
     /// What it takes, written.
-    pub fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         let mut to = Writer::default();
         self.write(&mut to);
         to.0.len()
     }
 
-    pub fn write(&self, to: &mut Writer) {
+    pub(super) fn write(&self, to: &mut Writer) {
         to.bytes(&self.key);
         match &self.what {
             What::Token(token) => {
@@ -205,7 +205,7 @@ impl Record {
         }
     }
 
-    pub fn read(from: &mut Reader<'_>) -> Option<Self> {
+    pub(super) fn read(from: &mut Reader<'_>) -> Option<Self> {
         let key = from.bytes()?.to_vec();
         let token = |from: &mut Reader<'_>| BearerToken::new(from.bytes()?.to_vec());
         let what = match from.byte()? {

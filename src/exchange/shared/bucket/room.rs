@@ -120,7 +120,7 @@ impl Bucket {
     }
 
     /// How many entries, and how many bytes of them, are held.
-    pub fn held(&self) -> (usize, usize) {
+    pub(crate) fn held(&self) -> (usize, usize) {
         let records = self.records.iter();
         let entries = records.filter(|record| record.kind() != Kind::Passing);
         entries.fold((0, 0), |(count, bytes), record| {
@@ -129,7 +129,7 @@ impl Bucket {
     }
 
     /// The bytes of what is under way.
-    pub fn passing(&self) -> usize {
+    pub(crate) fn passing(&self) -> usize {
         let records = self.records.iter();
         let passing = records.filter(|record| record.kind() == Kind::Passing);
         let claims = self.claims.len().saturating_mul(Claim::SIZE);

@@ -1,7 +1,7 @@
 //! Who decides what happens next in a run: every way one after the other, or chance.
 
 /// Who decides what happens next.
-pub enum Choices {
+pub(super) enum Choices {
     /// Every way, one after the other: what was chosen, of how many.
     Every {
         made: Vec<(usize, usize)>,
@@ -13,14 +13,14 @@ pub enum Choices {
 
 impl Choices {
     /// Every way, from the first.
-    pub fn every() -> Self {
+    pub(super) fn every() -> Self {
         Self::Every {
             made: Vec::new(),
             next: 0,
         }
     }
 
-    pub fn choose(&mut self, of: usize) -> usize {
+    pub(super) fn choose(&mut self, of: usize) -> usize {
         match self {
             Self::Every { made, next } => {
                 if *next == made.len() {
@@ -40,7 +40,7 @@ impl Choices {
     }
 
     /// Turns to the next way; false if there is none.
-    pub fn turn(&mut self) -> bool {
+    pub(super) fn turn(&mut self) -> bool {
         let Self::Every { made, next } = self else {
             return true;
         };

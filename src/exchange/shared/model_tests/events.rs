@@ -13,7 +13,7 @@ use std::time::Duration;
 
 impl World {
     /// Another worker comes in between a reading and the change that follows it.
-    pub fn interrupt(self: &Rc<Self>, slot: Slot) {
+    pub(super) fn interrupt(self: &Rc<Self>, slot: Slot) {
         let may = !self.inside.get() && self.interruptions.get() < self.size.interruptions;
         if !may || !matches!(slot, Slot::Bucket(_)) || self.choose(2) == 0 {
             return;
@@ -64,13 +64,13 @@ impl World {
         }
     }
 
-    pub fn alive(&self) -> Vec<u32> {
+    pub(super) fn alive(&self) -> Vec<u32> {
         let calls = self.calls.borrow();
         let alive = calls.iter().filter(|call| call.alive);
         alive.map(|call| call.number).collect()
     }
 
-    pub fn request(self: &Rc<Self>, worker: usize, user: usize) {
+    pub(super) fn request(self: &Rc<Self>, worker: usize, user: usize) {
         let Ok(mut borrowed) = self.workers[worker].try_borrow_mut() else {
             return;
         };
@@ -149,7 +149,7 @@ impl World {
     }
 
     /// The endpoint answers: with a token, a refusal, nothing usable, or a reset.
-    pub fn answer(self: &Rc<Self>, number: u32, how: usize) {
+    pub(super) fn answer(self: &Rc<Self>, number: u32, how: usize) {
         let found = {
             let calls = self.calls.borrow();
             let call = calls.iter().find(|call| call.number == number);
@@ -353,7 +353,7 @@ impl World {
         }
     }
 
-    pub fn run(self: &Rc<Self>) {
+    pub(super) fn run(self: &Rc<Self>) {
         for _ in 0..self.size.steps {
             self.step();
             self.check();

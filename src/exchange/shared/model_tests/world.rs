@@ -15,14 +15,14 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub const TIMEOUT: Duration = Duration::from_secs(5);
-pub const LIFETIME: u64 = 100;
-pub const MAX_ENTRIES: usize = 12;
-pub const MAX_BYTES: usize = 64 << 10;
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const LIFETIME: u64 = 100;
+pub(super) const MAX_ENTRIES: usize = 12;
+pub(super) const MAX_BYTES: usize = 64 << 10;
 
 /// How large a run may be.
 #[derive(Clone, Copy)]
-pub struct Size {
+pub(super) struct Size {
     pub workers: usize,
     pub users: usize,
     pub steps: usize,
@@ -31,7 +31,7 @@ pub struct Size {
 }
 
 /// A call at the token endpoint.
-pub struct Call {
+pub(super) struct Call {
     pub number: u32,
     pub worker: usize,
     pub user: usize,
@@ -45,12 +45,12 @@ pub struct Call {
 }
 
 /// One worker's VM.
-pub struct Worker {
+pub(super) struct Worker {
     pub engine: Engine<u32>,
     pub used: Option<(usize, Used)>,
 }
 
-pub struct World {
+pub(super) struct World {
     pub size: Size,
     pub mutant: Option<Mutant>,
     pub values: RefCell<BTreeMap<Slot, (Vec<u8>, u32)>>,
@@ -135,14 +135,14 @@ fn policy() -> CachePolicy {
 }
 
 /// Users come in pairs: the same subject at two backends.
-pub fn of_user(user: usize) -> (ExchangeId, BearerToken) {
+pub(super) fn of_user(user: usize) -> (ExchangeId, BearerToken) {
     let subject = format!("subject-{}", user / 2);
     let exchange = ExchangeId(u32::try_from(user % 2).unwrap());
     (exchange, BearerToken::new(subject.into_bytes()).unwrap())
 }
 
 impl World {
-    pub fn new(size: Size, mutant: Option<Mutant>, choices: Choices) -> Rc<Self> {
+    pub(super) fn new(size: Size, mutant: Option<Mutant>, choices: Choices) -> Rc<Self> {
         let world = Rc::new(Self {
             size,
             mutant,
@@ -170,7 +170,7 @@ impl World {
         world
     }
 
-    pub fn engine(self: &Rc<Self>) -> Engine<u32> {
+    pub(super) fn engine(self: &Rc<Self>) -> Engine<u32> {
         self.seeds.set(self.seeds.get() + 1);
         let seed = self.seeds.get().wrapping_mul(0xd134_2543_de82_ef95);
         let mut engine = Engine::new(vec![exchange("a"), exchange("b")], policy(), seed);
@@ -181,22 +181,22 @@ impl World {
         engine
     }
 
-    pub fn start(self: &Rc<Self>, worker: usize) {
+    pub(super) fn start(self: &Rc<Self>, worker: usize) {
         let engine = self.engine();
         let used = None;
         *self.workers[worker].borrow_mut() = Some(Worker { engine, used });
     }
 
-    pub fn choose(&self, of: usize) -> usize {
+    pub(super) fn choose(&self, of: usize) -> usize {
         self.choices.borrow_mut().choose(of)
     }
 
-    pub fn wrong(&self, what: impl Into<String>) {
+    pub(super) fn wrong(&self, what: impl Into<String>) {
         self.wrong.borrow_mut().get_or_insert(what.into());
     }
 
     /// Notes what happens, for whoever reads of a failure.
-    pub fn tell(&self, what: &str, who: impl std::fmt::Debug) {
+    pub(super) fn tell(&self, what: &str, who: impl std::fmt::Debug) {
         let inside = if self.inside.get() { "  " } else { "" };
         let now = self.now.get().steady.since(Default::default()).as_secs();
         self.told
@@ -204,7 +204,7 @@ impl World {
             .push(format!("{inside}{now} {what} {who:?}"));
     }
 
-    pub fn number(&self) -> u32 {
+    pub(super) fn number(&self) -> u32 {
         self.numbers.set(self.numbers.get() + 1);
         self.numbers.get()
     }
