@@ -42,14 +42,14 @@ const IDLE: Idle = Idle {
     pong: Duration::from_secs(20),
 };
 
-/// Limits of a connection on which nothing is asked.
+/// Limits of a connection on which nothing is asked, or whose peer does not listen.
 #[derive(Clone, Copy)]
 struct Idle {
     /// HTTP/1: how long the head of a request may take, the silence before it included.
     between: Duration,
     /// HTTP/2: after so long without a word a peer is asked whether it is there.
     ping: Duration,
-    /// So long it may take to say so.
+    /// So long it may take to say so, and, whatever it speaks, to take anything of what it is told.
     pong: Duration,
 }
 
@@ -185,18 +185,18 @@ pub async fn serve<F, R, B>(
                 tokio::spawn(async move {
                     // Whoever cannot speak TLS, or has no certificate, is told so by TLS.
                     if let Ok(Ok(stream)) = timeout(PATIENCE, acceptor.accept(stream)).await {
-                        connection(&builder, stream, service, watcher, stop).await;
+                        connection(&builder, IDLE.pong, stream, service, watcher, stop).await;
                     }
                 });
             }
             (Stream::Tcp(stream), None) => {
                 tokio::spawn(async move {
-                    connection(&builder, stream, service, watcher, stop).await;
+                    connection(&builder, IDLE.pong, stream, service, watcher, stop).await;
                 });
             }
             (Stream::Unix(stream), _) => {
                 tokio::spawn(async move {
-                    connection(&builder, stream, service, watcher, stop).await;
+                    connection(&builder, IDLE.pong, stream, service, watcher, stop).await;
                 });
             }
         }
@@ -238,6 +238,7 @@ fn builder(idle: Idle) -> auto::Builder<TokioExecutor> {
 
 async fn connection<S, F, R, B>(
     builder: &auto::Builder<TokioExecutor>,
+    patience: Duration,
     stream: S,
     service: F,
     watcher: Watcher,
@@ -261,7 +262,7 @@ async fn connection<S, F, R, B>(
         let answer = service(request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
-    gather(stream, |stream| {
+    gather(stream, patience, |stream| {
         let connection = builder
             .serve_connection(TokioIo::new(stream), service)
             .into_owned();

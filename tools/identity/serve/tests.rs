@@ -16,14 +16,19 @@ const SHORT: Idle = Idle {
 
 /// A connection that is served with these limits.
 fn served(idle: Idle) -> DuplexStream {
-    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    served_with_room(idle, 64 * 1024)
+}
+
+/// A connection on which so many bytes may be under way.
+fn served_with_room(idle: Idle, room: usize) -> DuplexStream {
+    let (ours, theirs) = tokio::io::duplex(room);
     tokio::spawn(async move {
         let connections = GracefulShutdown::new();
         // Stops when its sender goes, which is when this task is over.
         let (_running, stop) = watch::channel(false);
         let answer = |_| async { Response::new(Full::new(Bytes::from_static(b"here"))) };
         let watcher = connections.watcher();
-        connection(&builder(idle), theirs, answer, watcher, stop).await;
+        connection(&builder(idle), idle.pong, theirs, answer, watcher, stop).await;
     });
     ours
 }
@@ -72,6 +77,24 @@ async fn a_peer_that_answers_no_ping_is_given_up() {
     stream.write_all(preface).await.unwrap();
     let took = until_closed(&mut stream).await;
     assert!(took >= SHORT.ping, "{took:?}");
+}
+
+#[tokio::test]
+async fn a_peer_that_only_talks_is_given_up() {
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let ping = b"\0\0\x08\x06\0\0\0\0\0question";
+    let get = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    for (first, again) in [(&b""[..], &get[..]), (preface, ping)] {
+        let mut stream = served_with_room(SHORT, 1024);
+        let talking = async {
+            stream.write_all(first).await?;
+            // Until it is told that nobody is there any more.
+            while stream.write_all(again).await.is_ok() {}
+            io::Result::Ok(())
+        };
+        let talked = timeout(Duration::from_secs(20), talking).await;
+        talked.expect("the connection is closed").unwrap();
+    }
 }
 
 #[test]
