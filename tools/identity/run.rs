@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Response;
+use http::{Request, Response};
+use http_body_util::Full;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -26,7 +27,8 @@ const LOOK: Duration = Duration::from_secs(2);
 const CONNECTIONS: Duration = Duration::from_secs(10);
 /// So much is read of what is for nobody here, so that its answer is not taken for a broken stream.
 const IGNORED: usize = 64 * 1024;
-const HEALTH_SERVICE: &str = "/grpc.health.v1.Health/";
+/// How health is asked. Nothing ends a `Watch`, and no prober needs one.
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
 const AUTHORIZATION: &str = "envoy.service.auth.v3.Authorization";
 
 /// Serves until a signal, then drains.
@@ -122,7 +124,7 @@ async fn wait_for_signal() -> Result<(), String> {
 /// A gRPC request goes to the method that it names.
 async fn grpc<H>(
     methods: Arc<(CheckDoor, HealthServer<H>)>,
-    request: http::Request<hyper::body::Incoming>,
+    request: Request<hyper::body::Incoming>,
 ) -> Response<tonic::body::Body>
 where
     H: Health,
@@ -132,15 +134,22 @@ where
     if path == METHOD {
         return door.answer(request).await;
     }
-    if path.starts_with(HEALTH_SERVICE) {
+    if path == HEALTH {
+        // tonic would wait for the whole of it without end.
+        let (head, body) = request.into_parts();
+        let Some(body) = whole(body, IGNORED).await else {
+            let text = "the message broke off, is too large or takes too long";
+            return tonic::Status::internal(text).into_http();
+        };
+        let request = Request::from_parts(head, Full::new(body));
         return match health.clone().call(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         };
     }
     let _ = whole(request.into_body(), IGNORED).await;
-    tonic::Status::unimplemented("only envoy.service.auth.v3.Authorization/Check is here")
-        .into_http()
+    let text = "envoy.service.auth.v3.Authorization/Check and grpc.health.v1.Health/Check are here";
+    tonic::Status::unimplemented(text).into_http()
 }
 
 /// Tells gRPC health what `/readyz` says.

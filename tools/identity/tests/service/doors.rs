@@ -275,10 +275,12 @@ async fn grpc_that_is_no_check_is_told_so() {
             Err(tonic::Code::InvalidArgument)
         );
     }
-    assert_eq!(
-        call("/envoy.service.auth.v3.Authorization/Other", b"").await,
-        Err(tonic::Code::Unimplemented)
-    );
+    for other in [
+        "/envoy.service.auth.v3.Authorization/Other",
+        "/grpc.health.v1.Health/Watch",
+    ] {
+        assert_eq!(call(other, b"").await, Err(tonic::Code::Unimplemented));
+    }
     let health = call("/grpc.health.v1.Health/Check", b"").await.unwrap();
     assert_eq!(&health[..], b"\x08\x01", "serving");
 }

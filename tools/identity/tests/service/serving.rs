@@ -356,14 +356,17 @@ async fn whoever_says_nothing_keeps_nothing_open() {
     let service = bed.service(&[]).await;
     let head = "POST /token HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\
                 content-type: application/x-www-form-urlencoded\r\n\r\n";
+    let health = "POST /grpc.health.v1.Health/Check HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\
+                  content-type: application/grpc\r\n\r\n\0";
     let said = [
-        String::new(),
-        "P".to_owned(),
-        "PRI * HTTP/2.0\r\n".to_owned(),
-        format!("{head}grant_type="),
+        (service.token_port, String::new()),
+        (service.token_port, "P".to_owned()),
+        (service.token_port, "PRI * HTTP/2.0\r\n".to_owned()),
+        (service.token_port, format!("{head}grant_type=")),
+        (service.check_port, health.to_owned()),
     ];
-    let heard = said.iter().map(async |said| {
-        let address = ("127.0.0.1", service.token_port);
+    let heard = said.iter().map(async |(port, said)| {
+        let address = ("127.0.0.1", *port);
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         stream.write_all(said.as_bytes()).await.unwrap();
         let mut heard = String::new();
@@ -381,4 +384,5 @@ async fn whoever_says_nothing_keeps_nothing_open() {
     let (heard, ()) = tokio::join!(futures_util::future::join_all(heard), asked);
     assert_eq!(heard[..3], [""; 3]);
     assert!(heard[3].starts_with("HTTP/1.1 400 "), "{}", heard[3]);
+    assert!(heard[4].contains("grpc-status: 13\r\n"), "{}", heard[4]);
 }
