@@ -12,22 +12,22 @@ use crate::waiting::PATIENCE;
 
 /// The custom section of the artifact that says what it was built from.
 const STAMP: &[u8] = b"upstream-inject.build";
-/// What the filter's bytes depend on.
-const FILTER_SOURCES: &[&str] = &["src", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml"];
-/// What the command-line tool depends on.
-const TOOL_SOURCES: &[&str] = &["src", "tools/cli", "tools/document", "Cargo.lock"];
-/// What the identity service depends on; its own tests do not count.
-const IDENTITY_SOURCES: &[&str] = &[
+/// What all in `dist/` depends on; like what follows whole folders, of which none can be forgotten.
+const COMMON_SOURCES: [&str; 5] = [
     "src",
-    "tools/document",
-    "tools/identity/core.rs",
-    "tools/identity/door",
-    "tools/identity/jwt",
-    "tools/identity/refresh",
-    "tools/identity/session",
-    "tools/identity/setup",
+    "build.sh",
+    "Cargo.toml",
     "Cargo.lock",
+    "rust-toolchain.toml",
 ];
+/// What else the filter's bytes depend on.
+const FILTER_SOURCES: &[&str] = &["tools/artifact"];
+/// What else the command-line tool depends on.
+const TOOL_SOURCES: &[&str] = &["tools/cli", "tools/document"];
+/// What else the identity service depends on.
+const IDENTITY_SOURCES: &[&str] = &["tools/document", "tools/identity"];
+/// Folders of this name hold tests, on which nothing in `dist/` depends.
+const TESTS: &str = "tests";
 
 /// What speaks against testing this artifact of the source in `repository`.
 pub(crate) fn artifact_is_stale(artifact: &Path, repository: &Path) -> Option<String> {
@@ -43,7 +43,9 @@ pub(crate) fn artifact_is_stale(artifact: &Path, repository: &Path) -> Option<St
     let mut git = Command::new("git");
     git.current_dir(repository)
         .args(["diff", "--quiet", &commit, "--"])
-        .args(FILTER_SOURCES);
+        .args(COMMON_SOURCES)
+        .args(FILTER_SOURCES)
+        .arg(format!(":(exclude,glob)**/{TESTS}/**"));
     let said = process::output("git diff", PATIENCE, git).ok()?;
     match said.status.code() {
         Some(0) => None,
@@ -68,17 +70,19 @@ fn is_older(built: &Path, repository: &Path, sources: &[&str]) -> Option<String>
     let Ok(time) = std::fs::metadata(built).and_then(|it| it.modified()) else {
         return Some("it is not there".to_owned());
     };
-    let newer = sources
+    let newer = COMMON_SOURCES
         .iter()
+        .chain(sources)
         .find_map(|source| newer_than(time, &repository.join(source)))?;
     Some(format!("{newer} has changed since"))
 }
 
-/// A file at or below `path` that has changed after `time`.
+/// A file at or below `path`, but for tests, that has changed after `time`.
 fn newer_than(time: SystemTime, path: &Path) -> Option<String> {
     if let Ok(entries) = std::fs::read_dir(path) {
         return entries
             .flatten()
+            .filter(|entry| entry.file_name() != TESTS)
             .find_map(|entry| newer_than(time, &entry.path()));
     }
     let changed = std::fs::metadata(path).and_then(|it| it.modified()).ok()?;
@@ -100,7 +104,7 @@ fn stamped_commit(wasm: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paths::scratch;
+    use crate::paths::{repository as ours, scratch};
 
     fn git(repository: &Path, arguments: &[&str]) -> String {
         let mut command = Command::new("git");
@@ -123,10 +127,12 @@ mod tests {
             std::fs::write(&artifact, stamp).unwrap();
             artifact_is_stale(&artifact, &repository)
         };
-        std::fs::create_dir(&source).unwrap();
+        std::fs::create_dir_all(source.join("room/tests")).unwrap();
         std::fs::write(source.join("lib.rs"), "1").unwrap();
+        std::fs::write(source.join("room/tests/mod.rs"), "1").unwrap();
+        std::fs::write(repository.join("build.sh"), "1").unwrap();
         git(&repository, &["init", "--quiet"]);
-        git(&repository, &["add", "src"]);
+        git(&repository, &["add", "src", "build.sh"]);
         git(&repository, &["commit", "--quiet", "--message=one"]);
         let first = git(&repository, &["rev-parse", "HEAD"]);
 
@@ -137,17 +143,38 @@ mod tests {
             &["commit", "--quiet", "--allow-empty", "--message=two"],
         );
         assert_eq!(stamped(&first), None, "the source is the same");
+        std::fs::write(source.join("room/tests/mod.rs"), "2").unwrap();
+        assert_eq!(stamped(&first), None, "it is tested otherwise");
+        std::fs::write(repository.join("build.sh"), "2").unwrap();
+        assert!(stamped(&first).is_some(), "it is built otherwise");
+        std::fs::write(repository.join("build.sh"), "1").unwrap();
+        assert_eq!(stamped(&first), None);
         std::fs::write(source.join("lib.rs"), "2").unwrap();
         assert!(stamped(&first).unwrap().contains("has changed since"));
         assert!(stamped(&"0".repeat(40)).unwrap().contains("does not know"));
         assert_eq!(stamped(&format!("{first}-dirty")), None, "it is newer");
         let later = SystemTime::now() + std::time::Duration::from_secs(60);
-        let file = std::fs::File::options()
-            .write(true)
-            .open(source.join("lib.rs"));
-        file.unwrap().set_modified(later).unwrap();
+        let touch = |file: &str| {
+            let file = std::fs::File::options().write(true).open(source.join(file));
+            file.unwrap().set_modified(later).unwrap();
+        };
+        touch("room/tests/mod.rs");
+        assert_eq!(
+            stamped(&format!("{first}-dirty")),
+            None,
+            "only a test is newer"
+        );
+        touch("lib.rs");
         let found = stamped(&format!("{first}-dirty")).unwrap();
         assert!(found.contains("lib.rs has changed since"), "{found}");
         let _ = std::fs::remove_dir_all(&repository);
+    }
+
+    #[test]
+    fn what_is_looked_at_is_there() {
+        let all = [FILTER_SOURCES, TOOL_SOURCES, IDENTITY_SOURCES].concat();
+        for source in COMMON_SOURCES.into_iter().chain(all) {
+            assert!(ours().join(source).exists(), "{source}");
+        }
     }
 }
