@@ -254,18 +254,24 @@ async fn sigterm_answers_who_waits_and_lets_nobody_in() {
     let bed = Bed::new().await;
     let mut redis = bed.redis.connect().await;
     put(&mut redis, "S", "github", &expired("github", "rt")).await;
-    let slow = Script::Slow(Duration::from_millis(1500), 3600, true);
+    let slow = Script::Slow(Duration::from_secs(5), 3600, true);
     bed.provider.script("rt", [slow]);
     let mut service = bed.service(&["--refresh-wait", "20s"]).await;
     let token = bed.token("S");
     let ports = [service.token_port, service.check_port];
-    let asked = service.ask(&token, "github", &[]);
+    let is_answered = std::cell::Cell::new(false);
+    let asked = async {
+        let answer = service.ask(&token, "github", &[]).await;
+        is_answered.set(true);
+        answer
+    };
     let ending = async {
+        let deadline = Instant::now() + Duration::from_secs(20);
         while bed.provider.times("rt") == 0 {
+            assert!(Instant::now() < deadline, "the provider is not asked");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         service.signal("-TERM");
-        let deadline = Instant::now() + Duration::from_secs(20);
         for port in ports {
             while tokio::net::TcpStream::connect(("127.0.0.1", port))
                 .await
@@ -275,6 +281,8 @@ async fn sigterm_answers_who_waits_and_lets_nobody_in() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
+        // With the process they would close as well.
+        assert!(!is_answered.get(), "a port was open until the answer");
     };
     let (answer, ()) = tokio::join!(asked, ending);
     assert_eq!(answer.token(), "issued-at-1");
