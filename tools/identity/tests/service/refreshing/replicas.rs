@@ -190,7 +190,8 @@ async fn a_lock_lives_ten_seconds_longer_than_a_call_may_take() {
     let redis::Value::Int(left) = run(&mut redis, &["PTTL", &lock]).await else {
         panic!("no number");
     };
-    assert!((10_000..=17_000).contains(&left), "{left} ms are left");
+    // It was asked for a moment ago: 17 s less the wait, with time for a slow machine.
+    assert!((12_000..=17_000).contains(&left), "{left} ms are left");
 }
 
 /// The key of the lock on a refresh token of GitHub's.
