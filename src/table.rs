@@ -195,7 +195,9 @@ impl Form for [u8] {
 impl Form for u32 {
     /// Numbers that somebody counts up: one multiplication (Fibonacci hashing) spreads them.
     fn hash(&self, _: &FixedState) -> u32 {
-        self.wrapping_mul(0x9e37_79b9)
+        let spread = self.wrapping_mul(0x9e37_79b9);
+        // The low bits of a product know nothing of the number's high ones.
+        spread ^ spread >> 16
     }
 }
 

@@ -108,8 +108,10 @@ impl Breaker {
 
     /// The call told nothing of the STS: it could not even be made, or its answer speaks neither for nor
     /// against it. If it was the probe, the next call is.
-    pub(crate) fn undecided(&mut self, now: Steady) {
-        if let Breaker::Probing { pause } = *self {
+    pub(crate) fn undecided(&mut self, admitted: Admitted, now: Steady) {
+        if let Breaker::Probing { pause } = *self
+            && admitted == Admitted::AsProbe
+        {
             *self = Breaker::Open { until: now, pause };
         }
     }
@@ -200,7 +202,9 @@ mod tests {
     fn a_probe_that_decided_nothing_leaves_room_for_the_next() {
         let mut breaker = opened();
         assert_eq!(breaker.admit(at(1000)), Ok(AsProbe));
-        breaker.undecided(at(1000));
+        breaker.undecided(Freely, at(1000));
+        assert!(breaker.admit(at(1000)).is_err(), "that was another call");
+        breaker.undecided(AsProbe, at(1000));
         assert_eq!(breaker.admit(at(1000)), Ok(AsProbe));
     }
 

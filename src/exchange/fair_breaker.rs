@@ -5,6 +5,9 @@
 //! the reason. So it opens and closes as ever; but from the second pause on, the probe is left to
 //! somebody else for a moment, if anybody else has asked; and once somebody else's call has closed it,
 //! the next failure of that one costs a pause for that one alone, longer than the last.
+//!
+//! A probe that decides nothing leaves the next call to be the probe, and somebody else's for a moment, if
+//! somebody else was stopped meanwhile: else whoever asks most would have every probe.
 
 use super::breaker::{Admitted, Breaker, FIRST_PAUSE, Stopped};
 use super::results::whole_seconds;
@@ -23,6 +26,10 @@ pub(super) struct FairBreaker {
     others_wait: bool,
     /// Who alone has opened it, and whom the next failure alone stops.
     suspect: Option<One>,
+    /// Whose the last probe was, and whether somebody else was stopped since.
+    probe_of: Option<(u64, bool)>,
+    /// Whose last probe decided nothing, and until when the next one is left to others.
+    passed_over: Option<(u64, Steady)>,
 }
 
 /// Whose failures in a row were counted.
@@ -46,6 +53,11 @@ impl FairBreaker {
     /// Asks for a call for `who`. Whoever gets `Ok` must make it and report how it ended.
     pub(super) fn admit(&mut self, who: u64, now: Steady) -> Result<Admitted, Stopped> {
         let is_the_one = self.failures_of == FailuresOf::One(who);
+        if let (Breaker::Probing { .. }, Some((prober, others))) =
+            (self.breaker, &mut self.probe_of)
+        {
+            *others |= *prober != who;
+        }
         if let Some(until) = self
             .alone_until(who, is_the_one)
             .filter(|until| now < *until)
@@ -55,6 +67,9 @@ impl FairBreaker {
         }
         let admitted = self.breaker.admit(now);
         self.others_wait |= admitted.is_err() && !is_the_one;
+        if admitted == Ok(Admitted::AsProbe) {
+            self.probe_of = Some((who, false));
+        }
         admitted
     }
 
@@ -64,6 +79,8 @@ impl FairBreaker {
             .suspect
             .filter(|one| one.who == who)
             .map(|one| one.until);
+        let passed_over = self.passed_over.filter(|(one, _)| *one == who);
+        let alone = alone.max(passed_over.map(|(_, until)| until));
         match self.breaker {
             Breaker::Open { until, pause }
                 if is_the_one && self.others_wait && pause > FIRST_PAUSE =>
@@ -94,6 +111,7 @@ impl FairBreaker {
             _ => {}
         }
         self.breaker.answered();
+        self.passed_over = None;
         self.failures_of = FailuresOf::Nobody;
         self.others_wait = false;
     }
@@ -118,9 +136,16 @@ impl FairBreaker {
         self.others_wait = false;
     }
 
-    /// The call told nothing of the STS.
-    pub(super) fn undecided(&mut self, now: Steady) {
-        self.breaker.undecided(now);
+    /// The call for `who`, made or not, told nothing of the STS.
+    pub(super) fn undecided(&mut self, who: u64, admitted: Admitted, now: Steady) {
+        if let Breaker::Probing { pause } = self.breaker
+            && admitted == Admitted::AsProbe
+        {
+            let left = pause.checked_div(LEFT_TO_OTHERS).unwrap_or(pause);
+            let others_wait = self.probe_of.is_some_and(|(_, others)| others);
+            self.passed_over = others_wait.then(|| (who, now.plus(left)));
+        }
+        self.breaker.undecided(admitted, now);
     }
 
     /// How long until a call may go out, in whole seconds.
@@ -234,6 +259,29 @@ mod tests {
             Ok(AsProbe),
             "nobody asked"
         );
+    }
+
+    #[test]
+    fn probes_that_decide_nothing_are_not_all_of_one_who_asks_most() {
+        let mut breaker = opened_by(&[BOB; 5]);
+        assert_eq!(breaker.admit(MALLORY, at(1000)), Ok(AsProbe));
+        assert!(breaker.admit(MALLORY, at(1001)).is_err());
+        breaker.undecided(MALLORY, AsProbe, at(1002));
+        assert_eq!(
+            breaker.admit(MALLORY, at(1002)),
+            Ok(AsProbe),
+            "nobody else asked"
+        );
+        assert!(breaker.admit(BOB, at(1003)).is_err());
+        breaker.undecided(MALLORY, Freely, at(1004));
+        assert!(breaker.admit(BOB, at(1005)).is_err(), "one probe at a time");
+        breaker.undecided(MALLORY, AsProbe, at(1006));
+        let mut alone = breaker;
+        assert!(breaker.admit(MALLORY, at(1007)).is_err());
+        assert_eq!(breaker.admit(BOB, at(1008)), Ok(AsProbe));
+        breaker.answered(BOB, at(1009));
+        assert_eq!(breaker.admit(MALLORY, at(1010)), Ok(Freely));
+        assert_eq!(alone.admit(MALLORY, at(1106)), Ok(AsProbe), "nobody came");
     }
 
     #[test]

@@ -282,7 +282,9 @@ impl Plugin {
         let later = later.and_then(|field| retry_after(&field, HostClock.wall()));
         let body = body.as_deref();
         let answer = match (status, later) {
-            (Some(status @ 500..), _) if !is_from_upstream() => Answer::of_envoy(status, body),
+            (Some(status @ (408 | 500..)), _) if !is_from_upstream() => {
+                Answer::of_envoy(status, body)
+            }
             (Some(status), Some(later)) => Answer::HttpLater(status, body, later),
             (Some(status), None) => Answer::Http(status, body),
             (None, _) => Answer::Reset,

@@ -4,8 +4,8 @@
 ///
 /// Open addressing with linear probing: a value stands in the slot that its number says, or in the next
 /// ones, without a free slot in between. Every request looks its own up five times, so what does that is
-/// inlined; and the host counts its numbers up, so that nobody can choose ones that collide: one
-/// multiplication (Fibonacci hashing) spreads them.
+/// inlined; and the host counts its numbers up, for all of a worker's clients: one multiplication
+/// (Fibonacci hashing) spreads them.
 pub(super) struct UnderWay<V> {
     /// None, or a power of two, of which at most half are taken.
     slots: Vec<Option<(u32, V)>>,
@@ -106,7 +106,9 @@ impl<V> UnderWay<V> {
 
     #[inline(always)]
     fn home(&self, number: u32) -> usize {
-        number.wrapping_mul(0x9e37_79b9) as usize & self.mask()
+        let spread = number.wrapping_mul(0x9e37_79b9);
+        // The low bits of a product know nothing of the number's high ones.
+        (spread ^ spread >> 16) as usize & self.mask()
     }
 
     #[inline(always)]

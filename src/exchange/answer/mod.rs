@@ -49,10 +49,10 @@ impl<'a> Answer<'a> {
     /// What Envoy says in the endpoint's place.
     ///
     /// A refused connection and one that broke are both a 503, and only the reason in its text tells
-    /// them apart.
+    /// them apart. A limit of the cluster's own (`max_stream_duration`) that is over is a 408.
     pub(crate) fn of_envoy(status: u16, body: Option<&'a [u8]>) -> Self {
         match status {
-            504 => Self::TimedOut,
+            408 | 504 => Self::TimedOut,
             503 if body.is_some_and(broke_off) => Self::BrokeOff,
             _ => Self::Http(status, body),
         }

@@ -81,26 +81,22 @@ impl TokenCache {
         key: &(impl Keyed<Form = [u8]> + ?Sized),
         clock: &dyn Clock,
     ) -> Lookup<'_> {
-        match self.entries.get_mut(key.form()) {
-            Some(Entry::Held(held)) => {
-                let now = clock.wall();
-                if held.is_usable(now) {
-                    return match held.is_to_be_renewed(now, clock) {
-                        true => Lookup::HeldRenew(held),
-                        false => Lookup::Held(held),
-                    };
-                }
-            }
-            Some(Entry::Forgotten { .. }) => {}
-            None => {
-                if let Some(refused) = self.refused.peek(key.form())
-                    && clock.steady() < refused.until
-                {
-                    return Lookup::Refused(&refused.failure, refused.until);
-                }
+        if let Some(Entry::Held(held)) = self.entries.get_mut(key.form()) {
+            let now = clock.wall();
+            if held.is_usable(now) {
+                return match held.is_to_be_renewed(now, clock) {
+                    true => Lookup::HeldRenew(held),
+                    false => Lookup::Held(held),
+                };
             }
         }
-        Lookup::Nothing
+        // A token that has ended, or that a backend did not accept, may have been refused since.
+        match self.refused.peek(key.form()) {
+            Some(refused) if clock.steady() < refused.until => {
+                Lookup::Refused(&refused.failure, refused.until)
+            }
+            _ => Lookup::Nothing,
+        }
     }
 
     /// The renewal of the token of `key`, which was told just now, is left to the next request.

@@ -25,7 +25,7 @@ impl<W> Engine<W> {
         match self.admit_call(key, who, Step::First, now) {
             Ok(admitted) => Ok((paused, admitted)),
             Err(stopped) => {
-                self.not_paused(key, now);
+                self.not_paused(key, who, paused, now);
                 Err(Stop::BreakerOpen(whole_seconds(stopped.retry_after)))
             }
         }
@@ -48,18 +48,24 @@ impl<W> Engine<W> {
         }
     }
 
-    /// The first call for `key` was let go out, and is not made.
-    pub(super) fn not_called(&mut self, key: &Key, now: Steady) {
-        self.not_paused(key, now);
+    /// The first call for `key` was let go out, by pause and breaker, and is not made.
+    pub(super) fn not_called(
+        &mut self,
+        key: &Key,
+        (paused, admitted): (Admitted, Admitted),
+        now: Steady,
+    ) {
+        let who = self.who(key);
+        self.not_paused(key, who, paused, now);
         if let Some(endpoint) = self.endpoint(key, Step::First) {
-            endpoint.breaker().undecided(now);
+            endpoint.breaker().undecided(who, admitted, now);
         }
     }
 
     /// Nothing was said of the client of the exchange.
-    fn not_paused(&mut self, key: &Key, now: Steady) {
+    fn not_paused(&mut self, key: &Key, who: u64, paused: Admitted, now: Steady) {
         if let Some(prepared) = self.exchanges.get_mut(index(key.exchange())) {
-            prepared.pause.undecided(now);
+            prepared.pause.undecided(who, paused, now);
         }
     }
 
@@ -96,13 +102,13 @@ impl<W> Engine<W> {
         match failure {
             Some(failure) if failure.is_no_answer() => breaker.failed(who, at.admitted, now),
             // Not even called.
-            Some(failure) if failure.is_unsigned() => breaker.undecided(now),
+            Some(failure) if failure.is_unsigned() => breaker.undecided(who, at.admitted, now),
             // Nor called, or answered by one that is not well: its breaker opens by neither, and does
             // not close.
             Some(Failure {
                 kind: FailureKind::UnknownCluster | FailureKind::Unavailable,
                 ..
-            }) => breaker.undecided(now),
+            }) => breaker.undecided(who, at.admitted, now),
             _ => breaker.answered(who, now),
         }
         if let Some(wait) = wait {
@@ -131,7 +137,7 @@ impl<W> Engine<W> {
                 | FailureKind::Timeout
                 | FailureKind::UnknownCluster
                 | FailureKind::InvalidResponse,
-            ) => prepared.pause.undecided(now),
+            ) => prepared.pause.undecided(who, admitted, now),
             _ => prepared.pause.answered(who, now),
         }
     }

@@ -114,7 +114,7 @@ impl<W> Engine<W> {
                 Some((address, id))
             }
             Some(Claimed::Seen(address, seen)) => {
-                self.not_called(key, now);
+                self.not_called(key, (paused, endpoint), now);
                 return Ok(Started::Elsewhere(address, seen));
             }
         };

@@ -125,14 +125,15 @@ fn an_answer_that_this_one_could_not_be_served_neither_opens_nor_closes_it() {
             }
             open(envoy, plugin, &Answer::new(503, ""));
             envoy.advance(Duration::from_secs(1));
-            // One probe at a time goes on, without a longer pause.
-            for _ in 0..3 {
-                let (probe, call) = assert_exchanges(envoy, plugin, "alice");
-                assert_stopped(envoy, plugin, &of("bob"), "1");
+            // One probe at a time goes on, without a longer pause; not always the same user's.
+            for (user, other) in [("alice", "bob"), ("bob", "carol"), ("alice", "bob")] {
+                let (probe, call) = assert_exchanges(envoy, plugin, user);
+                assert_stopped(envoy, plugin, &of(other), "1");
                 call.answer(&answer);
                 assert_eq!(probe.refusal().1, "token_exchange_unavailable");
+                assert_stopped(envoy, plugin, &of(user), "1");
             }
-            let (_, probe) = assert_exchanges(envoy, plugin, "alice");
+            let (_, probe) = assert_exchanges(envoy, plugin, "carol");
             probe.answer(&Answer::new(503, ""));
             assert_stopped(envoy, plugin, &of("bob"), "2");
         });

@@ -123,6 +123,7 @@ fn what_envoy_says_in_the_endpoints_place_is_told_apart() {
     };
     for (status, text, expected) in [
         (504, "upstream request timeout".to_owned(), "timed out"),
+        (408, "upstream request timeout".to_owned(), "timed out"),
         (
             503,
             format!("{TEXT}reset reason: connection termination"),

@@ -20,6 +20,41 @@ fn refusals_take_the_place_of_tokens_and_end() {
 }
 
 #[test]
+fn a_refusal_counts_beside_a_token_that_has_ended_or_that_a_backend_did_not_accept() {
+    let unavailable = || Failure {
+        kind: FailureKind::UnavailableForUser,
+        ..rejected()
+    };
+    let later = |cache: &mut TokenCache, seconds| {
+        let time = Duration::from_secs(20);
+        cache.refuse(key(0), unavailable(), time, steady(seconds));
+    };
+    let mut cache = cache();
+    let hold = |cache: &mut TokenCache, now| {
+        let serial = cache.hold(key(0), value("t"), clocks(now), at(now + 60), &TERMS, 0.0);
+        serial.unwrap()
+    };
+    // Its renewal is refused; it serves to its end.
+    hold(&mut cache, 100);
+    later(&mut cache, 145);
+    assert_eq!(found(&mut cache, 0, 149), "renew");
+    for (seconds, expected) in [(161, "refused"), (164, "refused"), (165, "nothing")] {
+        assert_eq!(found(&mut cache, 0, seconds), expected, "{seconds}");
+    }
+    let serial = hold(&mut cache, 200);
+    assert!(cache.forget(&key(0), serial, steady(201), |_| Some("digest".into())));
+    assert_eq!(found(&mut cache, 0, 201), "nothing");
+    later(&mut cache, 202);
+    for (seconds, expected) in [(202, "refused"), (221, "refused"), (222, "nothing")] {
+        assert_eq!(found(&mut cache, 0, seconds), expected, "{seconds}");
+    }
+    assert!(
+        cache.rejected(&key(0)).is_some(),
+        "and is still not accepted"
+    );
+}
+
+#[test]
 fn a_token_is_forgotten_once_in_ten_seconds_and_only_itself() {
     let mut cache = cache();
     let hold = |cache: &mut TokenCache, seconds| {

@@ -39,6 +39,25 @@ fn calls_from_before_the_breaker_opened_do_not_count_as_its_probe() {
 }
 
 #[test]
+fn an_early_answer_that_speaks_for_nobody_does_not_end_the_probe() {
+    let mut engine = engine();
+    let mut early: Vec<Key> = (0..8)
+        .map(|n| called(acquire(&mut engine, 0, &format!("user-{n}"), 1, at(0))))
+        .collect();
+    for key in early.drain(..5) {
+        completed(&mut engine, key, Answer::Reset, &at(0));
+    }
+    let probe = called(acquire(&mut engine, 0, "alice", 1, at(1000)));
+    for key in early {
+        completed(&mut engine, key, Answer::Http(408, None), &at(1001));
+        let stopped = acquire(&mut engine, 0, "bob", 1, at(1001));
+        assert!(matches!(stopped, Acquired::Refuse(Stop::BreakerOpen(1))));
+    }
+    completed(&mut engine, probe, Answer::Http(408, None), &at(1002));
+    called(acquire(&mut engine, 0, "bob", 1, at(1002)));
+}
+
+#[test]
 fn an_endpoint_that_wants_to_be_left_alone_is() {
     let mut engine = engine();
     let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
