@@ -168,8 +168,9 @@ build_static() {
     target="$(uname -m)-unknown-linux-musl"
     need_target "$target"
     # musl's own compiler is not needed: what is compiled from C here uses little of a C library, and,
-    # by these flags, nothing that only the one has whose headers are here.
-    env "CC_${target//-/_}=${CC:-cc}" "CFLAGS_${target//-/_}=-std=gnu17 -U_FORTIFY_SOURCE" \
+    # by these flags, nothing that only the one has whose headers are here. C's own macros for the time of
+    # the build say the same at any time.
+    env SOURCE_DATE_EPOCH=0 "CC_${target//-/_}=${CC:-cc}" "CFLAGS_${target//-/_}=-std=gnu17 -U_FORTIFY_SOURCE" \
         UPSTREAM_INJECT_COMMIT="$COMMIT" \
         cargo build --quiet --locked --profile tools --target "$target" \
         --package upstream-inject-cli --package upstream-inject-identity
