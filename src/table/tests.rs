@@ -1,0 +1,61 @@
+//! A table holds what a map would, in the order it came.
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::HashMap;
+
+#[test]
+fn values_come_in_the_order_they_were_put_in() {
+    let table: Table<&str, u32> = [("b", 1), ("a", 2), ("b", 3)].into_iter().collect();
+    let all: Vec<_> = table.iter().collect();
+    assert_eq!(all, [(&"b", &3), (&"a", &2)]);
+    assert_eq!(table.get("a"), Some(&2));
+    assert_eq!(table.get(""), None);
+}
+
+/// Steps on a table and on a map, which hold the same all the way.
+fn same<K>(seed: u64, steps: Vec<(u8, K, u32)>) -> Result<(), TestCaseError>
+where
+    K: Keyed + Clone + Eq + std::hash::Hash,
+{
+    let (mut table, mut map) = (Table::new(seed), HashMap::new());
+    for (step, key, value) in steps {
+        let was_there = table.contains_key(&key);
+        prop_assert_eq!(was_there, map.contains_key(&key));
+        match step {
+            0 => prop_assert_eq!(table.insert(key.clone(), value), map.insert(key, value)),
+            1 => prop_assert_eq!(table.remove(&key), map.remove(&key)),
+            _ => prop_assert_eq!(
+                table.or_insert(key.clone(), value).copied(),
+                Some(*map.entry(key).or_insert(value))
+            ),
+        }
+        prop_assert_eq!(table.len(), map.len());
+        for (key, value) in &map {
+            prop_assert_eq!(table.get(key), Some(value));
+        }
+    }
+    table.clear();
+    prop_assert!(table.is_empty());
+    for key in map.keys() {
+        prop_assert_eq!(table.get(key), None);
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn a_table_by_bytes_holds_what_a_map_would(
+        seed: u64,
+        steps in prop::collection::vec((0..3_u8, "[ab]{0,3}", any::<u32>()), 0..200),
+    ) {
+        same(seed, steps)?;
+    }
+
+    #[test]
+    fn a_table_by_numbers_holds_what_a_map_would(
+        steps in prop::collection::vec((0..3_u8, prop_oneof![0..40_u32, any::<u32>()], any::<u32>()), 0..200),
+    ) {
+        same(0, steps)?;
+    }
+}
