@@ -67,32 +67,14 @@ impl Places {
             let before = std::mem::replace(&mut self.slots, vec![Slot::FREE; more]);
             for slot in before {
                 if slot != Slot::FREE {
-                    self.put(slot);
+                    self.replace(Slot::FREE, slot);
                 }
             }
         }
         self.taken = self.taken.saturating_add(1);
         // A list in 32-bit memory has no room for more.
         let place = u32::try_from(place).unwrap_or(u32::MAX);
-        self.put(Slot { hash, place });
-    }
-
-    #[inline(never)]
-    fn put(&mut self, slot: Slot) {
-        let at = self.seek(slot.hash, Slot::FREE);
-        if let Some(free) = self.slots.get_mut(at) {
-            *free = slot;
-        }
-    }
-
-    /// Where that slot is, which is there, from the home of `hash` on.
-    #[inline(never)]
-    fn seek(&self, hash: u32, slot: Slot) -> usize {
-        let mut at = self.home(hash);
-        while self.slots.get(at).is_some_and(|here| *here != slot) {
-            at = self.after(at);
-        }
-        at
+        self.replace(Slot::FREE, Slot { hash, place });
     }
 
     /// What was at `from` is at `to` now.
@@ -101,10 +83,30 @@ impl Places {
             hash,
             place: u32::try_from(place).unwrap_or(u32::MAX),
         };
-        let at = self.seek(hash, slot(from));
+        self.replace(slot(from), slot(to));
+    }
+
+    /// Puts `to` where `from` is on its way.
+    #[inline(never)]
+    fn replace(&mut self, from: Slot, to: Slot) {
+        let at = self.seek(to.hash, from);
         if let Some(here) = self.slots.get_mut(at) {
-            *here = slot(to);
+            *here = to;
         }
+    }
+
+    /// Where that slot is, from the home of `hash` on. It is there; were it not, this would be past the end,
+    /// after one look at each.
+    #[inline(never)]
+    fn seek(&self, hash: u32, slot: Slot) -> usize {
+        let mut at = self.home(hash);
+        for _ in 0..self.slots.len() {
+            if self.slots.get(at) == Some(&slot) {
+                return at;
+            }
+            at = self.after(at);
+        }
+        usize::MAX
     }
 
     /// Removes a place of that hash.
@@ -112,6 +114,9 @@ impl Places {
     pub(super) fn remove(&mut self, hash: u32, place: usize) {
         let place = u32::try_from(place).unwrap_or(u32::MAX);
         let mut gap = self.seek(hash, Slot { hash, place });
+        if gap >= self.slots.len() {
+            return;
+        }
         let mut at = gap;
         self.taken = self.taken.saturating_sub(1);
         // What follows without a free slot in between moves up, if the gap lies on its way from home.

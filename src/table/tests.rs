@@ -13,6 +13,25 @@ fn values_come_in_the_order_they_were_put_in() {
     assert_eq!(table.get(""), None);
 }
 
+#[test]
+fn what_is_not_there_is_looked_for_once_around_and_changes_nothing() {
+    let mut places = Places::new(0);
+    places.remove(7, 0);
+    places.insert(7, 0);
+    for _ in 0..20 {
+        places.moved(7, 1, 2);
+        places.remove(7, 1);
+        places.remove(8, 0);
+    }
+    for place in 1..20 {
+        places.insert(7, place);
+    }
+    for place in 0..20 {
+        assert_eq!(places.find(7, |found| found == place), Some(place));
+    }
+    assert_eq!(places.find(8, |_| true), None);
+}
+
 /// Steps on a table and on a map, which hold the same all the way.
 fn same<K>(seed: u64, steps: Vec<(u8, K, u32)>) -> Result<(), TestCaseError>
 where
