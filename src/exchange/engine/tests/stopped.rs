@@ -17,8 +17,9 @@ fn the_breaker_is_that_of_the_endpoint() {
     assert_eq!(engine.crowd.all, 1, "who is refused does not wait");
 }
 
-#[test]
-fn calls_from_before_the_breaker_opened_do_not_count_as_its_probe() {
+/// Of eight calls five broke, so that the breaker opened, and its probe is under way: the other three, and
+/// the probe.
+fn probed() -> (Engine<u32>, Vec<Key>, Key) {
     let mut engine = engine();
     let mut early: Vec<Key> = (0..8)
         .map(|n| called(acquire(&mut engine, 0, &format!("user-{n}"), 1, at(0))))
@@ -27,6 +28,12 @@ fn calls_from_before_the_breaker_opened_do_not_count_as_its_probe() {
         completed(&mut engine, key, Answer::Reset, &at(0));
     }
     let probe = called(acquire(&mut engine, 0, "alice", 1, at(1000)));
+    (engine, early, probe)
+}
+
+#[test]
+fn calls_from_before_the_breaker_opened_do_not_count_as_its_probe() {
+    let (mut engine, early, probe) = probed();
     for key in early {
         completed(&mut engine, key, Answer::Reset, &at(1001));
     }
@@ -40,14 +47,7 @@ fn calls_from_before_the_breaker_opened_do_not_count_as_its_probe() {
 
 #[test]
 fn an_early_answer_that_speaks_for_nobody_does_not_end_the_probe() {
-    let mut engine = engine();
-    let mut early: Vec<Key> = (0..8)
-        .map(|n| called(acquire(&mut engine, 0, &format!("user-{n}"), 1, at(0))))
-        .collect();
-    for key in early.drain(..5) {
-        completed(&mut engine, key, Answer::Reset, &at(0));
-    }
-    let probe = called(acquire(&mut engine, 0, "alice", 1, at(1000)));
+    let (mut engine, early, probe) = probed();
     for key in early {
         completed(&mut engine, key, Answer::Http(408, None), &at(1001));
         let stopped = acquire(&mut engine, 0, "bob", 1, at(1001));
