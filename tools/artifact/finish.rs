@@ -8,8 +8,9 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use walrus::{Module, ModuleConfig};
+use wasmparser::{Validator, WasmFeatures};
 
 use crate::build_info::BuildInfo;
 use crate::numbering;
@@ -22,7 +23,7 @@ use upstream_inject::host::interface;
 ///
 /// # Errors
 /// If `linked` is not a valid module, lacks an export that Envoy needs, or still needs an import that
-/// [`interface::IMPORTS`] does not name.
+/// [`interface::IMPORTS`] does not name; or if what was made of it is no module that Envoy could load.
 pub(crate) fn finish(linked: &[u8], stamp: &BuildInfo) -> Result<Vec<u8>> {
     let mut module = ModuleConfig::new()
         .generate_name_section(false)
@@ -34,7 +35,9 @@ pub(crate) fn finish(linked: &[u8], stamp: &BuildInfo) -> Result<Vec<u8>> {
     walrus::passes::gc::run(&mut module);
     require_known_imports(&module)?;
     stamp.add_to(&mut module)?;
-    numbering::by_calls(&module.emit_wasm())
+    let finished = numbering::by_calls(&module.emit_wasm())?;
+    require_valid(&finished)?;
+    Ok(finished)
 }
 
 /// The names of what `wasm` exports, sorted.
@@ -104,6 +107,15 @@ fn require_known_imports(module: &Module) -> Result<()> {
          the capabilities in envoy/",
         unknown.join(", ")
     );
+    Ok(())
+}
+
+/// Whoever renumbers functions may make a call of something else than was meant.
+fn require_valid(finished: &[u8]) -> Result<()> {
+    // What every Envoy's VM knows.
+    Validator::new_with_features(WasmFeatures::WASM2)
+        .validate_all(finished)
+        .context("what was made of it is no valid module")?;
     Ok(())
 }
 
@@ -188,6 +200,21 @@ mod tests {
         module.exports.add("upstream_inject_on_tick", grpc);
         let error = finish(&module.emit_wasm(), &stamp()).unwrap_err();
         assert!(error.to_string().contains("env.proxy_grpc_call"), "{error}");
+    }
+
+    #[test]
+    fn a_module_that_calls_what_is_not_there_is_refused_in_plain_words() {
+        let mut broken = linked("").emit_wasm();
+        // A body of no variables, `call 0`, and the end.
+        let body = [4, 0, 0x10, 0, 0x0b];
+        let at = broken.windows(body.len()).position(|code| code == body);
+        broken[at.unwrap() + 3] = 100;
+        // Whoever numbers functions passes by what it does not know.
+        let numbered = numbering::by_calls(&broken).unwrap();
+        let error = format!("{:#}", require_valid(&numbered).unwrap_err());
+        let expected = "what was made of it is no valid module: unknown function 100";
+        assert!(error.starts_with(expected), "{error}");
+        assert!(finish(&broken, &stamp()).is_err());
     }
 
     #[test]
