@@ -36,6 +36,22 @@ fn strategy(settings: &Value) -> Value {
     json!({"type": "token_exchange", "tokenExchange": with(block, settings)})
 }
 
+/// One backend, `tools`, whose users' tokens come from the identity service.
+fn identity_by_exchange() -> Value {
+    json!({
+        "authServer": {"runConfig": {"upstreams": [{"name": "github"}]}},
+        "outgoingAuth": {"backends": {"tools": {
+            "type": "upstream_inject",
+            "upstreamInject": {"providerName": "github"},
+        }}},
+        "identity": {"source": "exchange", "exchange": {
+            "tokenUrl": "http://localhost:9193/token",
+            "cluster": "identity",
+            "maxAge": "1h",
+        }},
+    })
+}
+
 /// The configuration with other settings of the cache.
 fn caching(policy: Value) -> Value {
     let mut configuration = configuration();

@@ -103,10 +103,13 @@ impl<W> Engine<W> {
             Some(failure) if failure.is_no_answer() => breaker.failed(who, at.admitted, now),
             // Not even called.
             Some(failure) if failure.is_unsigned() => breaker.undecided(who, at.admitted, now),
-            // Nor called, or answered by one that is not well: its breaker opens by neither, and does
-            // not close.
+            // Nor called, or answered by one that is not well, or that speaks of one user alone: its
+            // breaker opens by none of them, and does not close.
             Some(Failure {
-                kind: FailureKind::UnknownCluster | FailureKind::Unavailable,
+                kind:
+                    FailureKind::UnknownCluster
+                    | FailureKind::Unavailable
+                    | FailureKind::UnavailableForUser,
                 ..
             }) => breaker.undecided(who, at.admitted, now),
             _ => breaker.answered(who, now),

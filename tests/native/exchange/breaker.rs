@@ -1,6 +1,9 @@
 //! The breaker of a token endpoint.
 
-use super::{STS, assert_exchanges, assert_went_on_with, configuration, obtain, of, strategy, to};
+use super::{
+    STS, assert_exchanges, assert_went_on_with, configuration, identity_by_exchange, obtain, of,
+    strategy, to,
+};
 use crate::host::{Answer, Envoy, Outcome, Plugin, Request, status, worker};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -138,6 +141,56 @@ fn an_answer_that_this_one_could_not_be_served_neither_opens_nor_closes_it() {
             assert_stopped(envoy, plugin, &of("bob"), "2");
         });
     }
+}
+
+/// Of one user's provider: such words are told to no breaker, neither for the service nor against it.
+#[test]
+fn what_the_identity_service_says_of_one_user_neither_opens_nor_closes_it() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&identity_by_exchange());
+        let of = |user: &str| {
+            let request = Request::to("tools").kept(&format!("Bearer CANARY-{user}"));
+            request.checked(&json!({"iss": "https://as"}))
+        };
+        let refused = |user: &str, answer: &Answer| {
+            let stream = plugin.request(&of(user));
+            envoy.call().answer(answer);
+            let refusal = (503, "upstream_token_unavailable".to_owned());
+            assert_eq!(stream.refusal(), refusal);
+        };
+        let assert_stopped = |user: &str, retry_after: &str| {
+            let reply = plugin.request(&of(user)).reply();
+            assert_eq!(reply.status, 503);
+            assert_eq!(reply.headers["retry-after"], retry_after);
+            assert!(envoy.calls().is_empty(), "a call for {user}");
+        };
+        let of_one_user = Answer::error(503, "upstream_token_unavailable");
+        for n in 0..20 {
+            refused(&format!("user-{n}"), &of_one_user);
+        }
+        // Five failures in a row, whatever was said of one user in between.
+        for n in 0..5 {
+            refused(&format!("own-{n}"), &of_one_user);
+            refused(&format!("down-{n}"), &Answer::new(500, ""));
+        }
+        assert_stopped("bob", "1");
+        envoy.advance(Duration::from_secs(1));
+        for (user, other) in [("alice", "bob"), ("bob", "carol")] {
+            let probe = plugin.request(&of(user));
+            let call = envoy.call();
+            assert_stopped(other, "1");
+            call.answer(&of_one_user);
+            assert_eq!(probe.refusal().1, "upstream_token_unavailable");
+        }
+        refused("carol", &Answer::new(500, ""));
+        assert_stopped("dave", "2");
+        envoy.advance(Duration::from_secs(2));
+        let probe = plugin.request(&of("dave"));
+        envoy.call().answer(&Answer::token("CANARY-of-dave", 300));
+        assert_went_on_with(probe, "CANARY-of-dave");
+        refused("erin", &of_one_user);
+        refused("frank", &Answer::new(500, ""));
+    });
 }
 
 #[test]

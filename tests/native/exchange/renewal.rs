@@ -1,7 +1,8 @@
 //! Renewal ahead of expiry.
 
 use super::{
-    STS, assert_cached, assert_exchanges, assert_went_on_with, caching, configuration, obtain, of,
+    STS, assert_cached, assert_exchanges, assert_went_on_with, caching, configuration,
+    identity_by_exchange, obtain, of,
 };
 use crate::host::{Answer, Outcome, Request, worker};
 use serde_json::json;
@@ -43,20 +44,8 @@ fn a_token_in_use_is_renewed_in_the_last_fifth_of_its_life() {
 /// A hit needs no second look at who asks; a call does, and this is one.
 #[test]
 fn the_identity_service_is_asked_ahead_only_for_whom_it_would_be_asked_at_all() {
-    let configuration = json!({
-        "authServer": {"runConfig": {"upstreams": [{"name": "github"}]}},
-        "outgoingAuth": {"backends": {"tools": {
-            "type": "upstream_inject",
-            "upstreamInject": {"providerName": "github"},
-        }}},
-        "identity": {"source": "exchange", "exchange": {
-            "tokenUrl": "http://localhost:9193/token",
-            "cluster": "identity",
-            "maxAge": "1h",
-        }},
-    });
     worker(|envoy| {
-        let plugin = envoy.plugin(&configuration);
+        let plugin = envoy.plugin(&identity_by_exchange());
         let unchecked = || Request::to("tools").through_the_door();
         let payload = json!({"th_jwt": {"iss": "https://as"}});
         let checked = || unchecked().metadata(json!({"envoy.filters.http.jwt_authn": payload}));
