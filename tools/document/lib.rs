@@ -3,6 +3,7 @@
 //! The filter itself only ever sees JSON or a `Struct`, without positions. Here the same tree is
 //! built from YAML or JSON text, so that the filter's own rules run on it unchanged, and every
 //! finding can be led back to a line and a column.
+#![deny(unreachable_pub)]
 #![cfg_attr(
     test,
     allow(

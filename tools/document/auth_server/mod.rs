@@ -8,7 +8,8 @@ mod source;
 
 pub use keys::unknown as unknown_keys;
 pub use read::read;
-pub use source::{Found, NotFound, SIBLING, find, find_for, is_config_map, is_run_config};
+pub(crate) use source::find_for;
+pub use source::{Found, NotFound, SIBLING, find, is_config_map};
 
 use std::time::Duration;
 

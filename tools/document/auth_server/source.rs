@@ -92,7 +92,7 @@ pub fn find(config: &FilePath, auth_server: Option<&FilePath>) -> Result<Found, 
 ///
 /// # Errors
 /// As [`find`].
-pub fn find_for(
+pub(crate) fn find_for(
     document: Document,
     source: &str,
     name: &str,
@@ -211,7 +211,7 @@ fn with_main(found: Found, main: Document) -> Found {
 
 /// A `RunConfig` by itself: keys that no other file has at its top.
 #[must_use]
-pub fn is_run_config(root: &Node) -> bool {
+fn is_run_config(root: &Node) -> bool {
     let has = |key| get(root, key).is_some();
     !has("outgoingAuth")
         && !has("incomingAuth")
