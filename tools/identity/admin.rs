@@ -19,7 +19,7 @@ const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-
 
 /// The admin's door.
 #[derive(Clone)]
-pub struct Door {
+pub(crate) struct Door {
     core: Arc<Core>,
     metrics: Arc<Metrics>,
     stop: watch::Receiver<bool>,
@@ -28,7 +28,7 @@ pub struct Door {
 impl Door {
     /// A door that says "not ready" once `stop` is true.
     #[must_use]
-    pub fn new(core: Arc<Core>, metrics: Arc<Metrics>, stop: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(core: Arc<Core>, metrics: Arc<Metrics>, stop: watch::Receiver<bool>) -> Self {
         Self {
             core,
             metrics,
@@ -37,7 +37,7 @@ impl Door {
     }
 
     /// Answers a request.
-    pub async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    pub(crate) async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
     where
         B: Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -2,14 +2,14 @@
 
 /// A `www-authenticate` value without an error code: nobody presented anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Challenge(String);
+pub(crate) struct Challenge(String);
 
 impl Challenge {
     /// A challenge of these parts.
     ///
     /// # Errors
     /// If a part cannot stand in a quoted string; its name.
-    pub fn new(
+    pub(crate) fn new(
         realm: Option<&str>,
         scope: Option<&str>,
         resource_metadata: Option<&str>,
@@ -38,7 +38,7 @@ impl Challenge {
 
     /// The header's value.
     #[must_use]
-    pub fn header(&self) -> &str {
+    pub(crate) fn header(&self) -> &str {
         &self.0
     }
 }

@@ -18,7 +18,7 @@ use crate::time::now_ms;
 
 /// One token of one provider.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Token {
+pub(crate) enum Token {
     /// Here it is.
     Held {
         /// The token.
@@ -34,7 +34,7 @@ pub enum Token {
 
 /// The tokens of one provider.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Found {
     /// Which provider.
     pub provider: String,
     /// Its access token.
@@ -58,7 +58,7 @@ impl Found {
 
 /// Whose dead end it is.
 #[derive(Clone, Copy)]
-pub struct DeadEnd<'a> {
+pub(crate) struct DeadEnd<'a> {
     /// The session.
     pub session: &'a SessionId,
     /// The third part of the TH-JWT.
@@ -68,7 +68,7 @@ pub struct DeadEnd<'a> {
 }
 
 /// The core.
-pub struct Core {
+pub(crate) struct Core {
     store: Arc<dyn Store>,
     refresher: Arc<Refresher>,
     metrics: Arc<Metrics>,
@@ -97,7 +97,7 @@ const MOST: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 impl Core {
     /// A core over a store.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         store: Arc<dyn Store>,
         refresher: Arc<Refresher>,
         metrics: Arc<Metrics>,
@@ -116,7 +116,7 @@ impl Core {
 
     /// Whether the configuration has an upstream of this name.
     #[must_use]
-    pub fn knows(&self, provider: &str) -> bool {
+    pub(crate) fn knows(&self, provider: &str) -> bool {
         self.providers.iter().any(|known| known == provider)
     }
 
@@ -125,7 +125,7 @@ impl Core {
     ///
     /// # Errors
     /// If the store cannot say.
-    pub async fn tokens(
+    pub(crate) async fn tokens(
         &self,
         session: &SessionId,
         providers: Option<&[String]>,
@@ -249,13 +249,13 @@ impl Core {
 
     /// Whether logins at this upstream can bring an ID token.
     #[must_use]
-    pub fn has_id_tokens(&self, provider: &str) -> bool {
+    pub(crate) fn has_id_tokens(&self, provider: &str) -> bool {
         self.refresher.is_oidc(provider)
     }
 
     /// At a dead end: takes the client's refresh token out of the store, so that it logs in. What
     /// is answered to the request does not depend on it.
-    pub async fn end(&self, dead_end: DeadEnd<'_>) {
+    pub(crate) async fn end(&self, dead_end: DeadEnd<'_>) {
         let Some(after) = self.end_after else {
             return;
         };
@@ -319,7 +319,7 @@ impl Core {
     ///
     /// # Errors
     /// If it is not.
-    pub async fn ping(&self) -> Result<(), StoreError> {
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
         let began = Instant::now();
         let answer = self.store.ping().await;
         let outcome = answer.as_ref().map_or_else(StoreError::word, |()| "ok");
@@ -328,7 +328,7 @@ impl Core {
     }
 
     /// Waits for the refreshes that are under way.
-    pub async fn finish(&self) {
+    pub(crate) async fn finish(&self) {
         self.refresher.finish().await;
     }
 

@@ -14,7 +14,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// An answer as it came.
 #[derive(Clone)]
-pub struct Raw {
+pub(crate) struct Raw {
     /// Its status.
     pub status: u16,
     /// Its `content-type`, in lower case.
@@ -27,7 +27,7 @@ pub struct Raw {
 
 /// Why there was no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoAnswer {
+pub(crate) enum NoAnswer {
     /// Not in time.
     Timeout,
     /// No connection, or one that broke.
@@ -41,7 +41,7 @@ pub enum NoAnswer {
 impl NoAnswer {
     /// One word for a log line.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
             Self::Connection => "no connection",
@@ -53,12 +53,11 @@ impl NoAnswer {
 
 /// A client that follows no redirect, keeps no cookie, and bounds every call.
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     /// For most of the world, through the proxy that the environment names.
     far: reqwest::Client,
     /// For this machine, which no proxy reaches, whatever `NO_PROXY` says.
     near: reqwest::Client,
-    timeout: Duration,
 }
 
 impl Client {
@@ -67,7 +66,7 @@ impl Client {
     ///
     /// # Errors
     /// If TLS cannot be set up.
-    pub fn new(timeout: Duration) -> Result<Self, String> {
+    pub(crate) fn new(timeout: Duration) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(found.certs);
@@ -96,7 +95,6 @@ impl Client {
         Ok(Self {
             far: build(builder())?,
             near: build(builder().no_proxy())?,
-            timeout,
         })
     }
 
@@ -105,17 +103,11 @@ impl Client {
         if is_near { &self.near } else { &self.far }
     }
 
-    /// How long a call may take.
-    #[must_use]
-    pub fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
     /// Posts a form.
     ///
     /// # Errors
     /// If there is no answer.
-    pub async fn post_form(
+    pub(crate) async fn post_form(
         &self,
         url: &str,
         form: String,
@@ -141,7 +133,7 @@ impl Client {
     ///
     /// # Errors
     /// If there is no answer.
-    pub async fn get(&self, url: &str) -> Result<Raw, NoAnswer> {
+    pub(crate) async fn get(&self, url: &str) -> Result<Raw, NoAnswer> {
         self.get_with_headers(url).await.map(|(raw, _)| raw)
     }
 
@@ -149,7 +141,7 @@ impl Client {
     ///
     /// # Errors
     /// If there is no answer.
-    pub async fn get_with_headers(&self, url: &str) -> Result<(Raw, HeaderMap), NoAnswer> {
+    pub(crate) async fn get_with_headers(&self, url: &str) -> Result<(Raw, HeaderMap), NoAnswer> {
         read(
             self.towards(url)
                 .get(url)
@@ -203,7 +195,7 @@ impl fmt::Debug for Client {
 
 /// Whether a URL leads to this machine.
 #[must_use]
-pub fn is_loopback(url: &url::Url) -> bool {
+pub(crate) fn is_loopback(url: &url::Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(url::Host::Ipv4(address)) => address.is_loopback(),

@@ -1,5 +1,7 @@
 //! upstream-inject-identity: answers Envoy, and the filter, from the session store of a ToolHive
 //! auth server. `docs/identity/DESIGN.md` has the picture; the rooms here are the ones it names.
+// What is `pub` is for the command, and for the tests of the service.
+#![deny(unreachable_pub)]
 #![cfg_attr(
     test,
     allow(
@@ -12,19 +14,19 @@
     )
 )]
 
-pub mod admin;
-pub mod challenge;
-pub mod core;
-pub mod door;
-pub mod http;
-pub mod jwt;
+mod admin;
+mod challenge;
+mod core;
+mod door;
+mod http;
+mod jwt;
 pub mod log;
 pub mod metrics;
 pub mod options;
-pub mod refresh;
+mod refresh;
 pub mod run;
-pub mod serve;
-pub mod session;
+mod serve;
+mod session;
 pub mod setup;
 pub mod time;
 

@@ -11,7 +11,7 @@ use crate::time::now_ms;
 
 /// How grave a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
+pub(crate) enum Level {
     /// Somebody must do something.
     Error,
     /// Somebody should look.
@@ -36,17 +36,17 @@ pub fn error(message: &str, fields: &[Field<'_>]) {
 }
 
 /// Logs at WARN.
-pub fn warn(message: &str, fields: &[Field<'_>]) {
+pub(crate) fn warn(message: &str, fields: &[Field<'_>]) {
     write(Level::Warn, message, fields);
 }
 
 /// Logs at INFO.
-pub fn info(message: &str, fields: &[Field<'_>]) {
+pub(crate) fn info(message: &str, fields: &[Field<'_>]) {
     write(Level::Info, message, fields);
 }
 
 /// Logs a line that may repeat: at most one a second for each `key`, with the number left out.
-pub fn limited(level: Level, key: &str, message: &str, fields: &[Field<'_>]) {
+pub(crate) fn limited(level: Level, key: &str, message: &str, fields: &[Field<'_>]) {
     static SAID: Mutex<Option<HashMap<String, (i64, u64)>>> = Mutex::new(None);
     let now = now_ms();
     let left_out = {

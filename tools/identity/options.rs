@@ -15,95 +15,95 @@ pub struct Options {
     /// A configuration with the auth server: ours, a vMCP file with authserver-config.yaml beside
     /// it, that file itself, or the operator's ConfigMap.
     #[arg(long, value_name = "FILE", required_unless_present = "sessions")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
 
     /// The auth server's file, if it is not beside the configuration.
     #[arg(long, value_name = "FILE", requires = "config")]
-    pub auth_server: Option<PathBuf>,
+    pub(crate) auth_server: Option<PathBuf>,
 
     /// Sessions from a file instead of a store, for trials.
     #[arg(long, value_name = "FILE")]
-    pub sessions: Option<PathBuf>,
+    pub(crate) sessions: Option<PathBuf>,
 
     /// Where POST /token (RFC 8693) is served: HOST:PORT, unix:PATH, or off.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9193", value_parser = listen)]
-    pub exchange_listen: Listen,
+    pub(crate) exchange_listen: Listen,
 
     /// Where ext_authz (gRPC) is served: HOST:PORT, unix:PATH, or off, as it is unless named.
     #[arg(long, value_name = "ADDRESS", default_value = "off", value_parser = listen)]
-    pub listen: Listen,
+    pub(crate) listen: Listen,
 
     /// Where /metrics, /healthz and /readyz are served: HOST:PORT, unix:PATH, or off.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9192", value_parser = listen)]
-    pub admin: Listen,
+    pub(crate) admin: Listen,
 
     /// The client that may ask for tokens.
     #[arg(long, value_name = "ID", requires = "client_secret_env")]
-    pub client_id: Option<String>,
+    pub(crate) client_id: Option<String>,
 
     /// The environment variable with that client's secret.
     #[arg(long, value_name = "NAME", requires = "client_id")]
-    pub client_secret_env: Option<String>,
+    pub(crate) client_secret_env: Option<String>,
 
     /// A certificate chain, PEM: TLS at --listen and --exchange-listen. Read again when it changes.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub tls_cert: Option<PathBuf>,
+    pub(crate) tls_cert: Option<PathBuf>,
 
     /// Its private key, PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub tls_key: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
 
     /// Who signs clients' certificates, PEM: only clients that have one may connect.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub tls_client_ca: Option<PathBuf>,
+    pub(crate) tls_client_ca: Option<PathBuf>,
 
     /// The auth server's keys [default: <issuer>/.well-known/jwks.json]
     #[arg(long, value_name = "URL")]
-    pub jwks_url: Option<String>,
+    pub(crate) jwks_url: Option<String>,
 
     /// Where jwt_authn leaves the payload that it has checked, in its namespace.
     #[arg(long, value_name = "KEY", default_value = "th_jwt")]
-    pub payload_key: String,
+    pub(crate) payload_key: String,
 
     /// realm of the challenge at the ext_authz door, instead of the configuration's.
     #[arg(long)]
-    pub realm: Option<String>,
+    pub(crate) realm: Option<String>,
 
     /// resource_metadata of that challenge.
     #[arg(long, value_name = "URL")]
-    pub resource_metadata: Option<String>,
+    pub(crate) resource_metadata: Option<String>,
 
     /// scope of that challenge.
     #[arg(long)]
-    pub scope: Option<String>,
+    pub(crate) scope: Option<String>,
 
     /// A path whose requests are health checks (ext_authz); may be repeated.
     #[arg(long, value_name = "PATH")]
-    pub health_check_path: Vec<String>,
+    pub(crate) health_check_path: Vec<String>,
 
     /// How long the store may take to answer.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
-    pub store_timeout: Duration,
+    pub(crate) store_timeout: Duration,
 
     /// How long before its end a token is refreshed.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time_or_none)]
-    pub refresh_ahead: Duration,
+    pub(crate) refresh_ahead: Duration,
 
     /// How long a request waits for a refresh.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time_or_none)]
-    pub refresh_wait: Duration,
+    pub(crate) refresh_wait: Duration,
 
     /// How long a provider may take to refresh.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
-    pub refresh_timeout: Duration,
+    pub(crate) refresh_timeout: Duration,
 
     /// Whether a client is made to log in when only that brings a token back.
     #[arg(long, value_name = "WHEN", default_value = "missing")]
-    pub end_dead_sessions: EndDeadSessions,
+    pub(crate) end_dead_sessions: EndDeadSessions,
 
     /// Not within this time after its last login.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time_or_none)]
-    pub end_dead_after: Duration,
+    pub(crate) end_dead_after: Duration,
 
     /// How log lines look.
     #[arg(long, value_name = "FORMAT", default_value = "text")]

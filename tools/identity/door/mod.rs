@@ -1,4 +1,4 @@
 //! The two doors: one request in, one answer out. Neither knows where sessions are kept.
 
-pub mod check;
-pub mod token;
+pub(crate) mod check;
+pub(crate) mod token;

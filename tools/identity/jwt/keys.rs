@@ -22,15 +22,15 @@ const USUAL_LIFE: Duration = Duration::from_secs(300);
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// Keys that may have signed a token, and the edition of the set that they are from.
-pub type Candidates = (Vec<Arc<DecodingKey>>, u64);
+pub(crate) type Candidates = (Vec<Arc<DecodingKey>>, u64);
 
 /// There is no key set to be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoKeys;
+pub(crate) struct NoKeys;
 
 /// A key set at a URL.
 #[derive(Clone, Debug)]
-pub struct KeySet {
+pub(crate) struct KeySet {
     shared: Arc<Shared>,
 }
 
@@ -116,7 +116,7 @@ impl Held {
 impl KeySet {
     /// The keys at `url`.
     #[must_use]
-    pub fn new(url: String, http: Client, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(url: String, http: Client, metrics: Arc<Metrics>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 url,
@@ -130,7 +130,7 @@ impl KeySet {
 
     /// Which edition of the keys counts just now, if one does.
     #[must_use]
-    pub fn edition(&self) -> Option<u64> {
+    pub(crate) fn edition(&self) -> Option<u64> {
         let held = self.shared.held();
         if !held.are_good() {
             return None;
@@ -146,7 +146,7 @@ impl KeySet {
     ///
     /// # Errors
     /// If there are none at all, because they cannot be fetched.
-    pub async fn candidates(
+    pub(crate) async fn candidates(
         &self,
         id: Option<&str>,
         algorithm: Algorithm,

@@ -1,6 +1,6 @@
 //! The TH-JWT at the `token` door: whose it is, verified.
 
-pub mod keys;
+pub(crate) mod keys;
 mod signatures;
 
 use std::num::NonZeroUsize;
@@ -27,11 +27,11 @@ const NO_JWT: Unverified = Unverified::Token("not a JWT");
 const LONGEST: usize = 16 * 1024;
 
 /// So many tokens are remembered as verified; the oldest go first.
-pub const KEPT: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+pub(crate) const KEPT: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 
 /// What a verified token says.
 #[derive(Clone, Debug)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// Its session, if it names one that can be one.
     pub session: Option<SessionId>,
     /// The time of the login, in Unix seconds.
@@ -40,7 +40,7 @@ pub struct Identity {
 
 /// Why a token was not verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unverified {
+pub(crate) enum Unverified {
     /// It is not good. The words are for the log: the client learns no more than that.
     Token(&'static str),
     /// The keys cannot be had.
@@ -49,7 +49,7 @@ pub enum Unverified {
 
 /// What tokens must be.
 #[derive(Debug)]
-pub struct Verifier {
+pub(crate) struct Verifier {
     keys: KeySet,
     issuer: Option<String>,
     audiences: Vec<String>,
@@ -117,7 +117,7 @@ impl Verifier {
     /// Tokens of `issuer` (`None`: any, for trials with sessions from a file) for one of
     /// `audiences` (none: any).
     #[must_use]
-    pub fn new(keys: KeySet, issuer: Option<String>, audiences: Vec<String>) -> Self {
+    pub(crate) fn new(keys: KeySet, issuer: Option<String>, audiences: Vec<String>) -> Self {
         signatures::check_with_ring();
         Self {
             keys,
@@ -131,7 +131,7 @@ impl Verifier {
     ///
     /// # Errors
     /// If it is not good, or nobody can say.
-    pub async fn verify(&self, token: &str) -> Result<Identity, Unverified> {
+    pub(crate) async fn verify(&self, token: &str) -> Result<Identity, Unverified> {
         if token.len() > LONGEST {
             return Err(Unverified::Token("too long"));
         }

@@ -10,11 +10,11 @@ const FAILURES: usize = 5;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Whoever asks to be left alone is, for at most so long.
-pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+pub(crate) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// A breaker of one provider, told the time in milliseconds.
 #[derive(Debug, Default)]
-pub struct Breaker {
+pub(crate) struct Breaker {
     failed: Vec<Digest>,
     pause: Duration,
     open_until_ms: i64,
@@ -23,7 +23,7 @@ pub struct Breaker {
 
 impl Breaker {
     /// Whether a call may be made now. After a pause, that is one at a time until it is told of.
-    pub fn may_call(&mut self, now_ms: i64) -> bool {
+    pub(crate) fn may_call(&mut self, now_ms: i64) -> bool {
         if now_ms < self.open_until_ms {
             return false;
         }
@@ -34,13 +34,13 @@ impl Breaker {
     }
 
     /// There was an answer, whatever it said.
-    pub fn answered(&mut self) {
+    pub(crate) fn answered(&mut self) {
         *self = Self::default();
     }
 
     /// There was none, for this token; the provider may have said when to come again. What it says to
     /// one user is kept to for that user's token (`memory`), and for all when calls stop.
-    pub fn failed(&mut self, token: Digest, retry_after: Option<Duration>, now_ms: i64) {
+    pub(crate) fn failed(&mut self, token: Digest, retry_after: Option<Duration>, now_ms: i64) {
         let probe = std::mem::take(&mut self.probing);
         if !self.failed.contains(&token) && self.failed.len() < FAILURES {
             self.failed.push(token);
@@ -60,13 +60,13 @@ impl Breaker {
     }
 
     /// A call that was allowed was not made after all.
-    pub fn not_called(&mut self) {
+    pub(crate) fn not_called(&mut self) {
         self.probing = false;
     }
 
     /// Whether calls are stopped at this time.
     #[must_use]
-    pub fn is_open(&self, now_ms: i64) -> bool {
+    pub(crate) fn is_open(&self, now_ms: i64) -> bool {
         now_ms < self.open_until_ms || self.failed.len() >= FAILURES
     }
 }

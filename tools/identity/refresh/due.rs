@@ -8,26 +8,26 @@ use crate::session::{Digest, Row};
 
 /// The SHA-256 of a token that a backend has rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rejected([u8; 32]);
+pub(crate) struct Rejected([u8; 32]);
 
 impl Rejected {
     /// Reads the hash in base64url, with or without padding.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok()?;
         Some(Self(bytes.try_into().ok()?))
     }
 
     /// Whether it is this token.
     #[must_use]
-    pub fn is(&self, token: &str) -> bool {
+    pub(crate) fn is(&self, token: &str) -> bool {
         !token.is_empty() && <[u8; 32]>::from(Sha256::digest(token.as_bytes())) == self.0
     }
 }
 
 /// What makes a row due.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Need {
+pub(crate) struct Need {
     /// How long before its end a token is renewed.
     pub ahead_ms: i64,
     /// A token that must not be handed out again.
@@ -39,14 +39,14 @@ pub struct Need {
 impl Need {
     /// Whether the row's tokens are due at `now_ms`.
     #[must_use]
-    pub fn is_due(&self, row: &Row, now_ms: i64) -> bool {
+    pub(crate) fn is_due(&self, row: &Row, now_ms: i64) -> bool {
         self.is_due_where(row, jwt_expiry(&row.id_token), now_ms)
     }
 
     /// The same where it is known already when the row's ID token ends: reading that costs more than
     /// everything else here.
     #[must_use]
-    pub fn is_due_where(&self, row: &Row, id_token_ends: Option<i64>, now_ms: i64) -> bool {
+    pub(crate) fn is_due_where(&self, row: &Row, id_token_ends: Option<i64>, now_ms: i64) -> bool {
         let soon = now_ms.saturating_add(self.ahead_ms);
         row.access_token.is_empty()
             || ends_by(row.expiry(), soon)
@@ -56,7 +56,7 @@ impl Need {
 
     /// Whether the row holds the token that a backend has rejected.
     #[must_use]
-    pub fn is_rejected(&self, row: &Row) -> bool {
+    pub(crate) fn is_rejected(&self, row: &Row) -> bool {
         self.rejected
             .is_some_and(|rejected| rejected.is(&row.access_token) || rejected.is(&row.id_token))
     }
@@ -71,26 +71,26 @@ impl Need {
 
 /// Whether the access token can be handed out at `now_ms`.
 #[must_use]
-pub fn access_is_good(row: &Row, now_ms: i64) -> bool {
+pub(crate) fn access_is_good(row: &Row, now_ms: i64) -> bool {
     !row.access_token.is_empty() && !ends_by(row.expiry(), now_ms)
 }
 
 /// Whether there is an ID token that can be handed out at `now_ms`.
 #[must_use]
-pub fn id_is_good(row: &Row, now_ms: i64) -> bool {
+pub(crate) fn id_is_good(row: &Row, now_ms: i64) -> bool {
     !row.id_token.is_empty() && !ends_by(jwt_expiry(&row.id_token), now_ms)
 }
 
 /// Whether a token that ends then, in Unix seconds, has ended at `at_ms`.
 #[must_use]
-pub fn ends_by(end: Option<i64>, at_ms: i64) -> bool {
+pub(crate) fn ends_by(end: Option<i64>, at_ms: i64) -> bool {
     end.is_some_and(|end| end.saturating_mul(1000) <= at_ms)
 }
 
 /// The `exp` that a JWT claims, in Unix seconds. Nothing is verified: a token that lies about its
 /// end harms itself alone.
 #[must_use]
-pub fn jwt_expiry(token: &str) -> Option<i64> {
+pub(crate) fn jwt_expiry(token: &str) -> Option<i64> {
     #[derive(serde::Deserialize)]
     struct Claims {
         exp: Option<serde_json::Number>,

@@ -9,9 +9,9 @@ use super::breaker::LONGEST_RETRY_AFTER;
 use crate::session::Digest;
 
 /// How long a dead refresh token is remembered.
-pub const DEAD: Duration = Duration::from_secs(600);
+pub(crate) const DEAD: Duration = Duration::from_secs(600);
 /// How long one that was redeemed and replaced is.
-pub const REDEEMED: Duration = Duration::from_secs(3600);
+pub(crate) const REDEEMED: Duration = Duration::from_secs(3600);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -20,7 +20,7 @@ const MOST: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
 /// The memory. Times are milliseconds.
 #[derive(Debug)]
-pub struct Memory {
+pub(crate) struct Memory {
     dead: LruCache<Digest, (i64, &'static str)>,
     paused: LruCache<Digest, Paused>,
     kept: LruCache<Digest, ()>,
@@ -46,7 +46,7 @@ impl Default for Memory {
 impl Memory {
     /// Whether this refresh token is of no more use, and why.
     #[must_use]
-    pub fn dead(&mut self, token: Digest, now_ms: i64) -> Option<&'static str> {
+    pub(crate) fn dead(&mut self, token: Digest, now_ms: i64) -> Option<&'static str> {
         let (until, why) = *self.dead.peek(&token)?;
         if now_ms >= until {
             self.dead.pop(&token);
@@ -56,21 +56,21 @@ impl Memory {
     }
 
     /// It is of no more use for so long.
-    pub fn bury(&mut self, token: Digest, why: &'static str, life: Duration, now_ms: i64) {
+    pub(crate) fn bury(&mut self, token: Digest, why: &'static str, life: Duration, now_ms: i64) {
         self.dead
             .put(token, (now_ms.saturating_add(millis(life)), why));
     }
 
     /// Whether this refresh token must not be tried again yet, and why.
     #[must_use]
-    pub fn paused(&self, token: Digest, now_ms: i64) -> Option<&'static str> {
+    pub(crate) fn paused(&self, token: Digest, now_ms: i64) -> Option<&'static str> {
         let paused = self.paused.peek(&token)?;
         (now_ms < paused.until_ms).then_some(paused.why)
     }
 
     /// It brought nothing: not again for a second, two, four, … thirty, or for as long as the provider
     /// wants, up to a minute.
-    pub fn pause(
+    pub(crate) fn pause(
         &mut self,
         token: Digest,
         why: &'static str,
@@ -94,18 +94,18 @@ impl Memory {
     }
 
     /// It brought something.
-    pub fn forgive(&mut self, token: Digest) {
+    pub(crate) fn forgive(&mut self, token: Digest) {
         self.paused.pop(&token);
     }
 
     /// A refresh did not renew this ID token.
-    pub fn keep(&mut self, id_token: Digest) {
+    pub(crate) fn keep(&mut self, id_token: Digest) {
         self.kept.put(id_token, ());
     }
 
     /// Whether a refresh has not renewed it.
     #[must_use]
-    pub fn is_kept(&self, id_token: Digest) -> bool {
+    pub(crate) fn is_kept(&self, id_token: Digest) -> bool {
         self.kept.contains(&id_token)
     }
 }

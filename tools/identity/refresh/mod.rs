@@ -1,11 +1,11 @@
 //! Keeping a session's tokens fresh: when, who, what is asked of the provider, what is written.
 
-pub mod breaker;
-pub mod driver;
-pub mod due;
-pub mod machine;
-pub mod memory;
-pub mod provider;
+pub(crate) mod breaker;
+pub(crate) mod driver;
+pub(crate) mod due;
+pub(crate) mod machine;
+pub(crate) mod memory;
+pub(crate) mod provider;
 
-pub use driver::Refresher;
-pub use due::Need;
+pub(crate) use driver::Refresher;
+pub(crate) use due::Need;

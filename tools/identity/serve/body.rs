@@ -9,7 +9,7 @@ use super::PATIENCE;
 
 /// The body, if it is of at most so many bytes and comes in time: whoever sends it byte by byte keeps
 /// nothing open.
-pub async fn whole<B>(body: B, most: usize) -> Option<Bytes>
+pub(crate) async fn whole<B>(body: B, most: usize) -> Option<Bytes>
 where
     B: Body,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

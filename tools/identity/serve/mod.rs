@@ -1,11 +1,11 @@
 //! Listening: TCP or a Unix socket, with or without TLS, until the process is told to end.
 
 mod begun;
-pub mod body;
+pub(crate) mod body;
 mod outbox;
 #[cfg(test)]
 mod tests;
-pub mod tls;
+pub(crate) mod tls;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -141,7 +141,7 @@ impl Drop for Listener {
 }
 
 /// Serves until `stop`, then finishes what is under way, for at most `drain`.
-pub async fn serve<F, R, B>(
+pub(crate) async fn serve<F, R, B>(
     listener: Listener,
     tls: Option<Arc<Tls>>,
     service: F,

@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// Where certificates are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Files {
+pub(crate) struct Files {
     /// The chain.
     pub cert: PathBuf,
     /// Its key.
@@ -28,7 +28,7 @@ pub struct Files {
 }
 
 /// TLS as the files say now.
-pub struct Tls {
+pub(crate) struct Tls {
     files: Files,
     current: Mutex<(Content, Arc<ServerConfig>)>,
 }
@@ -40,7 +40,7 @@ impl Tls {
     ///
     /// # Errors
     /// If one cannot be read or used.
-    pub fn new(files: Files) -> Result<Self, String> {
+    pub(crate) fn new(files: Files) -> Result<Self, String> {
         let content = read(&files)?;
         let config = configure(&content)?;
         Ok(Self {
@@ -50,12 +50,12 @@ impl Tls {
     }
 
     /// What new connections use.
-    pub fn current(&self) -> Arc<ServerConfig> {
+    pub(crate) fn current(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.lock().1)
     }
 
     /// Follows the files for ever. What cannot be used changes nothing.
-    pub async fn follow(&self) {
+    pub(crate) async fn follow(&self) {
         let mut complained = None;
         loop {
             sleep(LOOK).await;

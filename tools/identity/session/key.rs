@@ -7,14 +7,14 @@ use sha2::{Digest as _, Sha256};
 /// The id of a session, `tsid`, in a form that is safe within a key. It is a credential: whoever
 /// has it can be taken for the user, so it can be neither printed nor logged.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionId(String);
+pub(crate) struct SessionId(String);
 
 impl SessionId {
     /// Takes what a token claims to be its session, if that can be one. ToolHive's are 26
     /// characters of Base32; what matters here is that nothing in it can end one part of a key and
     /// begin another, and that it is not the word under which the indexes stand.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let sound = (1..=128).contains(&text.len())
             && text
                 .bytes()
@@ -25,7 +25,7 @@ impl SessionId {
 
     /// The id itself, to build a key with or to compare.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -38,7 +38,7 @@ impl fmt::Debug for SessionId {
 
 /// One provider's row of one session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RowKey {
+pub(crate) struct RowKey {
     /// Whose session.
     pub session: SessionId,
     /// Which provider's tokens.
@@ -47,26 +47,20 @@ pub struct RowKey {
 
 /// The SHA-256 of a refresh token, by which it is named wherever it must not be written down.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Digest([u8; 32]);
+pub(crate) struct Digest([u8; 32]);
 
 impl Digest {
     /// The digest of `secret`.
     #[must_use]
-    pub fn of(secret: &str) -> Self {
+    pub(crate) fn of(secret: &str) -> Self {
         Self(Sha256::digest(secret.as_bytes()).into())
     }
 
     /// The digest of a refresh token of this provider. Others may have issued the same text.
     #[must_use]
-    pub fn of_refresh_token(provider: &str, refresh_token: &str) -> Self {
+    pub(crate) fn of_refresh_token(provider: &str, refresh_token: &str) -> Self {
         // The length says where the name ends.
         Self::of(&format!("{}:{provider}:{refresh_token}", provider.len()))
-    }
-
-    /// The digest's bytes.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8; 32] {
-        &self.0
     }
 
     fn hex(self) -> String {
@@ -89,14 +83,14 @@ impl fmt::Debug for Digest {
 
 /// The keys of one auth server: each begins with its prefix, taken literally.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keys {
+pub(crate) struct Keys {
     prefix: String,
 }
 
 impl Keys {
     /// Keys under `prefix`, usually `thv:auth:{namespace:name}:`.
     #[must_use]
-    pub fn new(prefix: impl Into<String>) -> Self {
+    pub(crate) fn new(prefix: impl Into<String>) -> Self {
         Self {
             prefix: prefix.into(),
         }
@@ -104,31 +98,31 @@ impl Keys {
 
     /// The prefix as configured.
     #[must_use]
-    pub fn prefix(&self) -> &str {
+    pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
 
     /// The SET that names the rows of a session.
     #[must_use]
-    pub fn index(&self, session: &SessionId) -> String {
+    pub(crate) fn index(&self, session: &SessionId) -> String {
         format!("{}upstream:idx:{}", self.prefix, session.0)
     }
 
     /// What the keys of all rows of a session begin with; the provider's name follows.
     #[must_use]
-    pub fn rows_of(&self, session: &SessionId) -> String {
+    pub(crate) fn rows_of(&self, session: &SessionId) -> String {
         format!("{}upstream:{}:", self.prefix, session.0)
     }
 
     /// One row.
     #[must_use]
-    pub fn row(&self, row: &RowKey) -> String {
+    pub(crate) fn row(&self, row: &RowKey) -> String {
         format!("{}upstream:{}:{}", self.prefix, row.session.0, row.provider)
     }
 
     /// Reads a row's key back; `None` for anything else.
     #[must_use]
-    pub fn parse_row(&self, key: &str) -> Option<RowKey> {
+    pub(crate) fn parse_row(&self, key: &str) -> Option<RowKey> {
         let (session, provider) = key
             .strip_prefix(self.prefix.as_str())?
             .strip_prefix("upstream:")?
@@ -144,25 +138,25 @@ impl Keys {
 
     /// The SET of all rows of a user, over all sessions.
     #[must_use]
-    pub fn user_rows(&self, user: &str) -> String {
+    pub(crate) fn user_rows(&self, user: &str) -> String {
         format!("{}user:upstream:{user}", self.prefix)
     }
 
     /// Who is redeeming this refresh token just now.
     #[must_use]
-    pub fn lock(&self, token: Digest) -> String {
+    pub(crate) fn lock(&self, token: Digest) -> String {
         format!("{}lock:refresh:{}", self.prefix, token.hex())
     }
 
     /// The mark that this refresh token has been redeemed and replaced.
     #[must_use]
-    pub fn redeemed(&self, token: Digest) -> String {
+    pub(crate) fn redeemed(&self, token: Digest) -> String {
         format!("{}lock:redeemed:{}", self.prefix, token.hex())
     }
 
     /// What a `dcr_config` upstream has registered.
     #[must_use]
-    pub fn registration(&self, id: &str) -> String {
+    pub(crate) fn registration(&self, id: &str) -> String {
         format!("{}dcr:{id}", self.prefix)
     }
 }

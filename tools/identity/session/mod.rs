@@ -1,8 +1,8 @@
 //! A user's session in ToolHive's store: its keys, its rows, and the stores that hold them.
 
-pub mod key;
-pub mod row;
-pub mod store;
+pub(crate) mod key;
+pub(crate) mod row;
+pub(crate) mod store;
 
-pub use key::{Digest, Keys, RowKey, SessionId};
-pub use row::{Row, RowState};
+pub(crate) use key::{Digest, Keys, RowKey, SessionId};
+pub(crate) use row::{Row, RowState};

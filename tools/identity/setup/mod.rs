@@ -34,19 +34,19 @@ const FETCH: Duration = Duration::from_secs(5);
 /// Everything that runs.
 pub struct Service {
     /// The core.
-    pub core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
     /// What is counted.
-    pub metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     /// The `ext_authz` door, if it is open.
-    pub check: Option<(Address, check::Door)>,
+    pub(crate) check: Option<(Address, check::Door)>,
     /// The token door, if it is open.
-    pub token: Option<(Address, token::Door)>,
+    pub(crate) token: Option<(Address, token::Door)>,
     /// The admin's address, if there is one.
-    pub admin: Option<Address>,
+    pub(crate) admin: Option<Address>,
     /// TLS at the doors.
-    pub tls: Option<Arc<Tls>>,
+    pub(crate) tls: Option<Arc<Tls>>,
     /// How long ending may take.
-    pub drain: Duration,
+    pub(crate) drain: Duration,
 }
 
 /// What is wrong with the configuration, a line each, without the first word.

@@ -8,7 +8,7 @@ use crate::core::{Found, Token};
 ///
 /// Every message begins with its length, so everything is measured first, and then written once.
 #[must_use]
-pub fn allowed(found: &[Found], health_check: bool) -> Framed {
+pub(crate) fn allowed(found: &[Found], health_check: bool) -> Framed {
     let access: Texts = texts(found, |found| &found.access);
     let ids: Texts = texts(found, |found| &found.id);
     let unavailable: Vec<&str> = found
@@ -132,7 +132,7 @@ fn framed(length: usize) -> usize {
 
 /// The answer to a request of which nobody has checked who asks.
 #[must_use]
-pub fn denied(challenge: &Challenge) -> Framed {
+pub(crate) fn denied(challenge: &Challenge) -> Framed {
     const UNAUTHENTICATED: u64 = 16;
     let mut status = Vec::new();
     number(&mut status, 1, UNAUTHENTICATED);

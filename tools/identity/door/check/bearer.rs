@@ -11,7 +11,7 @@ use serde_json::Value;
 /// The third part of the bearer token in an `authorization` header, if its payload is, member by
 /// member, the one that was checked.
 #[must_use]
-pub fn signature_of_checked<'a>(authorization: &'a str, payload: &[u8]) -> Option<&'a str> {
+pub(crate) fn signature_of_checked<'a>(authorization: &'a str, payload: &[u8]) -> Option<&'a str> {
     let (scheme, token) = authorization.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return None;
@@ -29,7 +29,7 @@ pub fn signature_of_checked<'a>(authorization: &'a str, payload: &[u8]) -> Optio
 
 /// The number that a `Struct` has under this name.
 #[must_use]
-pub fn number(payload: &[u8], name: &str) -> Option<f64> {
+pub(crate) fn number(payload: &[u8], name: &str) -> Option<f64> {
     match Struct::decode(payload).ok()?.fields.remove(name)?.kind? {
         Kind::NumberValue(number) => Some(number),
         _ => None,

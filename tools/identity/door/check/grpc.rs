@@ -21,12 +21,12 @@ const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// A message, with what stands before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Framed(Bytes);
+pub(crate) struct Framed(Bytes);
 
 impl Framed {
     /// The message that `write` writes, into room for about so many bytes.
     #[must_use]
-    pub fn new(length: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+    pub(crate) fn new(length: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
         let mut out = Vec::with_capacity(PREFIX + length);
         out.resize(PREFIX, 0);
         write(&mut out);
@@ -38,8 +38,8 @@ impl Framed {
     }
 
     /// The message alone.
-    #[must_use]
-    pub fn message(&self) -> &[u8] {
+    #[cfg(test)]
+    pub(crate) fn message(&self) -> &[u8] {
         self.0.get(PREFIX..).unwrap_or_default()
     }
 }
@@ -48,7 +48,7 @@ impl Framed {
 ///
 /// # Errors
 /// What is told to whoever sent something else.
-pub async fn message<B>(request: Request<B>) -> Result<Bytes, Status>
+pub(crate) async fn message<B>(request: Request<B>) -> Result<Bytes, Status>
 where
     B: Body,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -83,7 +83,7 @@ where
 
 /// What goes out.
 #[must_use]
-pub fn answer(outcome: Result<Framed, Status>) -> Response<tonic::body::Body> {
+pub(crate) fn answer(outcome: Result<Framed, Status>) -> Response<tonic::body::Body> {
     let message = match outcome {
         Ok(Framed(message)) => message,
         Err(status) => return status.into_http(),

@@ -1,9 +1,9 @@
 //! The `ext_authz` door: Envoy tells whose request it is, and learns which tokens are theirs.
 
-pub mod answer;
-pub mod bearer;
-pub mod grpc;
-pub mod request;
+pub(crate) mod answer;
+pub(crate) mod bearer;
+pub(crate) mod grpc;
+pub(crate) mod request;
 #[cfg(test)]
 mod tests;
 
@@ -22,11 +22,11 @@ use crate::session::SessionId;
 use crate::session::store::StoreError;
 
 /// The method that is served.
-pub const METHOD: &str = "/envoy.service.auth.v3.Authorization/Check";
+pub(crate) const METHOD: &str = "/envoy.service.auth.v3.Authorization/Check";
 
 /// How requests are judged.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Where in `jwt_authn`'s namespace the payload is.
     pub payload_key: String,
     /// The auth server's issuer: a payload of another one is none.
@@ -39,7 +39,7 @@ pub struct Settings {
 
 /// The door.
 #[derive(Clone)]
-pub struct Door {
+pub(crate) struct Door {
     core: Arc<Core>,
     settings: Arc<Settings>,
     metrics: Arc<Metrics>,
@@ -48,7 +48,7 @@ pub struct Door {
 impl Door {
     /// A door to this core.
     #[must_use]
-    pub fn new(core: Arc<Core>, settings: Settings, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(core: Arc<Core>, settings: Settings, metrics: Arc<Metrics>) -> Self {
         Self {
             core,
             settings: Arc::new(settings),
@@ -57,7 +57,7 @@ impl Door {
     }
 
     /// Answers a call of [`METHOD`].
-    pub async fn answer<B>(&self, request: Request<B>) -> Response<tonic::body::Body>
+    pub(crate) async fn answer<B>(&self, request: Request<B>) -> Response<tonic::body::Body>
     where
         B: http_body::Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

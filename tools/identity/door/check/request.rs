@@ -10,7 +10,7 @@ const PROVIDERS: &[u8] = b"upstream_inject.providers";
 
 /// What a check asks.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Check<'a> {
+pub(crate) struct Check<'a> {
     /// The checked payload, a serialized `google.protobuf.Struct`.
     pub payload: Option<&'a [u8]>,
     /// The providers that the route names.
@@ -25,7 +25,7 @@ pub struct Check<'a> {
 
 /// The message is no `CheckRequest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed;
+pub(crate) struct Malformed;
 
 impl From<Fault> for Malformed {
     fn from(_: Fault) -> Self {
@@ -36,7 +36,7 @@ impl From<Fault> for Malformed {
 impl<'a> Check<'a> {
     /// The request's one `authorization`; none, if there are several.
     #[must_use]
-    pub fn one_authorization(&self) -> Option<&'a str> {
+    pub(crate) fn one_authorization(&self) -> Option<&'a str> {
         match (self.authorization, self.authorizations.as_slice()) {
             (Some(one), []) => Some(one),
             (None, [one]) => Some(one),
@@ -50,7 +50,7 @@ impl<'a> Check<'a> {
 ///
 /// # Errors
 /// If it is not one.
-pub fn read<'a>(message: &'a [u8], payload_key: &str) -> Result<Check<'a>, Malformed> {
+pub(crate) fn read<'a>(message: &'a [u8], payload_key: &str) -> Result<Check<'a>, Malformed> {
     let mut check = Check::default();
     each(message, |field, attributes| {
         if field == 1 {
@@ -140,7 +140,10 @@ fn read_metadata<'a>(
 ///
 /// # Errors
 /// If it is not one.
-pub fn struct_field<'a>(message: &'a [u8], key: &[u8]) -> Result<Option<&'a [u8]>, Malformed> {
+pub(crate) fn struct_field<'a>(
+    message: &'a [u8],
+    key: &[u8],
+) -> Result<Option<&'a [u8]>, Malformed> {
     let mut found = None;
     each(message, |field, value| {
         if field == 1 {
@@ -156,7 +159,7 @@ pub fn struct_field<'a>(message: &'a [u8], key: &[u8]) -> Result<Option<&'a [u8]
 
 /// The text that a serialized `Value` is, if it is one.
 #[must_use]
-pub fn as_text(value: &[u8]) -> Option<&str> {
+pub(crate) fn as_text(value: &[u8]) -> Option<&str> {
     std::str::from_utf8(only(value, STRING).ok()??).ok()
 }
 

@@ -10,14 +10,14 @@ use subtle::ConstantTimeEq as _;
 use super::form::Form;
 
 /// The client that may ask. Digests, so that comparing takes the same time whatever is presented.
-pub struct Credentials {
+pub(crate) struct Credentials {
     id: [u8; 32],
     secret: [u8; 32],
 }
 
 /// Why a client may not ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// It presents nothing, or not what it should.
     Wrong,
     /// It presents credentials in two places.
@@ -27,7 +27,7 @@ pub enum Refused {
 impl Credentials {
     /// This client and no other.
     #[must_use]
-    pub fn new(id: &str, secret: &str) -> Self {
+    pub(crate) fn new(id: &str, secret: &str) -> Self {
         Self {
             id: digest(id),
             secret: digest(secret),
@@ -38,7 +38,11 @@ impl Credentials {
     ///
     /// # Errors
     /// If that is not the client.
-    pub fn check(&self, authorization: &[HeaderValue], form: &Form<'_>) -> Result<(), Refused> {
+    pub(crate) fn check(
+        &self,
+        authorization: &[HeaderValue],
+        form: &Form<'_>,
+    ) -> Result<(), Refused> {
         let in_form = form.get("client_secret");
         let (id, secret) = match (authorization, in_form) {
             ([], Some(secret)) => (

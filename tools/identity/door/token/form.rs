@@ -11,7 +11,7 @@ use crate::refresh::due::Rejected;
 
 /// Which token is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The provider's access token.
     Access,
     /// Its ID token.
@@ -21,7 +21,7 @@ pub enum Kind {
 impl Kind {
     /// The type's URI (RFC 8693 §3).
     #[must_use]
-    pub fn uri(self) -> &'static str {
+    pub(crate) fn uri(self) -> &'static str {
         match self {
             Self::Access => ACCESS_TOKEN,
             Self::Id => ID_TOKEN,
@@ -30,7 +30,7 @@ impl Kind {
 
     /// How it may be used (RFC 8693 §2.2.1): an ID token is no bearer token.
     #[must_use]
-    pub fn token_type(self) -> &'static str {
+    pub(crate) fn token_type(self) -> &'static str {
         match self {
             Self::Access => "Bearer",
             Self::Id => "N_A",
@@ -39,12 +39,12 @@ impl Kind {
 }
 
 /// The parameters of a request.
-pub struct Form<'a> {
+pub(crate) struct Form<'a> {
     parameters: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
 /// What is asked.
-pub struct Exchange<'a> {
+pub(crate) struct Exchange<'a> {
     /// Whose token.
     pub subject_token: &'a str,
     /// Which provider's.
@@ -61,7 +61,7 @@ impl<'a> Form<'a> {
     ///
     /// # Errors
     /// If one does.
-    pub fn parse(body: &'a [u8]) -> Result<Self, &'static str> {
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, &'static str> {
         let mut parameters: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::new();
         for (name, value) in body.split(|byte| *byte == b'&').filter_map(pair) {
             if parameters.iter().any(|(known, _)| *known == name) {
@@ -74,7 +74,7 @@ impl<'a> Form<'a> {
 
     /// A parameter's value.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.parameters
             .iter()
             .find(|(known, value)| known == name && !value.is_empty())
@@ -85,7 +85,7 @@ impl<'a> Form<'a> {
     ///
     /// # Errors
     /// An error word of RFC 6749 §5.2, and what is wrong.
-    pub fn exchange(&self) -> Result<Exchange<'_>, (&'static str, &'static str)> {
+    pub(crate) fn exchange(&self) -> Result<Exchange<'_>, (&'static str, &'static str)> {
         const INVALID: &str = "invalid_request";
         match self.get("grant_type") {
             Some(GRANT_TYPE) => {}

@@ -1,7 +1,7 @@
 //! The token door: `POST /token`, one provider's token for a TH-JWT (RFC 8693).
 
-pub mod client;
-pub mod form;
+pub(crate) mod client;
+pub(crate) mod form;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,7 +25,7 @@ use crate::session::store::StoreError;
 use crate::time::now_ms;
 
 /// The path that is served.
-pub const PATH: &str = "/token";
+pub(crate) const PATH: &str = "/token";
 
 /// Larger requests are refused: a TH-JWT of 16 KiB fits.
 const LARGEST: usize = 64 * 1024;
@@ -68,7 +68,7 @@ type Answer = Response<Full<Bytes>>;
 
 /// The door.
 #[derive(Clone)]
-pub struct Door {
+pub(crate) struct Door {
     core: Arc<Core>,
     verifier: Arc<Verifier>,
     credentials: Option<Arc<Credentials>>,
@@ -84,7 +84,7 @@ struct Granted {
 impl Door {
     /// A door to this core; whoever asks must present `credentials`, if there are any.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         core: Arc<Core>,
         verifier: Verifier,
         credentials: Option<Credentials>,
@@ -99,7 +99,7 @@ impl Door {
     }
 
     /// Answers a request.
-    pub async fn answer<B>(&self, request: Request<B>) -> Answer
+    pub(crate) async fn answer<B>(&self, request: Request<B>) -> Answer
     where
         B: http_body::Body + Send,
         B::Data: Send,

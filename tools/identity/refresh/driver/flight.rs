@@ -120,12 +120,12 @@ impl Refresher {
         .await;
         let (answer, retry_after) = match redeemed {
             Ok(redeemed) => (redeemed.answer, redeemed.retry_after),
-            Err(_) => (Answer::NoAnswer("timeout"), None),
+            Err(_) => (Answer::NotNow("timeout"), None),
         };
         let now = now_ms();
         let mut breaker = super::lock(&member.breaker);
         match &answer {
-            Answer::NoAnswer(_) => breaker.failed(token, retry_after, now),
+            Answer::NotNow(_) => breaker.failed(token, retry_after, now),
             _ => breaker.answered(),
         }
         drop(breaker);
@@ -135,7 +135,7 @@ impl Refresher {
             Answer::Tokens(_) => memory.forgive(token),
             Answer::Dead(why) => memory.bury(token, why, DEAD, now),
             Answer::OtherSubject(_) => memory.pause(token, Outcome::FOREIGN, None, now),
-            Answer::NoUse(why) | Answer::NoAnswer(why) => {
+            Answer::NoUse(why) | Answer::NotNow(why) => {
                 memory.pause(token, why, retry_after, now);
             }
         }

@@ -23,7 +23,7 @@ use crate::time::now_ms;
 
 /// How refreshes are done.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// How long before its end a token is renewed.
     pub ahead: Duration,
     /// How long a request waits.
@@ -33,7 +33,7 @@ pub struct Settings {
 }
 
 /// Everything that refreshes need.
-pub struct Refresher {
+pub(crate) struct Refresher {
     store: Arc<dyn Store>,
     http: Client,
     settings: Settings,
@@ -68,7 +68,7 @@ struct Landed {
 impl Refresher {
     /// Refreshes at these providers.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         store: Arc<dyn Store>,
         http: Client,
         settings: Settings,
@@ -100,13 +100,13 @@ impl Refresher {
 
     /// Whether there is an upstream of this name.
     #[must_use]
-    pub fn knows(&self, provider: &str) -> bool {
+    pub(crate) fn knows(&self, provider: &str) -> bool {
         self.providers.contains_key(provider)
     }
 
     /// Whether logins at this upstream bring an ID token.
     #[must_use]
-    pub fn is_oidc(&self, provider: &str) -> bool {
+    pub(crate) fn is_oidc(&self, provider: &str) -> bool {
         self.providers
             .get(provider)
             .is_some_and(|member| member.provider.is_oidc())
@@ -114,7 +114,7 @@ impl Refresher {
 
     /// What makes this row due, whose ID token ends then.
     #[must_use]
-    pub fn need(
+    pub(crate) fn need(
         &self,
         provider: &str,
         row: &Row,
@@ -143,13 +143,18 @@ impl Refresher {
 
     /// Whether this ID token is one that a refresh did not renew.
     #[must_use]
-    pub fn is_kept(&self, id_token: &str) -> bool {
+    pub(crate) fn is_kept(&self, id_token: &str) -> bool {
         self.memory().is_kept(Digest::of(id_token))
     }
 
     /// Refreshes the row at `key`, or waits for whoever does, but no longer than requests wait.
     /// `None`: it goes on without this request.
-    pub async fn refresh(self: &Arc<Self>, key: &RowKey, row: &Row, need: Need) -> Option<Outcome> {
+    pub(crate) async fn refresh(
+        self: &Arc<Self>,
+        key: &RowKey,
+        row: &Row,
+        need: Need,
+    ) -> Option<Outcome> {
         let deadline = Instant::now() + self.settings.wait;
         let mut row = row.clone();
         for _ in 0..3 {
@@ -194,7 +199,7 @@ impl Refresher {
     }
 
     /// Waits until no refresh is under way.
-    pub async fn finish(&self) {
+    pub(crate) async fn finish(&self) {
         let mut under_way = self.under_way.subscribe();
         // The sender lives as long as self.
         let _ = under_way.wait_for(|count| *count == 0).await;

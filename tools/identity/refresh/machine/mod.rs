@@ -10,14 +10,14 @@ mod tests;
 use std::time::Duration;
 
 use self::harvest::{Harvest, Then};
-pub use self::steps::{Answer, Event, Outcome, Step, Tokens};
+pub(crate) use self::steps::{Answer, Event, Outcome, Step, Tokens};
 use super::due::Need;
 use crate::session::store::{Claim, LockState, Replacement, StoreError};
 use crate::session::{Row, RowKey, RowState};
 
 /// How long the machine waits for what.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub(crate) struct Pace {
     /// How long the lock lives.
     pub lock: Duration,
     /// Between looks at a lock that another holds.
@@ -31,7 +31,7 @@ pub struct Pace {
 impl Pace {
     /// For a call that may take `call`: the lock outlives it by ten seconds.
     #[must_use]
-    pub fn for_calls_of(call: Duration) -> Self {
+    pub(crate) fn for_calls_of(call: Duration) -> Self {
         Self {
             lock: call + Duration::from_secs(10),
             look: Duration::from_millis(100),
@@ -42,7 +42,7 @@ impl Pace {
 }
 
 /// Where one refresh stands.
-pub struct Machine {
+pub(crate) struct Machine {
     key: RowKey,
     refresh_token: String,
     need: Need,
@@ -81,7 +81,7 @@ enum State {
 impl Machine {
     /// A refresh of what `row` (at `key`) holds, begun at `now_ms`; its first step is a claim.
     #[must_use]
-    pub fn new(key: RowKey, row: &Row, need: Need, pace: Pace, now_ms: i64) -> (Self, Step) {
+    pub(crate) fn new(key: RowKey, row: &Row, need: Need, pace: Pace, now_ms: i64) -> (Self, Step) {
         let machine = Self {
             key,
             refresh_token: row.refresh_token.clone(),
@@ -96,19 +96,19 @@ impl Machine {
 
     /// The refresh token that all this is about.
     #[must_use]
-    pub fn refresh_token(&self) -> &str {
+    pub(crate) fn refresh_token(&self) -> &str {
         &self.refresh_token
     }
 
     /// Whether the provider has replaced the refresh token, whatever became of the new one.
     #[must_use]
-    pub fn has_redeemed(&self) -> bool {
+    pub(crate) fn has_redeemed(&self) -> bool {
         self.redeemed
     }
 
     /// Takes in what has happened, and says what is next. An event that does not answer the last
     /// step changes nothing but the result, which is then "unavailable".
-    pub fn step(&mut self, event: Event, now_ms: i64) -> Step {
+    pub(crate) fn step(&mut self, event: Event, now_ms: i64) -> Step {
         match (std::mem::replace(&mut self.state, State::Over), event) {
             (State::Claiming, Event::Claimed(claim)) => self.claimed(claim, now_ms),
             (State::Waiting, Event::Waited) => {
@@ -180,7 +180,7 @@ impl Machine {
                 self.state = State::Doubting { why };
                 return Step::Claim;
             }
-            Answer::NoUse(why) | Answer::NoAnswer(why) => {
+            Answer::NoUse(why) | Answer::NotNow(why) => {
                 return self.end(true, Outcome::Unavailable(why));
             }
         };

@@ -7,7 +7,7 @@ use crate::session::{Row, RowKey};
 
 /// What the provider said.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// New tokens.
     Tokens(Tokens),
     /// New tokens, but their ID token is somebody else's.
@@ -17,12 +17,12 @@ pub enum Answer {
     /// Nothing that can be used, though it answered: it refuses us, or talks nonsense.
     NoUse(&'static str),
     /// No answer at all, or one that says "not now".
-    NoAnswer(&'static str),
+    NotNow(&'static str),
 }
 
 /// What a provider issued. They cannot be printed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Tokens {
+pub(crate) struct Tokens {
     /// The new access token.
     pub access_token: String,
     /// The next refresh token, if it says so.
@@ -51,7 +51,7 @@ impl Tokens {
 
 /// What the machine wants done next.
 #[derive(Clone, Debug)]
-pub enum Step {
+pub(crate) enum Step {
     /// Take the lock, and read the row.
     Claim,
     /// Wait.
@@ -83,7 +83,7 @@ pub enum Step {
 
 /// What has happened. Each answers one [`Step`].
 #[derive(Clone)]
-pub enum Event {
+pub(crate) enum Event {
     /// To [`Step::Claim`].
     Claimed(Result<Claim, StoreError>),
     /// To [`Step::Wait`].
@@ -100,7 +100,7 @@ pub enum Event {
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// This row is to be used: refreshed here, by another, or not due after all.
     Held(Box<Row>),
     /// Only a login brings a token back.
@@ -111,11 +111,11 @@ pub enum Outcome {
 
 impl Outcome {
     /// Why a token is missing: its row has gone.
-    pub const GONE: &'static str = "gone";
+    pub(crate) const GONE: &'static str = "gone";
     /// Why a token is missing: the refresh token was rotated, and the new one could not be kept.
-    pub const NOT_KEPT: &'static str = "the rotated refresh token could not be kept";
+    pub(crate) const NOT_KEPT: &'static str = "the rotated refresh token could not be kept";
     /// Why a token is missing or unavailable: the provider answered with somebody else's.
-    pub const FOREIGN: &'static str = "an ID token of somebody else";
+    pub(crate) const FOREIGN: &'static str = "an ID token of somebody else";
 }
 
 impl std::fmt::Debug for Tokens {
@@ -131,7 +131,7 @@ impl std::fmt::Debug for Answer {
             Self::OtherSubject(_) => f.write_str("OtherSubject"),
             Self::Dead(why) => write!(f, "Dead({why})"),
             Self::NoUse(why) => write!(f, "NoUse({why})"),
-            Self::NoAnswer(why) => write!(f, "NoAnswer({why})"),
+            Self::NotNow(why) => write!(f, "NotNow({why})"),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::refresh::machine::Tokens;
 
 /// Where providers with a dialect of their own keep what an answer says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Mapping {
+pub(crate) struct Mapping {
     /// The access token.
     pub access_token: Vec<String>,
     /// The refresh token; its usual place if empty.
@@ -19,7 +19,7 @@ pub struct Mapping {
 /// What an answer means. Words are from a fixed list, so that nothing of a provider's text, which
 /// may hold a token, gets into a log.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Judged {
+pub(crate) enum Judged {
     /// New tokens.
     Tokens(Tokens),
     /// The refresh token is dead.
@@ -37,7 +37,7 @@ const LONGEST_LIFE: i64 = i32::MAX as i64;
 
 /// Judges an answer that arrived at `now_ms`.
 #[must_use]
-pub fn judge(raw: &Raw, mapping: Option<&Mapping>, now_ms: i64) -> Judged {
+pub(crate) fn judge(raw: &Raw, mapping: Option<&Mapping>, now_ms: i64) -> Judged {
     if matches!(raw.status, 408 | 429 | 500..=599) {
         return Judged::NotNow(match raw.status {
             429 => "status 429",

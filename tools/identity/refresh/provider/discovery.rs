@@ -61,9 +61,9 @@ async fn fetch(http: &Client, issuer: &str, insecure: bool) -> Result<String, An
     let answer = http
         .get(&url)
         .await
-        .map_err(|no_answer| Answer::NoAnswer(no_answer.word()))?;
+        .map_err(|no_answer| Answer::NotNow(no_answer.word()))?;
     if answer.status >= 500 {
-        return Err(Answer::NoAnswer("no discovery document"));
+        return Err(Answer::NotNow("no discovery document"));
     }
     if answer.status != 200 {
         return Err(Answer::NoUse("no discovery document"));

@@ -1,9 +1,9 @@
 //! One upstream provider: how its token endpoint is found, and how it is asked to refresh.
 
-pub mod answer;
+pub(crate) mod answer;
 mod discovery;
 mod registration;
-pub mod subject;
+pub(crate) mod subject;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -12,11 +12,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-pub use self::answer::Mapping;
+pub(crate) use self::answer::Mapping;
 use self::answer::{Judged, judge};
 use self::discovery::Discovery;
 use self::registration::Registration;
-pub use self::registration::{key_id, upstream_id};
+pub(crate) use self::registration::{key_id, upstream_id};
 use super::machine::{Answer, Tokens};
 use crate::http::{Client, NoAnswer, Raw};
 use crate::session::store::Store;
@@ -24,7 +24,7 @@ use crate::time::now_ms;
 
 /// A client's secret. It cannot be printed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ClientSecret(pub String);
+pub(crate) struct ClientSecret(pub String);
 
 impl fmt::Debug for ClientSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,7 +34,7 @@ impl fmt::Debug for ClientSecret {
 
 /// The client that ToolHive is at a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OAuthClient {
+pub(crate) struct OAuthClient {
     /// Its id.
     pub id: String,
     /// Its secret, if it has one.
@@ -43,7 +43,7 @@ pub struct OAuthClient {
 
 /// How an upstream's token endpoint and client are found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// By OpenID Connect Discovery.
     Oidc {
         /// The provider's issuer.
@@ -71,7 +71,7 @@ pub enum Kind {
 
 /// An upstream as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upstream {
+pub(crate) struct Upstream {
     /// Its name.
     pub name: String,
     /// How it is reached.
@@ -90,7 +90,7 @@ enum Style {
 }
 
 /// What a call brought, and when to come again if it brought nothing.
-pub struct Redeemed {
+pub(crate) struct Redeemed {
     /// The answer.
     pub answer: Answer,
     /// The provider's own wish.
@@ -99,7 +99,7 @@ pub struct Redeemed {
 
 /// An upstream with what has been learnt of it.
 #[derive(Debug)]
-pub struct Provider {
+pub(crate) struct Provider {
     upstream: Upstream,
     discovery: Discovery,
     registration: Registration,
@@ -130,7 +130,7 @@ struct Attempt {
 impl Provider {
     /// A provider of which nothing is known yet but its configuration.
     #[must_use]
-    pub fn new(upstream: Upstream) -> Self {
+    pub(crate) fn new(upstream: Upstream) -> Self {
         Self {
             upstream,
             discovery: Discovery::default(),
@@ -143,26 +143,26 @@ impl Provider {
 
     /// Its name.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.upstream.name
     }
 
     /// Whether its logins can bring an ID token that anybody has checked.
     #[must_use]
-    pub fn is_oidc(&self) -> bool {
+    pub(crate) fn is_oidc(&self) -> bool {
         matches!(self.upstream.kind, Kind::Oidc { .. })
     }
 
     /// How long its newest access token lives, if one has been seen.
     #[must_use]
-    pub fn life_ms(&self) -> Option<i64> {
+    pub(crate) fn life_ms(&self) -> Option<i64> {
         let life = self.life_ms.load(Ordering::Relaxed);
         (life > 0).then_some(life)
     }
 
     /// Redeems `refresh_token`, which belongs to the user whom the provider calls `subject`
     /// (RFC 6749 §6).
-    pub async fn redeem(
+    pub(crate) async fn redeem(
         &self,
         http: &Client,
         store: &dyn Store,
@@ -183,7 +183,7 @@ impl Provider {
             };
             let raw = match self.ask(http, &target, &attempt, refresh_token).await {
                 Ok(raw) => raw,
-                Err(no_answer) => return Answer::NoAnswer(no_answer.word()).into(),
+                Err(no_answer) => return Answer::NotNow(no_answer.word()).into(),
             };
             let judged = judge(&raw, self.upstream.mapping.as_ref(), now_ms());
             if let Judged::Refused(word) = judged
@@ -232,7 +232,7 @@ impl Provider {
             Judged::Tokens(tokens) => self.check_subject(tokens, subject),
             Judged::Dead(word) => Answer::Dead(word),
             Judged::Refused(word) | Judged::Nonsense(word) => Answer::NoUse(word),
-            Judged::NotNow(word) => Answer::NoAnswer(word),
+            Judged::NotNow(word) => Answer::NotNow(word),
         }
     }
 

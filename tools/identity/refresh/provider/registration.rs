@@ -54,7 +54,7 @@ impl Registration {
                 let row = store
                     .registration(id)
                     .await
-                    .map_err(|_| Answer::NoAnswer("store"))?
+                    .map_err(|_| Answer::NotNow("store"))?
                     .ok_or(Answer::NoUse("no registration in the store"))?;
                 let registered: Registered = serde_json::from_slice(&row)
                     .map_err(|_| Answer::NoUse("a registration that cannot be read"))?;
@@ -86,7 +86,12 @@ impl Registration {
 
 /// What follows `dcr:` in the key of a registration.
 #[must_use]
-pub fn key_id(issuer: &str, upstream_id: &str, redirect_uri: &str, scopes: &[String]) -> String {
+pub(crate) fn key_id(
+    issuer: &str,
+    upstream_id: &str,
+    redirect_uri: &str,
+    scopes: &[String],
+) -> String {
     let mut sorted: Vec<&str> = scopes.iter().map(String::as_str).collect();
     sorted.sort_unstable();
     sorted.dedup();
@@ -103,7 +108,7 @@ pub fn key_id(issuer: &str, upstream_id: &str, redirect_uri: &str, scopes: &[Str
 /// The id under which ToolHive keeps the registration of an upstream: the endpoint where it
 /// registered, else the issuer that the discovery URL belongs to.
 #[must_use]
-pub fn upstream_id(registration_endpoint: &str, discovery_url: &str) -> Option<String> {
+pub(crate) fn upstream_id(registration_endpoint: &str, discovery_url: &str) -> Option<String> {
     const WELL_KNOWN: [&str; 2] = [
         "/.well-known/oauth-authorization-server",
         "/.well-known/openid-configuration",

@@ -9,7 +9,7 @@ use serde_json::Value;
 /// again (§3.1.3.7); it is compared with what the login, which did check one, left in the row. A row
 /// that names nobody has nothing to compare.
 #[must_use]
-pub fn is(id_token: &str, claim: &str, subject: &str) -> bool {
+pub(crate) fn is(id_token: &str, claim: &str, subject: &str) -> bool {
     let Some(found) = read(id_token, claim) else {
         return false;
     };

@@ -20,7 +20,7 @@ const GRACE_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 /// The tokens of one provider in one session, and whose they are. Times are Unix seconds, 0 for
 /// none; texts are empty for none.
 #[derive(Clone, Default)]
-pub struct Row {
+pub(crate) struct Row {
     /// The upstream's name, as in the configuration.
     pub provider_id: String,
     /// What is sent to backends.
@@ -45,7 +45,7 @@ pub struct Row {
 
 /// What stands where a row should be.
 #[derive(Clone, Debug, PartialEq)]
-pub enum RowState {
+pub(crate) enum RowState {
     /// A row.
     Read(Box<Row>),
     /// Nothing, or ToolHive's mark for a deleted row.
@@ -57,7 +57,7 @@ pub enum RowState {
 impl RowState {
     /// Reads a row's value.
     #[must_use]
-    pub fn parse(bytes: &[u8]) -> Self {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
         match Row::parse(bytes) {
             Ok(Some(row)) => Self::Read(Box::new(row)),
             Ok(None) => Self::Gone,
@@ -66,8 +66,8 @@ impl RowState {
     }
 
     /// The row, if there is one.
-    #[must_use]
-    pub fn row(&self) -> Option<&Row> {
+    #[cfg(test)]
+    pub(crate) fn row(&self) -> Option<&Row> {
         match self {
             Self::Read(row) => Some(row),
             Self::Gone | Self::Unreadable => None,
@@ -78,19 +78,19 @@ impl RowState {
 /// A value that ToolHive's reader would drop too. It says no more, because the value is full of
 /// secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unreadable;
+pub(crate) struct Unreadable;
 
 impl Row {
     /// When the access token expires, in Unix seconds; `None` if it does not.
     #[must_use]
-    pub fn expiry(&self) -> Option<i64> {
+    pub(crate) fn expiry(&self) -> Option<i64> {
         (self.expires_at != 0 && self.expires_at != ZERO_TIME).then_some(self.expires_at)
     }
 
     /// How long the store should keep the row when it is written at `now_ms` (Unix milliseconds);
     /// `None` for ever.
     #[must_use]
-    pub fn lifetime(&self, now_ms: i64) -> Option<Duration> {
+    pub(crate) fn lifetime(&self, now_ms: i64) -> Option<Duration> {
         let session = (self.session_expires_at != 0 && self.session_expires_at != ZERO_TIME)
             .then_some(self.session_expires_at);
         let end = self.expiry().or(session)?;

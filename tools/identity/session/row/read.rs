@@ -13,7 +13,7 @@ impl Row {
     ///
     /// # Errors
     /// For anything else.
-    pub fn parse(bytes: &[u8]) -> Result<Option<Self>, Unreadable> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Self>, Unreadable> {
         let mut json = serde_json::Deserializer::from_slice(bytes);
         let row = json.deserialize_any(RowVisitor).map_err(|_| Unreadable)?;
         json.end().map_err(|_| Unreadable)?;

@@ -6,7 +6,7 @@ impl Row {
     /// The row as ToolHive writes it: compact, its members in its order, all of them always there;
     /// then those of others.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(
             256 + self.access_token.len() + self.refresh_token.len() + self.id_token.len(),
         );

@@ -15,7 +15,7 @@ use crate::time::now_ms;
 
 /// A store in memory.
 #[derive(Default)]
-pub struct FileStore {
+pub(crate) struct FileStore {
     held: Mutex<Held>,
 }
 
@@ -29,7 +29,7 @@ struct Held {
 impl FileStore {
     /// A store of these rows.
     #[must_use]
-    pub fn new(rows: impl IntoIterator<Item = (RowKey, Row)>) -> Self {
+    pub(crate) fn new(rows: impl IntoIterator<Item = (RowKey, Row)>) -> Self {
         Self {
             held: Mutex::new(Held {
                 rows: rows.into_iter().collect(),

@@ -3,8 +3,8 @@
 //! One conformance test (`conformance.rs`) says what the methods mean; it runs against the file and
 //! against Redis alone, behind Sentinel and as a cluster.
 
-pub mod file;
-pub mod redis;
+pub(crate) mod file;
+pub(crate) mod redis;
 
 #[cfg(test)]
 mod conformance;
@@ -18,7 +18,7 @@ use super::{Digest, Row, RowKey, RowState, SessionId};
 
 /// Which providers of a session a request asks for.
 #[derive(Clone, Copy, Debug)]
-pub enum Wanted<'a> {
+pub(crate) enum Wanted<'a> {
     /// Whatever the session has. The names are those that are likely: a store may save itself a
     /// question with them.
     All(&'a [String]),
@@ -27,11 +27,11 @@ pub enum Wanted<'a> {
 }
 
 /// The rows of a session that its index names, of those that were wanted.
-pub type Rows = Vec<(String, RowState)>;
+pub(crate) type Rows = Vec<(String, RowState)>;
 
 /// Who holds a lock: a value that nobody else has.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Owner(String);
+pub(crate) struct Owner(String);
 
 impl Owner {
     /// Somebody new.
@@ -43,7 +43,7 @@ impl Owner {
         clippy::expect_used,
         reason = "without random numbers nothing here is safe"
     )]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).expect("the system's random numbers");
         Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
@@ -51,7 +51,7 @@ impl Owner {
 
     /// What stands in the lock.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -70,7 +70,7 @@ impl fmt::Debug for Owner {
 
 /// A lock on a refresh token, as its holder names it.
 #[derive(Clone, Debug)]
-pub struct Lock {
+pub(crate) struct Lock {
     /// Which refresh token.
     pub token: Digest,
     /// Who holds it.
@@ -79,7 +79,7 @@ pub struct Lock {
 
 /// What a claim found.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Claim {
+pub(crate) struct Claim {
     /// Whether the lock is ours now.
     pub lock: LockState,
     /// The row, read in the same moment. A row that its index does not name is gone.
@@ -88,7 +88,7 @@ pub struct Claim {
 
 /// Whose a lock is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LockState {
+pub(crate) enum LockState {
     /// Ours.
     Ours,
     /// Somebody else's.
@@ -99,7 +99,7 @@ pub enum LockState {
 
 /// A row and what it becomes.
 #[derive(Clone, Debug)]
-pub struct Replacement {
+pub(crate) struct Replacement {
     /// Which row.
     pub key: RowKey,
     /// Its new content.
@@ -108,7 +108,7 @@ pub struct Replacement {
 
 /// What became of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
+pub(crate) enum Written {
     /// So many rows were replaced or deleted; the others had gone, or hold another refresh token.
     Rows(u64),
     /// Nothing was touched, since the lock is not ours.
@@ -117,7 +117,7 @@ pub enum Written {
 
 /// What became of a client's refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// So many were taken out.
     Tokens(u64),
     /// The access token does not lead to one of this session.
@@ -126,7 +126,7 @@ pub enum Ended {
 
 /// Why a store could not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreError {
+pub(crate) enum StoreError {
     /// It cannot be reached, did not answer in time, or is not ready (loading, a replica, a cluster
     /// without a slot): later it may do the same thing gladly.
     Away(&'static str),
@@ -139,7 +139,7 @@ pub enum StoreError {
 impl StoreError {
     /// One word for a metric.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Away(_) => "away",
             Self::Refused(_) => "refused",
@@ -166,7 +166,7 @@ impl std::error::Error for StoreError {}
 
 /// A store of sessions. Every method is bounded in time by the store itself.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub(crate) trait Store: Send + Sync {
     /// Reads a session. An unknown one has no rows.
     async fn read(&self, session: &SessionId, wanted: Wanted<'_>) -> Result<Rows, StoreError>;
 

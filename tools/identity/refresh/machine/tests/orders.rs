@@ -308,7 +308,7 @@ impl Walk {
             Fault::NoAnswer => {
                 let done = world.carry_out(replica, &step);
                 match done {
-                    Event::Answered(_) => (Event::Answered(Answer::NoAnswer("timeout")), true),
+                    Event::Answered(_) => (Event::Answered(Answer::NotNow("timeout")), true),
                     done => (done, false),
                 }
             }

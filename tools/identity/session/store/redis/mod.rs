@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::{Cmd, Pipeline, Value};
 
-pub use settings::{Password, Settings, Tls, Topology};
+pub(crate) use settings::{Password, Settings, Tls, Topology};
 
 use self::link::Link;
 use super::{Claim, Ended, Lock, LockState, Replacement, Rows, Store, StoreError, Wanted, Written};
@@ -18,7 +18,7 @@ use crate::time::now_ms;
 
 /// The store of a ToolHive auth server.
 #[derive(Debug)]
-pub struct RedisStore {
+pub(crate) struct RedisStore {
     link: Link,
     keys: Keys,
 }
@@ -29,7 +29,7 @@ impl RedisStore {
     ///
     /// # Errors
     /// If the settings cannot be used, such as a certificate that is none.
-    pub fn new(
+    pub(crate) fn new(
         settings: &Settings,
         on_trouble: impl Fn(&'static str) + Send + 'static,
     ) -> Result<Self, String> {

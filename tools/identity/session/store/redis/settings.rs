@@ -15,7 +15,7 @@ use super::link::Source;
 
 /// A password. It cannot be printed.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Password(pub String);
+pub(crate) struct Password(pub String);
 
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -25,7 +25,7 @@ impl fmt::Debug for Password {
 
 /// TLS towards a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tls {
+pub(crate) struct Tls {
     /// The authorities to trust, as PEM; the system's without.
     pub ca: Option<Vec<u8>>,
     /// Whether any certificate will do.
@@ -34,7 +34,7 @@ pub struct Tls {
 
 /// Which servers there are. Addresses are host and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Topology {
+pub(crate) enum Topology {
     /// One server.
     Standalone((String, u16)),
     /// A cluster, found through this node.
@@ -54,7 +54,7 @@ pub enum Topology {
 
 /// Everything about the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Which servers.
     pub topology: Topology,
     /// The user, if it is not the default one.

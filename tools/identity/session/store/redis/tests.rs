@@ -11,7 +11,7 @@ use crate::session::store::conformance::{Seed, conforms};
 use crate::session::{Keys, Row, RowKey};
 
 #[path = "../../../tests/service/bed/redis.rs"]
-#[allow(dead_code, missing_docs)]
+#[allow(dead_code, missing_docs, unreachable_pub)]
 mod server;
 
 /// A server in which every store has a prefix of its own.
