@@ -29,7 +29,7 @@ pub(crate) const METHOD: &str = "/envoy.service.auth.v3.Authorization/Check";
 pub(crate) struct Settings {
     /// Where in `jwt_authn`'s namespace the payload is.
     pub payload_key: String,
-    /// The auth server's issuer: a payload of another one is none.
+    /// The auth server's issuer: a payload of another one is none. Not known: a payload of anybody.
     pub issuer: Option<String>,
     /// Paths of requests that are health checks.
     pub health_check_paths: Vec<String>,
@@ -136,11 +136,18 @@ impl Door {
             .any(|known| known == path)
     }
 
+    /// Whether the payload says who issued the token, and that is the auth server, where it is known:
+    /// what the filter itself takes for a checked payload.
     fn is_ours(&self, payload: &[u8]) -> bool {
-        let issuer = struct_field(payload, b"iss").ok().flatten();
+        let issuer = struct_field(payload, b"iss")
+            .ok()
+            .flatten()
+            .and_then(as_text)
+            .filter(|issuer| !issuer.is_empty());
         match (&self.settings.issuer, issuer) {
-            (Some(ours), Some(theirs)) => as_text(theirs) == Some(ours),
-            _ => true,
+            (Some(ours), Some(theirs)) => theirs == ours,
+            (None, Some(_)) => true,
+            (_, None) => false,
         }
     }
 

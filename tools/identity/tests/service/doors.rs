@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::bed::check::{Check, Verdict, check, client};
-use crate::bed::service::{Bed, SECRET};
+use crate::bed::service::{Bed, SECRET, Service};
 use crate::bed::session::{put, row};
 use crate::bed::signer::Signer;
 
@@ -171,7 +171,15 @@ async fn without_a_checked_payload_nobody_goes_on() {
         authorization: Some(format!("Bearer {}", bed.token(SESSION))),
         ..Check::default()
     };
-    for request in [nothing, elsewhere, no_map, Check::of(foreign)] {
+    let mut of_nobody = bed.claims(SESSION, 600);
+    of_nobody.as_object_mut().unwrap().remove("iss");
+    for request in [
+        nothing,
+        elsewhere,
+        no_map,
+        Check::of(foreign),
+        Check::of(of_nobody),
+    ] {
         let Verdict::Denied(status, headers, body) = check(&mut client, &request).await else {
             panic!("{request:?} is not denied");
         };
@@ -204,6 +212,35 @@ async fn without_a_checked_payload_nobody_goes_on() {
         check(&mut client, &both).await,
         Verdict::Goes(json!({"upstream_tokens": {"github": "github-at"}, "health_check": true}))
     );
+}
+
+#[tokio::test]
+async fn where_the_issuer_is_not_known_a_payload_names_one() {
+    let bed = Bed::new().await;
+    let sessions = json!({"sessions": {SESSION: {"github": "github-at"}}});
+    let sessions = bed.directory.write("sessions.yaml", &sessions.to_string());
+    let jwks = bed.provider.url("/jwks.json");
+    let sessions = sessions.display().to_string();
+    let service = Service::start(&["--sessions", &sessions, "--jwks-url", &jwks]).await;
+    let mut client = client(service.check_port).await;
+    let payload = |issuer: serde_json::Value| {
+        let mut claims = bed.claims(SESSION, 600);
+        claims["iss"] = issuer;
+        Check::of(claims)
+    };
+    assert_eq!(
+        check(&mut client, &payload(json!("https://any.example"))).await,
+        Verdict::Goes(json!({"upstream_tokens": {"github": "github-at"}}))
+    );
+    for issuer in [
+        json!(null),
+        json!(""),
+        json!(5),
+        json!(["https://any.example"]),
+    ] {
+        let verdict = check(&mut client, &payload(issuer.clone())).await;
+        assert!(matches!(verdict, Verdict::Denied(401, ..)), "{issuer}");
+    }
 }
 
 #[tokio::test]
