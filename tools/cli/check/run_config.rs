@@ -32,7 +32,7 @@ pub(super) fn on(configuration: &Configuration, notes: &mut Notes) {
     }
     on_keys(run_config, &at, notes);
     match auth_server::read(run_config, &at) {
-        Ok((read, warnings)) => {
+        (Ok(read), warnings) => {
             on_storage(root, &read, notes);
             for warning in warnings {
                 let is_known = warning.path == at.key("issuer")
@@ -42,7 +42,7 @@ pub(super) fn on(configuration: &Configuration, notes: &mut Notes) {
                 }
             }
         }
-        Err(problems) => {
+        (Err(problems), _) => {
             for problem in problems {
                 if !notes.is_wrong(&problem.path) {
                     notes.problem(Severity::Error, problem);

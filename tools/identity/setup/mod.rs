@@ -222,14 +222,13 @@ fn configured(options: &Options, problems: &mut Problems) -> Configured {
             not_found.path, not_found.text, not_found.name
         )),
         Ok(found) => {
-            match auth_server::read(found.run_config(), &found.at) {
-                Ok((run_config, warnings)) => {
-                    for warning in warnings {
-                        let line = located(&found, &warning.path, &warning.text);
-                        log::warn(&format!("config: {line}"), &[]);
-                    }
-                    configured.run_config = Some(run_config);
-                }
+            let (read, warnings) = auth_server::read(found.run_config(), &found.at);
+            for warning in warnings {
+                let line = located(&found, &warning.path, &warning.text);
+                log::warn(&format!("config: {line}"), &[]);
+            }
+            match read {
+                Ok(run_config) => configured.run_config = Some(run_config),
                 Err(found_problems) => {
                     for problem in found_problems {
                         let text = match problem.rule {

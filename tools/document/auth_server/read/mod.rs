@@ -11,11 +11,9 @@ use super::keys;
 use super::{RunConfig, Warning};
 use spot::Spot;
 
-/// Reads a `RunConfig` that stands at `at` in its document.
-///
-/// # Errors
-/// Every problem that keeps ToolHive, or whoever reads its sessions, from using it.
-pub fn read(node: &Node, at: &Path) -> Result<(RunConfig, Vec<Warning>), Vec<Problem>> {
+/// Reads a `RunConfig` that stands at `at` in its document, or says every problem that keeps ToolHive,
+/// or whoever reads its sessions, from using it. The warnings may be what explains a problem.
+pub fn read(node: &Node, at: &Path) -> (Result<RunConfig, Vec<Problem>>, Vec<Warning>) {
     let mut reader = Reader {
         problems: keys::twice(node, at),
         warnings: keys::unknown(node, at),
@@ -24,11 +22,11 @@ pub fn read(node: &Node, at: &Path) -> Result<(RunConfig, Vec<Warning>), Vec<Pro
         node: Some(node),
         path: at.clone(),
     });
-    if reader.problems.is_empty() {
-        Ok((run_config, reader.warnings))
-    } else {
-        Err(reader.problems)
-    }
+    let read = match reader.problems.is_empty() {
+        true => Ok(run_config),
+        false => Err(reader.problems),
+    };
+    (read, reader.warnings)
 }
 
 struct Reader {

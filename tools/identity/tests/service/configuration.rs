@@ -328,6 +328,24 @@ fn a_file_of_sessions_is_read_with_the_same_care() {
     }
 }
 
+#[test]
+fn a_misspelt_key_is_named_beside_the_error_that_it_causes() {
+    let directory = Directory::new();
+    let text = "schema_version: v0.1.0\nissuer: https://mcp.example.com\nupstreams:\n- name: corp\n  \
+                type: oidc\n  oidc_config: {issuer_url: \"https://login.example.net\", clientid: cid}\n\
+                storage: {type: redis, redis_config: {addr: \"r:6379\", key_prefix: \"p:\"}}\n";
+    directory.write("authserver-config.yaml", text);
+    let (code, log) = lines(&directory, "authserver-config.yaml", &[]);
+    assert_eq!(code, Some(2), "{log}");
+    for line in [
+        "ERROR config: upstreams[0].oidc_config.client_id: missing",
+        "WARN config: upstreams[0].oidc_config.clientid: unknown key, which ToolHive drops without a \
+         word; did you mean client_id?",
+    ] {
+        assert!(log.contains(line), "wanted {line} in {log}");
+    }
+}
+
 #[tokio::test]
 async fn what_toolhive_would_drop_without_a_word_is_said() {
     let bed = Bed::new().await;
