@@ -69,6 +69,36 @@ pub(super) fn read(file: &FilePath, problems: &mut Problems) -> Option<Sessions>
     Some(Sessions { rows, issuer })
 }
 
+/// A place in the file: what is said of it, and where it is. A session's id is a credential, and no
+/// name for a line that is logged.
+struct Place {
+    shown: Path,
+    at: Path,
+}
+
+impl Place {
+    fn root() -> Self {
+        Self {
+            shown: Path::root(),
+            at: Path::root(),
+        }
+    }
+
+    fn key(&self, key: &str) -> Self {
+        Self {
+            shown: self.shown.key(key),
+            at: self.at.key(key),
+        }
+    }
+
+    fn session(&self, number: usize, id: &str) -> Self {
+        Self {
+            shown: self.shown.index(number),
+            at: self.at.key(id),
+        }
+    }
+}
+
 struct Reader<'a> {
     document: &'a Document,
     name: String,
@@ -76,11 +106,11 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn problem(&mut self, path: &Path, text: &str) {
-        let place = self.document.position(path);
+    fn problem(&mut self, place: &Place, text: &str) {
+        let at = self.document.position(&place.at);
         self.problems.add(format!(
-            "{path}: {text} ({}:{}:{})",
-            self.name, place.line, place.column
+            "{}: {text} ({}:{}:{})",
+            place.shown, self.name, at.line, at.column
         ));
     }
 
@@ -88,17 +118,15 @@ impl Reader<'_> {
         match get(&self.document.root, "issuer")? {
             Node::String(issuer) if !issuer.is_empty() => Some(issuer.clone()),
             _ => {
-                self.problem(
-                    &Path::root().key("issuer"),
-                    "must be a text that is not empty",
-                );
+                let at = Place::root().key("issuer");
+                self.problem(&at, "must be a text that is not empty");
                 None
             }
         }
     }
 
     /// Of two values under one key nobody knows which is meant. The key itself may be a credential.
-    fn no_twins(&mut self, map: &Node, at: &Path) {
+    fn no_twins(&mut self, map: &Node, at: &Place) {
         let mut names: Vec<&String> = entries(map).iter().map(|(name, _)| name).collect();
         names.sort_unstable();
         if names.windows(2).any(|pair| pair.first() == pair.last()) {
@@ -108,14 +136,14 @@ impl Reader<'_> {
 
     fn rows(&mut self) -> Vec<(RowKey, Row)> {
         let root = &self.document.root;
-        self.no_twins(root, &Path::root());
+        self.no_twins(root, &Place::root());
         for (name, _) in entries(root) {
             if !matches!(name.as_str(), "issuer" | "sessions") {
                 let text = "unknown key (allowed here: issuer, sessions)";
-                self.problem(&Path::root().key(name), text);
+                self.problem(&Place::root().key(name), text);
             }
         }
-        let at = Path::root().key("sessions");
+        let at = Place::root().key("sessions");
         let Some(sessions @ Node::Map(_)) = get(root, "sessions") else {
             self.problem(&at, "must be a map from session to provider to token");
             return Vec::new();
@@ -123,8 +151,7 @@ impl Reader<'_> {
         self.no_twins(sessions, &at);
         let mut rows = Vec::new();
         for (number, (session, providers)) in entries(sessions).iter().enumerate() {
-            // A session's id is a credential, and no name for a line that is logged.
-            let path = at.index(number);
+            let path = at.session(number, session);
             let Some(session) = SessionId::parse(session) else {
                 self.problem(&path, "a session's id must be 1 to 128 of A-Z a-z 0-9 _ -");
                 continue;
@@ -134,6 +161,10 @@ impl Reader<'_> {
             }
             self.no_twins(providers, &path);
             for (provider, token) in entries(providers) {
+                // ToolHive's mark for a deleted row.
+                if matches!(token, Node::Null) {
+                    continue;
+                }
                 if provider.is_empty() {
                     self.problem(&path, "a provider without a name");
                 }
@@ -148,7 +179,7 @@ impl Reader<'_> {
         rows
     }
 
-    fn row(&mut self, provider: &str, token: &Node, at: &Path) -> Row {
+    fn row(&mut self, provider: &str, token: &Node, at: &Place) -> Row {
         let mut row = Row {
             provider_id: provider.to_owned(),
             ..Row::default()
@@ -160,36 +191,33 @@ impl Reader<'_> {
                 for (name, value) in members {
                     self.member(&mut row, name, value, &at.key(name));
                 }
+                if !row.provider_id.is_empty() && row.provider_id != provider {
+                    let text = "must be the provider that the row stands under";
+                    self.problem(&at.key("provider_id"), text);
+                }
             }
             _ => self.problem(at, "must be a token, or a map with the members of a row"),
         }
         row
     }
 
-    fn member(&mut self, row: &mut Row, name: &str, value: &Node, at: &Path) {
+    /// A member, as ToolHive's own rows have them.
+    fn member(&mut self, row: &mut Row, name: &str, value: &Node, at: &Place) {
         let text = match name {
+            "provider_id" => &mut row.provider_id,
             "access_token" => &mut row.access_token,
             "refresh_token" => &mut row.refresh_token,
             "id_token" => &mut row.id_token,
             "user_id" => &mut row.user_id,
             "upstream_subject" => &mut row.upstream_subject,
             "client_id" => &mut row.client_id,
-            "expires_at" => {
-                match value {
-                    // Seconds since 1970 fit a double exactly.
-                    #[allow(clippy::cast_possible_truncation)]
-                    Node::Number(seconds) if seconds.fract() == 0.0 => {
-                        row.expires_at = *seconds as i64;
-                    }
-                    _ => self.problem(at, "must be seconds since 1970"),
-                }
-                return;
-            }
+            "expires_at" => return self.time(&mut row.expires_at, value, at),
+            "session_expires_at" => return self.time(&mut row.session_expires_at, value, at),
             _ => {
                 self.problem(
                     at,
-                    "unknown key (allowed here: access_token, refresh_token, id_token, \
-                     expires_at, user_id, upstream_subject, client_id)",
+                    "unknown key (allowed here: provider_id, access_token, refresh_token, id_token, \
+                     expires_at, session_expires_at, user_id, upstream_subject, client_id)",
                 );
                 return;
             }
@@ -198,6 +226,16 @@ impl Reader<'_> {
             Node::String(value) => text.clone_from(value),
             Node::Null => {}
             _ => self.problem(at, "must be a text"),
+        }
+    }
+
+    fn time(&mut self, time: &mut i64, value: &Node, at: &Place) {
+        match value {
+            // Seconds since 1970 fit a double exactly.
+            #[allow(clippy::cast_possible_truncation)]
+            Node::Number(seconds) if seconds.fract() == 0.0 => *time = *seconds as i64,
+            Node::Null => {}
+            _ => self.problem(at, "must be seconds since 1970"),
         }
     }
 }

@@ -304,6 +304,10 @@ fn a_file_of_sessions_is_read_with_the_same_care() {
             "sessions[0].g.expires_at: must be seconds",
         ),
         (
+            "sessions: {A: {g: {provider_id: h}}}\n",
+            "sessions[0].g.provider_id: must be the provider",
+        ),
+        (
             "sessions: {A: {g: x}}\n---\nsessions: {}\n",
             "(root): must be one document",
         ),
@@ -326,6 +330,21 @@ fn a_file_of_sessions_is_read_with_the_same_care() {
             "a session's id is a credential: {log}"
         );
     }
+}
+
+#[test]
+fn a_problem_in_a_session_is_told_at_its_line_without_the_sessions_id() {
+    let directory = Directory::new();
+    let text = "sessions:\n  SESSIONID:\n    g:\n      access_token: a\n      expires_at: soon\n";
+    let file = directory.write("sessions.yaml", text);
+    let file = file.to_str().unwrap();
+    let arguments = ["--sessions", file, "--jwks-url", "http://127.0.0.1:1/"];
+    let (code, _, log) = run_to_its_end(&arguments);
+    assert_eq!(code, Some(2), "{log}");
+    let wanted = "sessions[0].g.expires_at: must be seconds since 1970 (";
+    assert!(log.contains(wanted), "wanted {wanted} in {log}");
+    assert!(log.contains("sessions.yaml:5:7)"), "{log}");
+    assert!(!log.contains("SESSIONID"), "{log}");
 }
 
 #[test]

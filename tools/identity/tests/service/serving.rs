@@ -310,7 +310,15 @@ async fn sessions_from_a_file_need_no_store() {
     let bed = Bed::new().await;
     let sessions = json!({
         "issuer": crate::bed::service::ISSUER,
-        "sessions": {"DEMO": {"github": "gho_demo", "corp": {"access_token": "c", "id_token": "i"}}},
+        "sessions": {"DEMO": {"github": "gho_demo", "corp": {"access_token": "c", "id_token": "i"},
+            // As ToolHive writes it, and two that it has not.
+            "linear": {
+                "provider_id": "linear", "access_token": "l", "refresh_token": "r", "id_token": "",
+                "expires_at": null, "session_expires_at": 4_102_444_800_u64, "user_id": "u",
+                "upstream_subject": "u", "client_id": "c",
+            },
+            "gone": null,
+        }},
     });
     let sessions = bed.directory.write("sessions.yaml", &sessions.to_string());
     let jwks = bed.provider.url("/jwks.json");
@@ -328,6 +336,10 @@ async fn sessions_from_a_file_need_no_store() {
     assert_eq!(
         service.ask(&bed.token("DEMO"), "corp", &[]).await.token(),
         "c"
+    );
+    assert_eq!(
+        service.ask(&bed.token("DEMO"), "linear", &[]).await.token(),
+        "l"
     );
     let answer = service.ask(&bed.token("NOBODY"), "corp", &[]).await;
     assert_eq!(answer.error(), "upstream_token_not_found");
