@@ -42,7 +42,7 @@ usage: ./build.sh [VERB]
                       Envoy Gateway's own part needs Go, and is left out without it
   soak [MINUTES]      build, then half an hour of mixed traffic with faults and updates in Envoy
   soak --sharing [RUNS]  build, then 100 times 1,000 requests of 40 users on 4 workers: 40 STS calls each
-  fuzz [MINUTES]      try the readers of hostile input, for an hour each
+  fuzz [MINUTES]      try the readers of hostile input and whole lives of a worker, for an hour each
   mutants [ARGS]      see which small changes of the filter's logic no test notices (hours)
   audit               look for advisories about what this depends on (needs their database)
   bench [ARGS]        measure what the filter costs, or with --identity the identity service
@@ -55,6 +55,7 @@ Needs Linux and Rust (rustup); demo, test and bench also Python 3 to install Env
 or ENVOY_PATH as for func-e, names an Envoy to use instead; demo and bench also take `envoy` or
 `func-e` from the PATH. REQUIRE_TOOLS=1 makes a missing tool (shellcheck, valgrind) an error,
 REQUIRE_GO=1 a missing Go. AS_RELEASED=1 builds the programs in dist/ as a release has them: static.
+AS_TESTED=1 lets demo and fuzz use what test has compiled: slower programs, and nothing to wait for.
 USAGE
 }
 
@@ -228,7 +229,12 @@ demo() {
         need_redis
     fi
     step "the demo"
-    in_envoy cargo run --quiet --locked --package upstream-inject-testbed --bin demo -- "$@"
+    if [ -n "${AS_TESTED:-}" ]; then
+        cargo build --quiet --locked --workspace --all-features --bin demo
+        in_envoy "$CARGO_TARGET_DIR/debug/demo" "$@"
+    else
+        in_envoy cargo run --quiet --locked --package upstream-inject-testbed --bin demo -- "$@"
+    fi
 }
 
 need_redis() {

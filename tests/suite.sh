@@ -217,42 +217,60 @@ audit_with() {
     "$1" --log-level warn --locked --workspace --all-features check --disable-fetch advisories
 }
 
-# fuzz [MINUTES]: the properties of what reads hostile input, each with new inputs for so long. An input that fails is left in proptest-regressions/.
+# fuzz [MINUTES]: the properties of what reads hostile input, each with new inputs for so long, as many at
+# once as FUZZ_AT_ONCE says, or there are cores. An input that fails is left in proptest-regressions/.
+# AS_TESTED=1 takes what `./build.sh test` has compiled, which reads fewer inputs in that time.
 fuzz() {
-    local minutes="${1:-60}" name target
+    local minutes="${1:-60}" at_once="${FUZZ_AT_ONCE:-$(nproc)}" binaries name words
+    local compile=(cargo test --locked --profile fuzz) cases=4000
     [[ "$minutes" =~ ^[0-9]+(\.[0-9]+)?$ ]] || misuse "fuzz takes minutes"
+    [ -z "${AS_TESTED:-}" ] || { compile=("${CARGO_TEST[@]}") cases=200; }
     need_rust
     step "what is fuzzed"
-    cargo test --quiet --locked --profile fuzz --lib --test native --no-run
+    binaries="$("${compile[@]}" --quiet --lib --test native --no-run --message-format json)"
+    step "fuzzing for $minutes minutes each, $at_once at once"
     for name in "${!FUZZED[@]}"; do
-        target="${FUZZED[$name]}"
-        step "$name for $minutes minutes"
-        fuzz_one "$minutes" "$target"
+        [ ${#BESIDE[@]} -lt "$at_once" ] || fuzzed
+        read -ra words <<<"${FUZZED[$name]}"
+        fuzz_one "$name" "$minutes" "$cases" "$(executable "${words[0]}" <<<"$binaries")" "${words[1]}" &
+        BESIDE["$name"]=$!
+    done
+    while [ ${#BESIDE[@]} -gt 0 ]; do
+        fuzzed
     done
 }
 
 # What is fuzzed: the test target, and the tests in it.
 declare -rA FUZZED=(
-    [configurations]="--test native -- readers::a_configuration"
-    [tokens]="--test native -- readers::a_token"
-    ["lives of a worker"]="--test native -- sequences::"
-    [metadata]="--lib -- identity::"
-    ["answers of an STS"]="--lib -- exchange::answer::"
+    [configurations]="native readers::a_configuration"
+    [tokens]="native readers::a_token"
+    ["lives of a worker"]="native sequences::"
+    [metadata]="upstream_inject identity::"
+    ["answers of an STS"]="upstream_inject exchange::answer::"
 )
 
-# fuzz_one MINUTES TARGET
-fuzz_one() {
-    local end words
-    read -ra words <<<"$2"
-    end=$(($(date +%s) + $(awk "BEGIN {print int($1 * 60)}")))
-    while [ "$(date +%s)" -lt "$end" ]; do
-        PROPTEST_CASES="$FUZZ_CASES" cargo test --quiet --locked --profile fuzz "${words[@]}" >/dev/null ||
-            PROPTEST_CASES=1 cargo test --quiet --locked --profile fuzz "${words[@]}"
+# executable NAME: where cargo, whose messages are read, has put the tests of this target.
+executable() { grep -o "\"executable\":\"[^\"]*/$1-[0-9a-f]*\"" | cut -d '"' -f 4; }
+
+# Waits until one of those that are under way has had its time.
+fuzzed() {
+    local name ended
+    wait -n -p ended "${BESIDE[@]}" || die "an input fails (above)"
+    for name in "${!BESIDE[@]}"; do
+        [ "${BESIDE[$name]}" != "$ended" ] || unset "BESIDE[$name]"
     done
 }
 
-# How many inputs are tried in one go: a few seconds' worth.
-readonly FUZZ_CASES=4000
+# fuzz_one NAME MINUTES CASES BINARY TESTS
+fuzz_one() {
+    local end tried=0 said
+    end=$(($(date +%s) + $(awk "BEGIN {print int($2 * 60)}")))
+    while [ "$(date +%s)" -lt "$end" ]; do
+        said="$(PROPTEST_CASES="$3" "$4" --quiet "$5" 2>&1)" || { say "$said" && return 1; }
+        tried=$((tried + $3))
+    done
+    say "  $1: $tried inputs for each property"
+}
 
 # mutants [ARGS]: changes the filter's logic in every small way and sees whether a test notices. Takes
 # hours; ARGS are those of cargo-mutants, such as --file 'src/exchange/**'.
