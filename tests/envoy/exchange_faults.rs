@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use bed::{Answer, Bed, Envoy, EnvoyOptions, Reply, bootstrap, canary};
+use bed::{Answer, Bed, Envoy, EnvoyOptions, Reply, Sts, bootstrap, canary};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
@@ -19,6 +19,7 @@ trials!(
     a_slow_answer_is_waited_for_until_the_timeout,
     a_slow_answer_within_the_timeout_counts,
     a_504_of_the_sts_is_none_of_envoy_however_late_it_comes,
+    a_limit_of_the_clusters_own_that_is_over_is_no_answer,
     refused_connections_are_answered_at_once,
     a_stopped_process_is_not_waited_for_longer_than_the_timeout,
     a_cluster_that_envoy_does_not_know_is_named_to_the_operator,
@@ -30,14 +31,22 @@ static BED: SharedBed = SharedBed::new();
 /// An STS in a process of its own, which can be stopped as a whole.
 static FREEZER: OnceCell<Envoy> = OnceCell::const_new();
 
+/// An STS whose cluster has a limit of its own.
+static LIMITED: OnceCell<Sts> = OnceCell::const_new();
+
 const PATIENT: Duration = Duration::from_secs(30);
 const IMPATIENT: Duration = Duration::from_secs(1);
+/// How long the lane waits whose STS says at the very end that it cannot answer.
+const UNTIL_LATE: Duration = Duration::from_secs(10);
 
 async fn bed() -> &'static Bed {
     let freezer = FREEZER
         .get_or_init(start_freezer)
         .await
         .listener("main")
+        .await;
+    let limited = LIMITED
+        .get_or_init(|| async { Sts::start().await.expect("a port for an STS") })
         .await;
     BED.get(|| {
         let mut all: Vec<(&str, Value)> = broken()
@@ -51,7 +60,11 @@ async fn bed() -> &'static Bed {
         );
         all.extend([
             ("slow-enough", json!({"timeout": "30s"})),
-            ("late-504", json!({"timeout": "10s"})),
+            ("late-504", json!({"timeout": format!("{UNTIL_LATE:?}")})),
+            (
+                "limited",
+                json!({"timeout": "30s", "cluster": "limited-sts"}),
+            ),
             ("refusing", json!({"timeout": "30s"})),
             ("frozen", json!({"timeout": "1s", "cluster": "freezer"})),
             ("unknown", json!({"timeout": "30s", "cluster": "nowhere"})),
@@ -64,6 +77,7 @@ async fn bed() -> &'static Bed {
         ]);
         lanes("exchange-faults", &all, json!({}))
             .cluster(bootstrap::cluster("freezer", freezer, false, &[]))
+            .cluster(limited_cluster(limited))
             .cluster(json!({
                 "name": "empty",
                 "type": "STATIC",
@@ -72,6 +86,15 @@ async fn bed() -> &'static Bed {
             .start()
     })
     .await
+}
+
+/// Envoy itself gives up what takes longer here, whatever the call's own timeout is.
+fn limited_cluster(sts: &Sts) -> Value {
+    let mut cluster = bootstrap::cluster("limited-sts", sts.address(), false, &[]);
+    let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    cluster["typed_extension_protocol_options"][options]["common_http_protocol_options"] =
+        json!({"max_stream_duration": "0.5s"});
+    cluster
 }
 
 /// An Envoy that issues one and the same token to everybody.
@@ -194,9 +217,51 @@ async fn a_504_of_the_sts_is_none_of_envoy_however_late_it_comes() {
         .header("x-envoy-upstream-service-time", "7")
         .after(Duration::from_millis(9550));
     lane.sts().set_script(move |_| late.clone());
-    let reply = within(PATIENT, lane, &lane.login("alice")).await;
-    assert_refused(&reply, 503, "token_exchange_unavailable");
-    lane.expect_sts("unavailable", 1).await;
+    let jwt = lane.login("alice");
+    let mut unavailable = 0;
+    // A machine that sleeps over what is left shows Envoy's own: then once more.
+    for _ in 0..3 {
+        let start = Instant::now();
+        let reply = within(PATIENT, lane, &jwt).await;
+        unavailable += u64::from(reply.status == 503);
+        if start.elapsed() < UNTIL_LATE {
+            assert_refused(&reply, 503, "token_exchange_unavailable");
+            return lane.expect_sts("unavailable", unavailable).await;
+        }
+    }
+    panic!("no answer came before {UNTIL_LATE:?}");
+}
+
+/// Its `max_stream_duration`: Envoy says so with a 408 of its own before there is an answer, and breaks
+/// off one that has begun.
+async fn a_limit_of_the_clusters_own_that_is_over_is_no_answer() {
+    let lane = Lane::of(bed().await, "limited");
+    let sts = LIMITED.get().expect("started with the bed");
+    let jwt = lane.login("alice");
+    let timeout = (504, "token_exchange_timeout");
+    let unavailable = (503, "token_exchange_unavailable");
+    for (answer, (status, code)) in [
+        (Answer::hang(), timeout),
+        (Answer::hang(), timeout),
+        (good().stalled(), unavailable),
+        (Answer::hang(), timeout),
+        (Answer::hang(), timeout),
+    ] {
+        sts.answer_next(answer);
+        let reply = within(IMPATIENT, lane, &jwt).await;
+        assert_refused(&reply, status, code);
+    }
+    assert_eq!(sts.calls(), 5);
+    // Five in a row: the breaker is open, unless the machine has slept over its pause.
+    let opened = Instant::now();
+    let reply = lane.get(&jwt, "x").await;
+    if opened.elapsed() < IMPATIENT / 2 {
+        assert_refused(&reply, 503, "token_exchange_unavailable");
+        assert_eq!(sts.calls(), 5, "the sixth request called");
+        lane.expect_sts("breaker_open", 1).await;
+    }
+    sts.set_script(Answer::token_for);
+    eventually_served(lane, &jwt).await;
 }
 
 async fn refused_connections_are_answered_at_once() {
