@@ -13,6 +13,7 @@ mod check;
 mod convert;
 mod documentation;
 mod envoy_config;
+mod envoy_forms;
 mod explain;
 mod formats;
 mod golden;

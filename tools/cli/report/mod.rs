@@ -15,7 +15,7 @@ use crate::codes::{self, Code};
 use document::Position;
 use std::fmt::Write as _;
 use std::rc::Rc;
-use upstream_inject::config::{Problem, Rule};
+use upstream_inject::config::{Path, Problem, Rule};
 
 /// How bad a finding is, in rising order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,8 +43,10 @@ impl Severity {
 pub(crate) struct Finding {
     pub(crate) severity: Severity,
     pub(crate) at: Option<Position>,
-    /// Where in the configuration, as the filter writes it; none for the file as a whole.
+    /// Where in the configuration; none for the file as a whole.
     pub(crate) path: Option<String>,
+    /// Whether that is in the filter's own configuration, of which it logs the same line.
+    is_own: bool,
     pub(crate) rule: Option<Rule>,
     /// What kind of finding it is; none yet where its verb has but one to give.
     pub(crate) code: Option<&'static Code>,
@@ -62,9 +64,23 @@ impl Finding {
             severity,
             at,
             path: None,
+            is_own: false,
             rule: None,
             code: None,
             text: text.into(),
+        }
+    }
+
+    /// A finding about one value of a configuration that is not the filter's.
+    pub(crate) fn about_value(
+        severity: Severity,
+        at: Position,
+        path: &Path,
+        text: impl Into<String>,
+    ) -> Self {
+        Self {
+            path: Some(path.to_string()),
+            ..Self::about_file(severity, Some(at), text)
         }
     }
 
@@ -81,6 +97,7 @@ impl Finding {
             severity,
             at: Some(at),
             path: Some(problem.path.to_string()),
+            is_own: true,
             rule: problem.rule,
             code: Some(codes::of_problem(&problem)),
             text: problem.text,
@@ -95,7 +112,8 @@ impl Finding {
     fn line(&self) -> String {
         let mut line = String::new();
         if let Some(path) = &self.path {
-            let _ = write!(line, "config: {path}: ");
+            let whose = if self.is_own { "config: " } else { "" };
+            let _ = write!(line, "{whose}{path}: ");
         }
         if let Some(rule) = self.rule {
             let _ = write!(line, "{rule}: ");

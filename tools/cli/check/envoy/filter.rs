@@ -32,11 +32,9 @@ pub(super) fn read(
     }
     let config = settings.get("config")?;
     let Some(configuration) = config.get("configuration") else {
-        findings.push(finding(
-            document,
-            &config.path,
-            "the filter has no configuration: it refuses to load",
-        ));
+        let text = "the filter has no configuration: it refuses to load";
+        let finding = error(document, &config.path, text);
+        findings.push(finding.coded(&codes::ENVOY_CONFIG));
         return None;
     };
     let value = configuration.get("value")?;
@@ -46,7 +44,7 @@ pub(super) fn read(
             Err(error) => {
                 let at = error.at.unwrap_or_else(|| document.position(&value.path));
                 let text = format!("the filter's configuration: {}", error.text);
-                let finding = Finding::about_file(Severity::Error, Some(at), text);
+                let finding = Finding::about_value(Severity::Error, at, &value.path, text);
                 findings.push(finding.coded(&codes::SYNTAX));
                 return None;
             }
@@ -100,9 +98,7 @@ fn on_variables(
              it to the VM: add it to host_env_keys",
             serde_json::Value::from(name.as_str())
         );
-        let at = document.position(&at.path);
-        let finding = Finding::about_file(Severity::Error, Some(at), text);
-        findings.push(finding.coded(&codes::VARIABLE));
+        findings.push(error(document, &at.path, text).coded(&codes::VARIABLE));
     }
 }
 
@@ -124,16 +120,14 @@ fn on_failure(config: &Part<'_>, document: &Document, findings: &mut Vec<Finding
     let is_open = get_text(config.node, "failure_policy") == Some("FAIL_OPEN")
         || get(config.node, "fail_open") == Some(&Node::Bool(true));
     if is_open {
-        let at = document.position(&config.path.key("failure_policy"));
+        let at = config.path.key("failure_policy");
         let text = "while the filter cannot run, requests go on as they are; write FAIL_RELOAD";
-        let finding = Finding::about_file(Severity::Error, Some(at), text);
-        findings.push(finding.coded(&codes::ENVOY_FAIL_OPEN));
+        findings.push(error(document, &at, text).coded(&codes::ENVOY_FAIL_OPEN));
     }
 }
 
-fn finding(document: &Document, path: &Path, text: &str) -> Finding {
-    let at = document.position(path);
-    Finding::about_file(Severity::Error, Some(at), text).coded(&codes::ENVOY_CONFIG)
+fn error(document: &Document, path: &Path, text: impl Into<String>) -> Finding {
+    Finding::about_value(Severity::Error, document.position(path), path, text)
 }
 
 /// What the rules on Envoy's part need of the filter's.

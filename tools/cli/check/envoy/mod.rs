@@ -125,8 +125,8 @@ pub(super) fn check(
         audiences::on(&root, allowed.as_deref(), &mut notes);
         findings.extend(notes.0.into_iter().map(|said| {
             let at = document.position(&said.problem.path);
-            let text = format!("{}: {}", said.problem.path, said.problem.text);
-            Finding::about_file(said.severity, Some(at), text).coded(said.code)
+            Finding::about_value(said.severity, at, &said.problem.path, said.problem.text)
+                .coded(said.code)
         }));
     }
     if !has_filter {
