@@ -1,10 +1,137 @@
 //! The forms in which Envoy's configuration comes: protobuf's other spelling of keys, lists, what
 //! control planes print; and the form in which machines are told what is wrong with it.
 
-use crate::tool::Workbench;
+use crate::tool::{Run, Workbench};
 use serde_json::{Value, json};
 
 const BOOTSTRAP: &str = include_str!("fixtures/envoy.yaml");
+
+fn check(text: &str) -> Run {
+    Workbench::with("envoy.json", text).run(&["check", "envoy.json"])
+}
+
+fn bootstrap() -> Value {
+    serde_yaml_ng::from_str(BOOTSTRAP).expect("YAML")
+}
+
+/// As protobuf prints it, `httpFilters` for `http_filters`. The keys of maps are nobody's fields.
+fn camel(value: &Value, is_map: bool) -> Value {
+    const MAPS: [&str; 5] = [
+        "typed_per_filter_config",
+        "typed_extension_protocol_options",
+        "providers",
+        "key_values",
+        "json_format",
+    ];
+    match value {
+        Value::Object(object) => {
+            let entries = object.iter().map(|(key, inner)| {
+                let value = match key.as_str() {
+                    "value" => inner.clone(), // the filter's own
+                    _ => camel(inner, MAPS.contains(&key.as_str())),
+                };
+                let key = match is_map {
+                    true => key.clone(),
+                    false => camel_key(key),
+                };
+                (key, value)
+            });
+            Value::Object(entries.collect())
+        }
+        Value::Array(items) => items.iter().map(|item| camel(item, false)).collect(),
+        other => other.clone(),
+    }
+}
+
+fn camel_key(key: &str) -> String {
+    let mut words = key.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| {
+        let (initial, rest) = word.split_at(1);
+        name + &initial.to_uppercase() + rest
+    })
+}
+
+/// The live configuration of the same, as `kind` wraps it.
+fn dump(of: &Value) -> Value {
+    let resources = &of["static_resources"];
+    json!({"configs": [
+        {
+            "@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump",
+            "dynamic_listeners": [{"active_state": {"listener": resources["listeners"][0]}}],
+        },
+        {
+            "@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump",
+            "static_clusters": resources["clusters"].as_array().expect("a list").iter()
+                .map(|cluster| json!({"cluster": cluster})).collect::<Vec<_>>(),
+        },
+    ]})
+}
+
+#[test]
+fn both_spellings_of_keys_are_judged_alike() {
+    let right = bootstrap();
+    let dumped = camel(&dump(&right), false);
+    let forms = [
+        camel(&right, false),
+        // Half and half, as by hand.
+        json!({"static_resources": camel(&right["static_resources"], false)}),
+        json!({"resources": [
+            dumped["configs"][0]["dynamicListeners"][0]["activeState"]["listener"].clone(),
+        ]}),
+        dumped.clone(),
+        json!({"xds": {"mcp/mcp-gateway": dumped}}),
+        camel(&right["static_resources"]["listeners"], false),
+        right["static_resources"]["listeners"].clone(),
+    ];
+    for mut form in forms {
+        if let Some(listener) = form.pointer_mut("/resources/0") {
+            listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+        }
+        let text = form.to_string();
+        let run = check(&text).expect(0);
+        assert!(run.stdout.contains("onfiguration of Envoy)"), "{run:#?}");
+        for (from, to, code) in [
+            (r#"["authorization","x-api-key"]"#, "[]", "envoy-door"),
+            ("FAIL_RELOAD", "FAIL_OPEN", "envoy-fail-open"),
+            (r#"["STS_SECRET","KEY"]"#, r#"["KEY"]"#, "variable"),
+            (r#""disabled":true"#, r#""disabled":false"#, "envoy-backend"),
+            (
+                "upstream_codec.v3.UpstreamCodec",
+                "dynamic_forward_proxy.v3.FilterConfig",
+                "envoy-target",
+            ),
+        ] {
+            let changed = text.replacen(from, to, 1);
+            assert_ne!(changed, text, "{from}");
+            let run = check(&changed);
+            assert!(run.stdout.contains(&format!("[{code}]")), "{code} {run:#?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_elsewhere_is_said() {
+    let text = BOOTSTRAP.replacen(
+        "route_config:",
+        "rds: {route_config_name: far}\n          unused:",
+        1,
+    );
+    let run = check(&text).expect(0);
+    assert!(
+        run.stdout
+            .contains("the routes \"far\" are not in this file"),
+        "{run:#?}"
+    );
+    let bench = Workbench::with("envoy.yaml", &text);
+    bench.run(&["check", "--strict", "envoy.yaml"]).expect(1);
+    let clusters = camel(&bootstrap()["static_resources"]["clusters"], false);
+    let run = check(&clusters.to_string()).expect(1);
+    assert!(
+        run.stdout.contains("nor is a listener for HTTP"),
+        "{run:#?}"
+    );
+}
 
 #[test]
 fn machines_are_told_where_it_is() {

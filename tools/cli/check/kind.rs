@@ -98,10 +98,3 @@ pub(super) fn is_vmcp_config_map(root: &Node) -> bool {
 pub(crate) fn is_kubernetes(root: &Node) -> bool {
     document::get_text(root, "apiVersion").is_some() && document::get_text(root, "kind").is_some()
 }
-
-/// Whether `root` is a configuration of Envoy itself, in which the filter's is a small part.
-pub(crate) fn is_envoy(root: &Node) -> bool {
-    ["static_resources", "dynamic_resources", "http_filters"]
-        .iter()
-        .any(|key| document::get(root, key).is_some())
-}

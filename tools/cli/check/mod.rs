@@ -23,7 +23,6 @@ mod vmcp;
 use advice::strategies;
 pub(crate) use advice::{providers, upstream_name};
 pub(crate) use folder::expand;
-use kind::is_envoy;
 pub(crate) use kind::{Kind, is_kubernetes};
 
 use crate::codes;
@@ -242,7 +241,7 @@ pub(crate) fn single(documents: &[Document]) -> Result<&Document, Finding> {
 pub(crate) fn something_else(document: &Document) -> Option<Finding> {
     let text = if is_kubernetes(&document.root) {
         "a Kubernetes resource; `upstream-inject convert` makes a configuration of it"
-    } else if is_envoy(&document.root) {
+    } else if envoy::kind_in(document).is_some() {
         "a configuration of Envoy; the filter's own is what stands in it under `configuration`, \
          and `envoy --mode validate` checks both"
     } else {

@@ -1,7 +1,7 @@
 //! What metadata documents name as `resource`, what `jwt_authn` accepts, and what the auth server
 //! issues: three lists that must agree, or logins end in a refusal.
 
-use super::view::Part;
+use super::part::Part;
 use crate::check::run_config::missing_audiences;
 use crate::check::said::{Notes, quoted};
 use crate::codes;
@@ -33,7 +33,7 @@ pub(super) fn on(root: &Part<'_>, allowed: Option<&[&str]>, notes: &mut Notes) {
             && let Some(resource) = get_text(&document.root, "resource")
             && document::get(&document.root, "authorization_servers").is_some()
         {
-            resources.push((part.path.key("direct_response"), resource.to_owned()));
+            resources.push((part.path_of("direct_response"), resource.to_owned()));
         }
     });
     for (path, resource) in resources {

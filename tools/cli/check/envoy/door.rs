@@ -2,11 +2,11 @@
 
 use super::filter::Known;
 use super::hazards::TOKEN_OBJECT;
+use super::part::Part;
 use super::placement::Placement;
-use super::view::{Manager, Part, routes_in};
+use super::view::{Manager, routes_in};
 use crate::check::said::{Notes, quoted};
 use crate::codes;
-use document::get;
 use upstream_inject::config::Node;
 
 const AUTHORIZATION: &str = "authorization";
@@ -21,7 +21,7 @@ pub(super) fn on_token(
     if !known.needs_token || placement == Placement::Nowhere {
         return;
     }
-    let path = manager.part.path.key("http_filters");
+    let path = manager.part.path_of("http_filters");
     if !known.from_filter_state {
         if placement == Placement::Router {
             let text = "a strategy needs the client's token, and in the router the filter refuses to take \
@@ -53,10 +53,10 @@ fn on_taken(before: &[Part<'_>], notes: &mut Notes) {
             continue;
         };
         for (_, provider) in providers.entries() {
-            if get(provider.node, "forward") != Some(&Node::Bool(true)) {
+            if !provider.is_on("forward") {
                 let text = "without forward: true jwt_authn takes the token off before \
                             set_filter_state can keep it: each request that needs it is refused";
-                notes.error(&codes::TOKEN_FROM, provider.path.key("forward"), text);
+                notes.error(&codes::TOKEN_FROM, provider.path_of("forward"), text);
             }
         }
     }
@@ -71,7 +71,7 @@ pub(super) fn on(
     notes: &mut Notes,
 ) {
     let removed = removed_in(routes);
-    let at = routes.path.key("request_headers_to_remove");
+    let at = routes.path_of("request_headers_to_remove");
     let has = |name: &str| {
         removed
             .iter()

@@ -1,6 +1,6 @@
 //! The filter's own configuration in Envoy's: by the filter's rules, with its places in the file.
 
-use super::view::Part;
+use super::part::Part;
 use crate::check::{self, AnyVariable, Kind};
 use crate::report::{Finding, Severity};
 use crate::{codes, keys};
@@ -117,10 +117,9 @@ fn named_variables(node: &Node, names: &mut BTreeSet<String>) {
 }
 
 fn on_failure(config: &Part<'_>, document: &Document, findings: &mut Vec<Finding>) {
-    let is_open = get_text(config.node, "failure_policy") == Some("FAIL_OPEN")
-        || get(config.node, "fail_open") == Some(&Node::Bool(true));
+    let is_open = config.text("failure_policy") == Some("FAIL_OPEN") || config.is_on("fail_open");
     if is_open {
-        let at = config.path.key("failure_policy");
+        let at = config.path_of("failure_policy");
         let text = "while the filter cannot run, requests go on as they are; write FAIL_RELOAD";
         findings.push(error(document, &at, text).coded(&codes::ENVOY_FAIL_OPEN));
     }

@@ -2,10 +2,10 @@
 //! a control plane.
 
 use super::filter::Known;
-use super::view::{Part, is_auth_servers, is_left_out};
+use super::part::{Part, is_key};
+use super::view::{is_auth_servers, is_left_out};
 use crate::check::said::Notes;
 use crate::codes;
-use document::get;
 use upstream_inject::config::Node;
 
 /// In the name of every type that lets clients choose where requests go.
@@ -33,7 +33,7 @@ pub(super) fn on(root: &Part<'_>, known: &Known, excused: &[Part<'_>], notes: &m
         on_plain_keys(part, notes);
         for key in ["allow_missing", "allow_missing_or_failed"] {
             if part.get(key).is_some() {
-                lenient.push(part.path.key(key));
+                lenient.push(part.path_of(key));
             }
         }
         if is_log {
@@ -58,7 +58,7 @@ fn visit<'a>(part: &Part<'a>, in_log: &mut bool, look: &mut dyn FnMut(&Part<'a>,
                     continue;
                 }
                 let before = *in_log;
-                *in_log = before || key == "access_log" || key == "access_logs";
+                *in_log = before || is_key(key, "access_log") || is_key(key, "access_logs");
                 visit(&inner, in_log, look);
                 *in_log = before;
             }
@@ -79,7 +79,7 @@ fn on_redirects(part: &Part<'_>, notes: &mut Notes) -> bool {
                     what the first one set: a key, or an exchanged token as subject; take it out";
         notes.error(
             &codes::ENVOY_REDIRECT,
-            part.path.key("internal_redirect_policy"),
+            part.path_of("internal_redirect_policy"),
             text,
         );
         found = true;
@@ -96,7 +96,7 @@ fn on_redirects(part: &Part<'_>, notes: &mut Notes) -> bool {
             .is_some_and(|kind| kind.any_text(&|kind| kind.contains(FORWARD_PROXY)));
     if is_forward_proxy {
         let text = "a dynamic forward proxy lets the client choose who gets the credential";
-        notes.error(&codes::ENVOY_TARGET, part.path.key("name"), text);
+        notes.error(&codes::ENVOY_TARGET, part.path_of("name"), text);
     }
     found
 }
@@ -160,17 +160,17 @@ fn on_plain_keys(part: &Part<'_>, notes: &mut Notes) {
     };
     if host.is_some_and(|host| !is_here(host)) {
         let text = "the issuer's keys come in plain text: whoever is in between can be any user";
-        notes.warn(&codes::ENVOY_PLAIN, uri.path.key("uri"), text);
+        notes.warn(&codes::ENVOY_PLAIN, uri.path_of("uri"), text);
     }
 }
 
 fn on_failure_mode(part: &Part<'_>, notes: &mut Notes) {
-    if get(part.node, "failure_mode_allow") == Some(&Node::Bool(true)) {
+    if part.is_on("failure_mode_allow") {
         let text = "when nobody can be asked, requests go on unchecked; write false, and \
                     status_on_error: {code: ServiceUnavailable}";
         notes.error(
             &codes::ENVOY_FAIL_OPEN,
-            part.path.key("failure_mode_allow"),
+            part.path_of("failure_mode_allow"),
             text,
         );
     }
@@ -193,7 +193,7 @@ fn on_log(part: &Part<'_>, known: &Known, notes: &mut Notes) {
             || names_token(text);
         if has_token {
             let text = "writes users' tokens into the log";
-            notes.warn(&codes::ENVOY_LOG, part.path.key(key), text);
+            notes.warn(&codes::ENVOY_LOG, part.path_of(key), text);
         }
     }
 }

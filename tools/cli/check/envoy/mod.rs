@@ -14,6 +14,7 @@ mod audiences;
 mod door;
 mod filter;
 mod hazards;
+mod part;
 mod placement;
 mod rules;
 mod view;
@@ -23,11 +24,12 @@ use super::{Options, quoted};
 use crate::codes;
 use crate::input::Input;
 use crate::report::{FileReport, Finding, Severity};
-use document::{Document, auth_server, get, get_text};
+use document::{Document, auth_server, get_text};
 use filter::Known;
+use part::Part;
 use std::path::Path as FilePath;
 use upstream_inject::config::{Node, Path};
-use view::{Part, View};
+use view::View;
 
 /// For people and for machines.
 const ENVOY: (&str, &str) = ("a configuration of Envoy", "envoy");
@@ -36,28 +38,6 @@ const RESOURCES: (&str, &str) = ("resources of a control plane", "resources");
 
 /// What kind of Envoy configuration the documents hold, if they hold one.
 pub(super) fn kind_of(input: &Input) -> Option<(&'static str, &'static str)> {
-    let has = |root: &Node, keys: &[&str]| keys.iter().any(|key| get(root, key).is_some());
-    let kind = |document: &Document| {
-        let root = &document.root;
-        if has(
-            root,
-            &[
-                "static_resources",
-                "dynamic_resources",
-                "filter_chains",
-                "http_filters",
-            ],
-        ) {
-            return Some(ENVOY);
-        }
-        if has(root, &["configs"]) {
-            return Some(DUMP);
-        }
-        if has(root, &["virtual_hosts"]) || is_discovery(root) {
-            return Some(ENVOY);
-        }
-        None
-    };
     let of_control_plane = |document: &Document| {
         const KINDS: [&str; 6] = [
             "EnvoyFilter",
@@ -70,18 +50,47 @@ pub(super) fn kind_of(input: &Input) -> Option<(&'static str, &'static str)> {
         get_text(&document.root, "kind").is_some_and(|kind| KINDS.contains(&kind))
     };
     let is_about_us = |document: &Document| view::is_our_text(&root_of(document));
-    input.documents.iter().find_map(kind).or_else(|| {
+    input.documents.iter().find_map(kind_in).or_else(|| {
         let is_one =
             input.documents.iter().any(of_control_plane) && input.documents.iter().any(is_about_us);
         is_one.then_some(RESOURCES)
     })
 }
 
+/// What of Envoy's one document is: a bootstrap or a part of one, or what somebody was told of it.
+pub(super) fn kind_in(document: &Document) -> Option<(&'static str, &'static str)> {
+    let root = root_of(document);
+    let has = |part: &Part<'_>, keys: &[&str]| keys.iter().any(|key| part.get(key).is_some());
+    let is_bootstrap = |part: &Part<'_>| has(part, &["static_resources", "dynamic_resources"]);
+    // `istioctl proxy-config … -o json` prints lists.
+    let is_resource =
+        |part: &Part<'_>| has(part, &["filter_chains", "virtual_hosts"]) || view::is_cluster(part);
+    // `egctl x translate --to xds` has a dump for each gateway.
+    let is_translated = |part: &Part<'_>| {
+        let mut gateways = part.entries().into_iter();
+        gateways.any(|(_, gateway)| has(&gateway, &["configs"]))
+    };
+    if is_bootstrap(&root)
+        || root
+            .get("bootstrap")
+            .is_some_and(|inner| is_bootstrap(&inner))
+        || has(&root, &["filter_chains", "http_filters", "virtual_hosts"])
+        || root.items().iter().any(is_resource)
+        || is_discovery(&root)
+    {
+        return Some(ENVOY);
+    }
+    let is_dump =
+        has(&root, &["configs"]) || root.get("xds").is_some_and(|xds| is_translated(&xds));
+    is_dump.then_some(DUMP)
+}
+
 /// Resources as a file of LDS, RDS or CDS has them.
-fn is_discovery(root: &Node) -> bool {
-    let resources = get(root, "resources").map(document::items);
-    resources.unwrap_or_default().iter().any(|resource| {
-        get_text(resource, "@type").is_some_and(|kind| kind.contains("envoy.config."))
+fn is_discovery(root: &Part<'_>) -> bool {
+    root.list("resources").iter().any(|resource| {
+        resource
+            .text("@type")
+            .is_some_and(|kind| kind.contains("envoy.config."))
     })
 }
 
@@ -112,6 +121,7 @@ pub(super) fn check(
     }
     let known = Known::of(&plugins);
     let mut has_door = false;
+    let mut has_listener = kind == RESOURCES;
     for document in &input.documents {
         let root = root_of(document);
         let mut notes = Notes::default();
@@ -121,6 +131,7 @@ pub(super) fn check(
         }
         let excused = view::auth_server_clusters(&view);
         has_door |= is_door(&root);
+        has_listener |= !view.managers.is_empty();
         hazards::on(&root, &known, &excused, &mut notes);
         audiences::on(&root, allowed.as_deref(), &mut notes);
         findings.extend(notes.0.into_iter().map(|said| {
@@ -131,7 +142,13 @@ pub(super) fn check(
     }
     if !has_filter {
         let at = input.documents.first().map(Document::start);
-        let text = "the filter is nowhere in here: requests go on with whatever is on them";
+        let text = match has_listener {
+            true => "the filter is nowhere in here: requests go on with whatever is on them",
+            false => {
+                "the filter is nowhere in here, nor is a listener for HTTP: nothing can be said of \
+                 requests; `check` of a live /config_dump?include_eds sees all"
+            }
+        };
         let finding = Finding::about_file(Severity::Error, at, text);
         findings.push(finding.coded(&codes::ENVOY_NO_FILTER));
     } else if kind == RESOURCES && !has_door {

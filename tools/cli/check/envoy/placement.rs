@@ -1,6 +1,7 @@
 //! Where the filter stands.
 
-use super::view::{Manager, Part, is_ours};
+use super::part::Part;
+use super::view::{Manager, is_ours};
 
 /// Where the filter stands in a manager.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -9,9 +9,7 @@ use super::view::{
 };
 use crate::check::said::{Notes, quoted};
 use crate::codes;
-use document::get;
 use std::collections::BTreeSet;
-use upstream_inject::config::Node;
 
 /// Judges each connection manager with its routes and clusters.
 pub(super) fn on(view: &View<'_>, known: &Known, notes: &mut Notes) {
@@ -48,16 +46,15 @@ pub(super) fn on(view: &View<'_>, known: &Known, notes: &mut Notes) {
 }
 
 fn on_unknown_routes(manager: &Manager<'_>, notes: &mut Notes) {
-    let name = manager
-        .part
-        .get("rds")
-        .and_then(|rds| rds.text("route_config_name"));
+    let rds = manager.part.get("rds");
+    let name = rds.as_ref().and_then(|rds| rds.text("route_config_name"));
+    let which = name.map(|name| format!(" {}", quoted(name)));
     let text = format!(
-        "the routes {} are not in this file, so that nothing is said about them; `check` of a live \
-         /config_dump?include_eds sees them",
-        quoted(name.unwrap_or_default())
+        "the routes{} are not in this file, so that nothing is said about them, and whether they take \
+         the client's token off; `check` of a live /config_dump?include_eds sees them",
+        which.unwrap_or_default()
     );
-    notes.note(&codes::ENVOY_CONFIG, manager.part.path.key("rds"), text);
+    notes.warn(&codes::ENVOY_CONFIG, manager.part.path_of("rds"), text);
 }
 
 fn on_placement(
@@ -98,7 +95,7 @@ fn on_placement(
     {
         let text = "a matcher stands around the filter: what it does not match goes by, without a \
                     credential";
-        notes.warn(&codes::ENVOY_GOES_BY, typed.path.key("xds_matcher"), text);
+        notes.warn(&codes::ENVOY_GOES_BY, typed.path_of("xds_matcher"), text);
     }
     if let Some(ours) = ours
         && ours
@@ -107,7 +104,7 @@ fn on_placement(
     {
         let text = "the filter's name is its type's: give it one of its own, upstream_inject, so that \
                     FilterConfig switches off this filter and no other";
-        notes.warn(&codes::ENVOY_CONFIG, ours.path.key("name"), text);
+        notes.warn(&codes::ENVOY_CONFIG, ours.path_of("name"), text);
     }
     for filter in &list {
         let typed = filter.get("typed_config");
@@ -119,12 +116,12 @@ fn on_placement(
         {
             let text =
                 "this filter sends requests on by itself, and no upstream filter runs for them";
-            notes.warn(&codes::ENVOY_GOES_BY, filter.path.key("name"), text);
+            notes.warn(&codes::ENVOY_GOES_BY, filter.path_of("name"), text);
         }
         if is_a("envoy.filters.http.mcp_router", "McpRouter") {
             let text = "this filter ends the chain itself: what is on the request goes out; a \
                         header_mutation before it must take authorization off";
-            notes.warn(&codes::ENVOY_DOOR, filter.path.key("name"), text);
+            notes.warn(&codes::ENVOY_DOOR, filter.path_of("name"), text);
         }
     }
 }
@@ -150,7 +147,7 @@ fn on_clusters(
                  it into that list too, or take the list out",
                 quoted(name)
             );
-            notes.error(&codes::ENVOY_GOES_BY, route.part.path.key("route"), text);
+            notes.error(&codes::ENVOY_GOES_BY, route.part.path_of("route"), text);
         } else if is_unlisted(name, known) && route.clusters.contains(name) {
             on_unlisted(name, route, notes);
         }
@@ -170,7 +167,7 @@ fn on_unlisted(name: &str, route: &Route<'_>, notes: &mut Notes) {
          backend_not_configured; list it, or switch the filter off here if it is no backend",
         quoted(name)
     );
-    notes.warn(&codes::ENVOY_BACKEND, route.part.path.key("route"), text);
+    notes.warn(&codes::ENVOY_BACKEND, route.part.path_of("route"), text);
 }
 
 fn on_switched_off(route: &Route<'_>, known: &Known, notes: &mut Notes) {
@@ -186,7 +183,7 @@ fn on_switched_off(route: &Route<'_>, known: &Known, notes: &mut Notes) {
             "the filter is off on this route, which leads to the backend {}: it gets no credential",
             quoted(name)
         );
-        let path = route.part.path.key("typed_per_filter_config");
+        let path = route.part.path_of("typed_per_filter_config");
         notes.error(&codes::ENVOY_OFF, path, text);
     }
 }
@@ -219,7 +216,7 @@ fn on_timeouts(route: &Route<'_>, known: &Known, notes: &mut Notes) {
                 "{key} of {timeout} ms is not longer than the exchange may take, {waits} ms: a slow STS \
                  counts as the backend's failure and ejects it; write more, or 0s"
             );
-            notes.warn(&codes::ENVOY_TIMEOUT, part.path.key(key), text);
+            notes.warn(&codes::ENVOY_TIMEOUT, part.path_of(key), text);
         }
     }
 }
@@ -235,7 +232,7 @@ fn on_upgrades(manager: &Manager<'_>, placement: Placement, notes: &mut Notes) {
             .is_some_and(|router| router.list("upstream_http_filters").iter().any(is_ours));
         if !filters.is_empty() && !filters.iter().any(is_ours) && !in_router {
             let text = "this upgrade has a chain of its own, and the filter is not in it";
-            notes.error(&codes::ENVOY_NO_FILTER, upgrade.path.key("filters"), text);
+            notes.error(&codes::ENVOY_NO_FILTER, upgrade.path_of("filters"), text);
         }
     }
 }
@@ -250,7 +247,7 @@ fn on_endpoints(view: &View<'_>, known: &Known, routed: &BTreeSet<String>, notes
                      of its own",
                     quoted(name)
                 );
-                notes.warn(&codes::ENVOY_STS, cluster.path.key("name"), text);
+                notes.warn(&codes::ENVOY_STS, cluster.path_of("name"), text);
             }
             Some(_) => {}
             None if has_clusters && !view.has_discovery => {
@@ -274,9 +271,7 @@ fn on_endpoints(view: &View<'_>, known: &Known, routed: &BTreeSet<String>, notes
             .and_then(|kind| kind.text("name"));
         let by_header = cluster
             .get("original_dst_lb_config")
-            .is_some_and(|settings| {
-                get(settings.node, "use_http_header") == Some(&Node::Bool(true))
-            });
+            .is_some_and(|settings| settings.is_on("use_http_header"));
         let by_type = cluster
             .at(&["cluster_type", "typed_config", "@type"])
             .is_some_and(|kind| kind.any_text(&|kind| kind.contains(FORWARD_PROXY)));
@@ -286,7 +281,7 @@ fn on_endpoints(view: &View<'_>, known: &Known, routed: &BTreeSet<String>, notes
                  backends",
                 quoted(name)
             );
-            notes.error(&codes::ENVOY_TARGET, cluster.path.key("name"), text);
+            notes.error(&codes::ENVOY_TARGET, cluster.path_of("name"), text);
         }
     }
 }

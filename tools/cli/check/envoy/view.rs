@@ -1,91 +1,8 @@
 //! What of an Envoy configuration matters here, wherever it stands: in a bootstrap, in what a control
 //! plane hands out, in a live `config_dump`.
 
-use document::{entries, get, get_text, items};
-use upstream_inject::config::{Node, Path};
-
-/// A part of the configuration, and where it is.
-#[derive(Clone)]
-pub(super) struct Part<'a> {
-    pub(super) node: &'a Node,
-    pub(super) path: Path,
-}
-
-impl<'a> Part<'a> {
-    pub(super) fn get(&self, key: &str) -> Option<Part<'a>> {
-        let node = get(self.node, key)?;
-        let path = self.path.key(key);
-        Some(Part { node, path })
-    }
-
-    pub(super) fn at(&self, keys: &[&str]) -> Option<Part<'a>> {
-        keys.iter()
-            .try_fold(self.clone(), |part, key| part.get(key))
-    }
-
-    pub(super) fn text(&self, key: &str) -> Option<&'a str> {
-        get_text(self.node, key)
-    }
-
-    pub(super) fn items(&self) -> Vec<Part<'a>> {
-        items(self.node)
-            .iter()
-            .enumerate()
-            .map(|(index, node)| Part {
-                node,
-                path: self.path.index(index),
-            })
-            .collect()
-    }
-
-    pub(super) fn list(&self, key: &str) -> Vec<Part<'a>> {
-        self.get(key).map(|part| part.items()).unwrap_or_default()
-    }
-
-    pub(super) fn entries(&self) -> Vec<(&'a str, Part<'a>)> {
-        entries(self.node)
-            .iter()
-            .map(|(key, node)| {
-                let path = self.path.key(key);
-                (key.as_str(), Part { node, path })
-            })
-            .collect()
-    }
-
-    /// Whether it is a message of this type.
-    pub(super) fn is(&self, name: &str) -> bool {
-        self.text("@type")
-            .is_some_and(|kind| kind.rsplit(['.', '/']).next() == Some(name))
-    }
-
-    /// Calls `visit` for this part and every map in it.
-    pub(super) fn walk(&self, visit: &mut dyn FnMut(&Part<'a>)) {
-        match self.node {
-            Node::Map(_) => {
-                visit(self);
-                for (_, part) in self.entries() {
-                    part.walk(visit);
-                }
-            }
-            Node::List(_) => {
-                for part in self.items() {
-                    part.walk(visit);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether a text in it fits.
-    pub(super) fn any_text(&self, fits: &dyn Fn(&str) -> bool) -> bool {
-        match self.node {
-            Node::String(text) => fits(text),
-            Node::Map(_) => self.entries().iter().any(|(_, part)| part.any_text(fits)),
-            Node::List(_) => self.items().iter().any(|part| part.any_text(fits)),
-            _ => false,
-        }
-    }
-}
+use super::part::{Part, is_key};
+use upstream_inject::config::Node;
 
 /// The parts that the rules look at.
 #[derive(Default)]
@@ -176,12 +93,12 @@ impl<'a> View<'a> {
 /// bootstrap had, and shows what is on its way out.
 pub(super) fn is_left_out(part: &Part<'_>, key: &str) -> bool {
     key == "configuration"
-        || key == "draining_state"
+        || is_key(key, "draining_state")
         || (part.is("BootstrapConfigDump") && key == "bootstrap")
 }
 
 /// A cluster has a name, and a way to its endpoints; a share of a weighted route has only the name.
-fn is_cluster(part: &Part<'_>) -> bool {
+pub(super) fn is_cluster(part: &Part<'_>) -> bool {
     let has = |key: &str| part.get(key).is_some();
     let is_one = [
         "load_assignment",
@@ -320,7 +237,8 @@ fn is_switched_off(part: &Part<'_>) -> bool {
     let Some(settings) = part.get("typed_per_filter_config") else {
         return false;
     };
-    settings.entries().iter().any(|(name, setting)| {
-        name.contains("upstream_inject") && get(setting.node, "disabled") == Some(&Node::Bool(true))
-    })
+    settings
+        .entries()
+        .iter()
+        .any(|(name, setting)| name.contains("upstream_inject") && setting.is_on("disabled"))
 }
