@@ -14,6 +14,7 @@ mod convert;
 mod documentation;
 mod envoy_config;
 mod envoy_forms;
+mod envoy_goes_by;
 mod explain;
 mod formats;
 mod golden;

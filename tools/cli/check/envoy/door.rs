@@ -4,7 +4,8 @@ use super::filter::Known;
 use super::hazards::TOKEN_OBJECT;
 use super::part::Part;
 use super::placement::Placement;
-use super::view::{Manager, routes_in};
+use super::routes::Route;
+use super::view::Manager;
 use crate::check::said::{Notes, quoted};
 use crate::codes;
 use upstream_inject::config::Node;
@@ -23,8 +24,8 @@ pub(super) fn on_token(
     }
     let path = manager.part.path_of("http_filters");
     if !known.from_filter_state {
-        if placement == Placement::Router {
-            let text = "a strategy needs the client's token, and in the router the filter refuses to take \
+        if placement != Placement::Downstream {
+            let text = "a strategy needs the client's token, and behind the door the filter refuses to take \
                         it from the header: write identity.tokenFrom: filter_state, and keep the token \
                         with set_filter_state";
             notes.error(&codes::TOKEN_FROM, path, text);
@@ -65,6 +66,7 @@ fn on_taken(before: &[Part<'_>], notes: &mut Notes) {
 /// What the routes take off, for every cluster.
 pub(super) fn on(
     routes: &Part<'_>,
+    all: &[Route<'_>],
     placement: Placement,
     known: &Known,
     manager: &Manager<'_>,
@@ -87,9 +89,8 @@ pub(super) fn on(
         return;
     }
     if !has(AUTHORIZATION) {
-        let each = routes_in(routes);
-        let everywhere = !each.is_empty()
-            && each.iter().all(|route| {
+        let everywhere = !all.is_empty()
+            && all.iter().all(|route| {
                 removed_in(&route.part)
                     .iter()
                     .any(|removed| removed.eq_ignore_ascii_case(AUTHORIZATION))

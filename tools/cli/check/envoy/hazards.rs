@@ -3,7 +3,8 @@
 
 use super::filter::Known;
 use super::part::{Part, is_key};
-use super::view::{is_auth_servers, is_left_out};
+use super::routes::is_auth_servers;
+use super::view::is_left_out;
 use crate::check::said::Notes;
 use crate::codes;
 use upstream_inject::config::Node;

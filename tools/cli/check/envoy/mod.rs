@@ -4,6 +4,7 @@
 //! ```text
 //! documents ──▶ view: connection managers, routes, clusters, the filter
 //!                 filter    its configuration, by its own rules
+//!                 routes    where requests go, and for what the filter is off
 //!                 placement where it stands
 //!                 rules     the door, what goes by it
 //!                 hazards   what must not stand beside it
@@ -16,6 +17,7 @@ mod filter;
 mod hazards;
 mod part;
 mod placement;
+mod routes;
 mod rules;
 mod view;
 
@@ -129,7 +131,7 @@ pub(super) fn check(
         if kind != RESOURCES {
             rules::on(&view, &known, &mut notes);
         }
-        let excused = view::auth_server_clusters(&view);
+        let excused = routes::auth_server_clusters(&view);
         has_door |= is_door(&root);
         has_listener |= !view.managers.is_empty();
         hazards::on(&root, &known, &excused, &mut notes);

@@ -3,10 +3,10 @@
 use super::door;
 use super::filter::{Known, milliseconds};
 use super::hazards::FORWARD_PROXY;
-use super::placement::{Placement, placement, router};
-use super::view::{
-    Manager, Route, View, is_auth_servers, is_ours, matched, own_filters, routes_in,
-};
+use super::part::Part;
+use super::placement::{Entries, Placement, router};
+use super::routes::{Route, is_auth_servers, routes_in};
+use super::view::{Manager, View, is_ours, matched, own_filters};
 use crate::check::said::{Notes, quoted};
 use crate::codes;
 use std::collections::BTreeSet;
@@ -15,11 +15,12 @@ use std::collections::BTreeSet;
 pub(super) fn on(view: &View<'_>, known: &Known, notes: &mut Notes) {
     let mut routed: BTreeSet<String> = BTreeSet::new();
     for manager in &view.managers {
+        let entries = Entries::of(manager);
         let Some(routes) = view.routes_of(manager) else {
-            on_unknown_routes(manager, notes);
+            on_unknown_routes(manager, &entries, notes);
             continue;
         };
-        let all = routes_in(&routes);
+        let all = routes_in(&routes, &|cluster| entries.before(cluster, view));
         let leading: Vec<&Route<'_>> = all.iter().filter(|route| !route.is_off).collect();
         for route in &all {
             on_switched_off(route, known, notes);
@@ -30,11 +31,12 @@ pub(super) fn on(view: &View<'_>, known: &Known, notes: &mut Notes) {
         for route in &leading {
             routed.extend(route.clusters.iter().cloned());
         }
-        let placement = placement(manager);
-        on_placement(manager, placement, &leading, view, notes);
+        let placement = entries.placement(&leading, view);
+        on_placement(manager, placement, notes);
+        on_entries(&entries, &leading, view, notes);
         door::on_token(manager, placement, known, notes);
         if placement != Placement::Nowhere {
-            door::on(&routes, placement, known, manager, notes);
+            door::on(&routes, &all, placement, known, manager, notes);
         }
         for route in leading {
             on_clusters(route, placement, view, known, notes);
@@ -45,7 +47,7 @@ pub(super) fn on(view: &View<'_>, known: &Known, notes: &mut Notes) {
     on_endpoints(view, known, &routed, notes);
 }
 
-fn on_unknown_routes(manager: &Manager<'_>, notes: &mut Notes) {
+fn on_unknown_routes(manager: &Manager<'_>, entries: &Entries<'_>, notes: &mut Notes) {
     let rds = manager.part.get("rds");
     let name = rds.as_ref().and_then(|rds| rds.text("route_config_name"));
     let which = name.map(|name| format!(" {}", quoted(name)));
@@ -55,57 +57,49 @@ fn on_unknown_routes(manager: &Manager<'_>, notes: &mut Notes) {
         which.unwrap_or_default()
     );
     notes.warn(&codes::ENVOY_CONFIG, manager.part.path_of("rds"), text);
+    for entry in entries.own().filter(|entry| entry.is_on("disabled")) {
+        let text = "the filter is off here: only requests of routes that switch it on pass it";
+        notes.warn(&codes::ENVOY_OFF, entry.path_of("disabled"), text);
+    }
 }
 
-fn on_placement(
-    manager: &Manager<'_>,
-    placement: Placement,
-    routes: &[&Route<'_>],
-    view: &View<'_>,
-    notes: &mut Notes,
-) {
-    let filters = manager.part.get("http_filters");
-    let path = filters.map_or_else(|| manager.part.path.clone(), |filters| filters.path);
-    let is_in_all_clusters = routes.iter().flat_map(|route| &route.clusters).all(|name| {
-        view.cluster(name)
-            .is_some_and(|cluster| own_filters(cluster).iter().any(is_ours))
-    });
-    if placement == Placement::Nowhere && !is_in_all_clusters {
+/// The filter's entries, each of which the routes lead through.
+fn on_entries(entries: &Entries<'_>, routes: &[&Route<'_>], view: &View<'_>, notes: &mut Notes) {
+    let mut ours: Vec<Part<'_>> = entries.own().cloned().collect();
+    let clusters = routes.iter().flat_map(|route| &route.clusters);
+    ours.extend(clusters.filter_map(|cluster| entries.before(cluster, view)));
+    ours.sort_by(|one, other| one.path.cmp(&other.path));
+    ours.dedup_by(|one, other| one.path == other.path);
+    for entry in ours {
+        if let Some(typed) = entry.get("typed_config")
+            && matched(&typed).is_some()
+        {
+            let text = "a matcher stands around the filter: what it does not match goes by, without a \
+                        credential";
+            notes.warn(&codes::ENVOY_GOES_BY, typed.path_of("xds_matcher"), text);
+        }
+        let name = entry.text("name").unwrap_or_default();
+        if name.starts_with("envoy.filters.") {
+            let text = "the filter's name is its type's: give it one of its own, upstream_inject, so that \
+                        FilterConfig switches off this filter and no other";
+            notes.warn(&codes::ENVOY_CONFIG, entry.path_of("name"), text);
+        }
+    }
+}
+
+fn on_placement(manager: &Manager<'_>, placement: Placement, notes: &mut Notes) {
+    if placement == Placement::Nowhere {
         let text = format!(
             "the filter is not in the router of listener {}, whose routes lead to clusters: requests go \
              on with whatever is on them; put it into the router's upstream_http_filters",
             quoted(&manager.listener)
         );
+        let filters = manager.part.get("http_filters");
+        let path = filters.map_or_else(|| manager.part.path.clone(), |filters| filters.path);
         notes.error(&codes::ENVOY_NO_FILTER, path, text);
         return;
     }
     let list = manager.part.list("http_filters");
-    let router = router(&list);
-    let ours = list
-        .iter()
-        .cloned()
-        .chain(
-            router
-                .iter()
-                .flat_map(|router| router.list("upstream_http_filters")),
-        )
-        .find(is_ours);
-    if let Some(typed) = ours.as_ref().and_then(|ours| ours.get("typed_config"))
-        && matched(&typed).is_some()
-    {
-        let text = "a matcher stands around the filter: what it does not match goes by, without a \
-                    credential";
-        notes.warn(&codes::ENVOY_GOES_BY, typed.path_of("xds_matcher"), text);
-    }
-    if let Some(ours) = ours
-        && ours
-            .text("name")
-            .is_some_and(|name| name.starts_with("envoy.filters."))
-    {
-        let text = "the filter's name is its type's: give it one of its own, upstream_inject, so that \
-                    FilterConfig switches off this filter and no other";
-        notes.warn(&codes::ENVOY_CONFIG, ours.path_of("name"), text);
-    }
     for filter in &list {
         let typed = filter.get("typed_config");
         let is_a = |name: &str, kind: &str| {
@@ -171,20 +165,18 @@ fn on_unlisted(name: &str, route: &Route<'_>, notes: &mut Notes) {
 }
 
 fn on_switched_off(route: &Route<'_>, known: &Known, notes: &mut Notes) {
-    if !route.is_off {
-        return;
-    }
-    for name in route
-        .clusters
-        .iter()
-        .filter(|name| known.backends.contains(*name))
-    {
-        let text = format!(
-            "the filter is off on this route, which leads to the backend {}: it gets no credential",
-            quoted(name)
-        );
-        let path = route.part.path_of("typed_per_filter_config");
-        notes.error(&codes::ENVOY_OFF, path, text);
+    for (name, path) in &route.off {
+        // Where backends have other names than clusters, or need none, the auth server is told by its
+        // paths, and whoever switches the filter off for all routes has hardly meant it alone.
+        let is_for_all = !path.steps().starts_with(route.host.path.steps());
+        let is_any = is_for_all && (known.has_default || !known.by_cluster);
+        if known.backends.contains(name) || is_any && !is_auth_servers(&route.part) {
+            let text = format!(
+                "the filter is off here for requests to the backend {}: they get no credential",
+                quoted(name)
+            );
+            notes.error(&codes::ENVOY_OFF, path.clone(), text);
+        }
     }
 }
 
@@ -223,7 +215,7 @@ fn on_timeouts(route: &Route<'_>, known: &Known, notes: &mut Notes) {
 
 /// Another chain for upgraded requests needs the filter too.
 fn on_upgrades(manager: &Manager<'_>, placement: Placement, notes: &mut Notes) {
-    if placement == Placement::Nowhere {
+    if matches!(placement, Placement::Nowhere | Placement::Clusters) {
         return;
     }
     for upgrade in manager.part.list("upgrade_configs") {

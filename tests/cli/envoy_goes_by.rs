@@ -1,0 +1,151 @@
+//! `check` of Envoy's configuration: what goes by the filter, and what leaves the door open.
+
+use crate::tool::{Run, Workbench, repository};
+use serde_json::{Value, json};
+
+const BOOTSTRAP: &str = include_str!("fixtures/envoy.yaml");
+
+/// Of the bootstrap.
+const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+
+fn bootstrap() -> Value {
+    serde_yaml_ng::from_str(BOOTSTRAP).expect("YAML")
+}
+
+fn check(config: &Value) -> Run {
+    Workbench::with("envoy.json", config.to_string()).run(&["check", "envoy.json"])
+}
+
+/// Puts a value where `path` leads in the connection manager.
+fn put(config: &mut Value, path: &str, key: &str, value: Value) {
+    let place = config.pointer_mut(&format!("{MANAGER}{path}"));
+    let place = place.and_then(Value::as_object_mut).expect(path);
+    place.insert(key.to_owned(), value);
+}
+
+fn per_filter(name: &str, disabled: bool) -> Value {
+    let mut setting = json!({"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig"});
+    match disabled {
+        true => setting["disabled"] = json!(true),
+        false => setting["config"] = json!({}),
+    }
+    json!({name: setting})
+}
+
+fn assert_finds(config: &Value, code: &str, text: &str) {
+    let run = check(config).expect(1);
+    let line = run.lines().into_iter().find(|line| line.contains(text));
+    assert!(
+        line.is_some_and(|line| line.contains(": error: ")),
+        "{run:#?}"
+    );
+    assert!(run.stdout.contains(&format!("[{code}]")), "{run:#?}");
+}
+
+const ROUTE: &str = "/route_config/virtual_hosts/0/routes/2";
+const OURS: &str = "/http_filters/1/typed_config/upstream_http_filters/0";
+const KEY: &str = "typed_per_filter_config";
+
+/// Tried with Envoy 1.36.4 and 1.40.0, in the router, in clusters and before the router alike.
+#[test]
+fn wherever_the_filter_is_switched_off_for_a_backend_it_is_said() {
+    let off = "the filter is off here for requests to the backend \"github-tools\"";
+    for place in ["/route_config", "/route_config/virtual_hosts/0", ROUTE] {
+        let mut config = bootstrap();
+        put(&mut config, place, KEY, per_filter("upstream_inject", true));
+        assert_finds(&config, "envoy-off", off);
+    }
+    let mut shares = bootstrap();
+    let share = |name: &str| json!({"name": name, "weight": 1});
+    let mut without = share("github-tools");
+    without[KEY] = per_filter("upstream_inject", true);
+    let weighted = json!({"clusters": [share("corporate-api"), without]});
+    put(
+        &mut shares,
+        ROUTE,
+        "route",
+        json!({"weighted_clusters": weighted, "timeout": "0s"}),
+    );
+    assert_finds(&shares, "envoy-off", off);
+    let mut entry = bootstrap();
+    put(&mut entry, OURS, "disabled", json!(true));
+    assert_finds(&entry, "envoy-off", off);
+}
+
+#[test]
+fn the_most_specific_place_decides_whether_the_filter_is_off() {
+    let mut config = bootstrap();
+    let off = per_filter("upstream_inject", true);
+    put(&mut config, "/route_config", KEY, off.clone());
+    put(
+        &mut config,
+        "/route_config/virtual_hosts/0",
+        KEY,
+        per_filter("upstream_inject", false),
+    );
+    check(&config).expect(0);
+    // Disabled where it stands, and switched on by routes.
+    let mut config = bootstrap();
+    put(&mut config, OURS, "disabled", json!(true));
+    put(
+        &mut config,
+        "/route_config/virtual_hosts/0",
+        KEY,
+        per_filter("upstream_inject", false),
+    );
+    check(&config).expect(0);
+    // Another filter's name switches off another filter.
+    for name in ["envoy.filters.http.wasm", "upstream_inject.jwt_authn"] {
+        let mut config = bootstrap();
+        put(&mut config, ROUTE, KEY, per_filter(name, true));
+        check(&config).expect(0);
+    }
+    // Where names of backends are not those of clusters, all routes are meant.
+    let mut config = bootstrap();
+    let plugin = "/typed_config/config/configuration/value";
+    put(
+        &mut config,
+        &format!("{OURS}{plugin}"),
+        "backendFrom",
+        json!("route_name"),
+    );
+    check(&config).expect(0);
+    put(&mut config, "/route_config", KEY, off);
+    assert_finds(&config, "envoy-off", "the filter is off here");
+}
+
+fn shipped(name: &str, from: &str, to: &str) -> Run {
+    let file = repository().join("envoy").join(name);
+    let text = std::fs::read_to_string(file).expect(name);
+    let changed = text.replacen(from, to, 1);
+    assert_ne!(changed, text, "{from:?} is in there");
+    Workbench::with("envoy.yaml", changed).run(&["check", "envoy.yaml"])
+}
+
+#[test]
+fn in_clusters_the_door_is_the_same() {
+    let file = "in-clusters.yaml";
+    let door = "            request_headers_to_remove: [authorization, x-api-key]\n";
+    let run = shipped(file, door, "").expect(1);
+    assert!(run.stdout.contains("[envoy-door]"), "{run:#?}");
+    // Whoever exchanges the client's own token needs somebody to keep it.
+    let subject = "                          subjectProviderName: corporate-idp\n";
+    shipped(file, subject, "").expect(0);
+    let run = shipped(
+        file,
+        "object_key: upstream_inject.identity_token",
+        "object_key: mine",
+    );
+    run.expect(0);
+    let text = std::fs::read_to_string(repository().join("envoy").join(file)).expect(file);
+    let text =
+        text.replacen(subject, "", 1)
+            .replacen("object_key: upstream_inject.", "object_key: ", 1);
+    let run = Workbench::with("envoy.yaml", text)
+        .run(&["check", "envoy.yaml"])
+        .expect(1);
+    assert!(run.stdout.contains("nobody keeps it there"), "{run:#?}");
+    // A cluster without the filter is no backend.
+    let run = shipped(file, "        - *upstream_inject\n", "").expect(1);
+    assert!(run.stdout.contains("[envoy-no-filter]"), "{run:#?}");
+}
