@@ -114,6 +114,27 @@ fn the_most_specific_place_decides_whether_the_filter_is_off() {
     assert_finds(&config, "envoy-off", "the filter is off here");
 }
 
+#[test]
+fn each_place_that_can_be_the_door_counts() {
+    let names = json!(["Authorization", "x-api-key"]);
+    let mut config = bootstrap();
+    put(
+        &mut config,
+        "/route_config",
+        "request_headers_to_remove",
+        json!([]),
+    );
+    assert_finds(&config, "envoy-door", "do not take the client's token off");
+    put(
+        &mut config,
+        "/route_config/virtual_hosts/0",
+        "request_headers_to_remove",
+        names,
+    );
+    let run = check(&config).expect(0);
+    assert!(!run.stdout.contains("envoy-door"), "{run:#?}");
+}
+
 fn shipped(name: &str, from: &str, to: &str) -> Run {
     let file = repository().join("envoy").join(name);
     let text = std::fs::read_to_string(file).expect(name);
@@ -148,4 +169,39 @@ fn in_clusters_the_door_is_the_same() {
     // A cluster without the filter is no backend.
     let run = shipped(file, "        - *upstream_inject\n", "").expect(1);
     assert!(run.stdout.contains("[envoy-no-filter]"), "{run:#?}");
+}
+
+#[test]
+fn before_the_router_the_door_is_a_filter() {
+    let file = "downstream.yaml";
+    let run = shipped(file, "                - remove: authorization\n", "").expect(1);
+    assert!(
+        run.stdout.contains("nothing takes the client's token off"),
+        "{run:#?}"
+    );
+    let run = shipped(file, "                - remove: x-api-key\n", "").expect(0);
+    assert!(run.stdout.contains("[envoy-door]"), "{run:#?}");
+    // Before who reads the token it comes too early.
+    let early = "          - name: envoy.filters.http.ext_authz\n";
+    let late = "          - name: upstream_inject\n";
+    let between = format!(
+        "          - {{name: again, typed_config: {{\"@type\": \
+         type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz}}}}\n{late}"
+    );
+    assert_ne!(early, late);
+    let run = shipped(file, late, &between).expect(1);
+    assert!(
+        run.stdout.contains("nothing takes the client's token off"),
+        "{run:#?}"
+    );
+    // The router takes off what the filter has set, wherever it is told to.
+    let domains = "              domains: [\"*\"]\n";
+    for header in ["authorization", "x-api-key"] {
+        let with = format!("{domains}              request_headers_to_remove: [{header}]\n");
+        let run = shipped(file, domains, &with).expect(1);
+        assert!(
+            run.stdout.contains("takes its credential off again"),
+            "{run:#?}"
+        );
+    }
 }

@@ -5,12 +5,15 @@ use super::hazards::TOKEN_OBJECT;
 use super::part::Part;
 use super::placement::Placement;
 use super::routes::Route;
-use super::view::Manager;
+use super::view::{Manager, is_ours};
 use crate::check::said::{Notes, quoted};
 use crate::codes;
 use upstream_inject::config::Node;
 
 const AUTHORIZATION: &str = "authorization";
+
+/// What a route, its virtual host and its configuration take off.
+const REMOVED: &str = "request_headers_to_remove";
 
 /// Where a strategy needs the client's token, somebody must keep it before the door takes it off.
 pub(super) fn on_token(
@@ -32,7 +35,6 @@ pub(super) fn on_token(
         }
         return;
     }
-    let keeps = |filter: &Part<'_>| filter.any_text(&|text| text == TOKEN_OBJECT);
     let filters = manager.part.list("http_filters");
     if let Some(keeper) = filters.iter().position(keeps) {
         on_taken(filters.get(..keeper).unwrap_or_default(), notes);
@@ -63,7 +65,7 @@ fn on_taken(before: &[Part<'_>], notes: &mut Notes) {
     }
 }
 
-/// What the routes take off, for every cluster.
+/// What is taken off requests, wherever they go.
 pub(super) fn on(
     routes: &Part<'_>,
     all: &[Route<'_>],
@@ -72,37 +74,23 @@ pub(super) fn on(
     manager: &Manager<'_>,
     notes: &mut Notes,
 ) {
-    let removed = removed_in(routes);
-    let at = routes.path_of("request_headers_to_remove");
-    let has = |name: &str| {
-        removed
-            .iter()
-            .any(|removed| removed.eq_ignore_ascii_case(name))
-    };
     if placement == Placement::Downstream {
-        if has(AUTHORIZATION) {
-            let text = "the filter stands before the router, which takes its credential off again: put \
-                        the filter into the router, or take the door before the filter \
-                        (header_mutation)";
-            notes.error(&codes::ENVOY_DOOR, at, text);
-        }
+        on_taken_again(routes, all, known, notes);
+        on_chain(manager, known, notes);
         return;
     }
+    let at = routes.path_of(REMOVED);
+    let has = |name: &str| {
+        let by_each = |route: &Route<'_>| removes(&route.part, name) || removes(&route.host, name);
+        removes(routes, name) || !all.is_empty() && all.iter().all(by_each)
+    };
     if !has(AUTHORIZATION) {
-        let everywhere = !all.is_empty()
-            && all.iter().all(|route| {
-                removed_in(&route.part)
-                    .iter()
-                    .any(|removed| removed.eq_ignore_ascii_case(AUTHORIZATION))
-            });
-        if !everywhere {
-            let text = format!(
-                "the routes of listener {} do not take the client's token off: write \
-                 request_headers_to_remove: [authorization]",
-                quoted(&manager.listener)
-            );
-            notes.error(&codes::ENVOY_DOOR, at, text);
-        }
+        let text = format!(
+            "the routes of listener {} do not take the client's token off: write \
+             request_headers_to_remove: [authorization]",
+            quoted(&manager.listener)
+        );
+        notes.error(&codes::ENVOY_DOOR, at, text);
         return;
     }
     for header in known.headers.iter().filter(|header| !has(header)) {
@@ -114,12 +102,83 @@ pub(super) fn on(
     }
 }
 
-fn removed_in(part: &Part<'_>) -> Vec<String> {
-    part.list("request_headers_to_remove")
+/// In the manager's list the filter comes before the router.
+fn on_taken_again(routes: &Part<'_>, all: &[Route<'_>], known: &Known, notes: &mut Notes) {
+    let mut places: Vec<&Part<'_>> = vec![routes];
+    for route in all {
+        places.extend([&route.host, &route.part]);
+    }
+    places.dedup_by(|one, other| one.path == other.path);
+    let set = || known.headers.iter().map(String::as_str);
+    for place in places {
+        if std::iter::once(AUTHORIZATION)
+            .chain(set())
+            .any(|name| removes(place, name))
+        {
+            let text = "the filter stands before the router, which takes its credential off again: put \
+                        the filter into the router, or take the door before the filter \
+                        (header_mutation)";
+            notes.error(&codes::ENVOY_DOOR, place.path_of(REMOVED), text);
+        }
+    }
+}
+
+/// The door of the manager's list: right before the filter, behind all that read the token.
+fn on_chain(manager: &Manager<'_>, known: &Known, notes: &mut Notes) {
+    let filters = manager.part.list("http_filters");
+    let ours = filters.iter().position(is_ours).unwrap_or(filters.len());
+    let reads = |filter: &Part<'_>| {
+        let typed = filter.get("typed_config");
+        keeps(filter)
+            || typed.is_some_and(|typed| typed.is("JwtAuthentication") || typed.is("ExtAuthz"))
+    };
+    let before = filters.get(..ours).unwrap_or_default();
+    let door = before
         .iter()
-        .filter_map(|item| match item.node {
-            Node::String(name) => Some(name.clone()),
-            _ => None,
-        })
-        .collect()
+        .rposition(reads)
+        .map_or(0, |last| last.saturating_add(1));
+    let has = |name: &str| {
+        let mut door = before.get(door..).unwrap_or_default().iter();
+        door.any(|filter| takes_off(filter, name))
+    };
+    let path = manager.part.path_of("http_filters");
+    if !has(AUTHORIZATION) {
+        let text = "nothing takes the client's token off before the filter: wherever that is switched off \
+                    the token goes on; put envoy.filters.http.header_mutation with request_mutations: \
+                    [{remove: authorization}] right before the filter";
+        notes.error(&codes::ENVOY_DOOR, path, text);
+        return;
+    }
+    for header in known.headers.iter().filter(|header| !has(header)) {
+        let text = format!(
+            "a strategy sets {header}, and the header_mutation before the filter does not take off what \
+             clients send in it: add it"
+        );
+        notes.warn(&codes::ENVOY_DOOR, path.clone(), text);
+    }
+}
+
+/// Whether a filter is a `header_mutation` that takes this header off every request.
+fn takes_off(filter: &Part<'_>, name: &str) -> bool {
+    let typed = filter
+        .get("typed_config")
+        .filter(|typed| typed.is("HeaderMutation") && !filter.is_on("disabled"));
+    let mutations = typed.and_then(|typed| typed.get("mutations"));
+    mutations.is_some_and(|mutations| {
+        let all = mutations.list("request_mutations");
+        all.iter()
+            .filter_map(|mutation| mutation.text("remove"))
+            .any(|removed| removed.eq_ignore_ascii_case(name))
+    })
+}
+
+fn removes(part: &Part<'_>, name: &str) -> bool {
+    part.list(REMOVED).iter().any(
+        |item| matches!(item.node, Node::String(removed) if removed.eq_ignore_ascii_case(name)),
+    )
+}
+
+/// Whether a filter keeps the client's token for ours.
+fn keeps(filter: &Part<'_>) -> bool {
+    filter.any_text(&|text| text == TOKEN_OBJECT)
 }
