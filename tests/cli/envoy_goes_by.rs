@@ -205,3 +205,32 @@ fn before_the_router_the_door_is_a_filter() {
         );
     }
 }
+
+#[test]
+fn a_list_of_capabilities_must_be_whole() {
+    for (missing, code, expected) in [
+        ("proxy_on_request_headers", "envoy-fail-open", 1),
+        ("proxy_on_configure", "envoy-fail-open", 1),
+        ("proxy_replace_header_map_value", "envoy-config", 1),
+        ("proxy_set_shared_data", "envoy-config", 0),
+    ] {
+        let line = format!("                  {missing}: {{}}\n");
+        let run = shipped("in-clusters.yaml", &line, "").expect(expected);
+        assert!(run.stdout.contains(&format!("[{code}]")), "{run:#?}");
+        assert!(run.stdout.contains(missing), "{run:#?}");
+    }
+    // An empty one restricts nothing.
+    let mut config = bootstrap();
+    let place = format!("{OURS}/typed_config/config/vm_config");
+    let allows = |list: Value| json!({"allowed_capabilities": list});
+    put(
+        &mut config,
+        &place,
+        "capability_restriction_config",
+        allows(json!({})),
+    );
+    check(&config).expect(0);
+    let some = allows(json!({"proxy_on_configure": {}}));
+    put(&mut config, &place, "capability_restriction_config", some);
+    assert_finds(&config, "envoy-fail-open", "proxy_on_request_headers");
+}

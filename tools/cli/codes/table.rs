@@ -176,7 +176,8 @@ table! {
     ENVOY_DOOR = "envoy-door", "A route configuration without the door",
         "The client's token leaves with requests wherever the filter is not. Write \
          `request_headers_to_remove: [authorization]` (and each header that a strategy sets) on the \
-         route configuration.";
+         route configuration, or on each virtual host. With the filter before the router it is a \
+         `header_mutation` right before the filter.";
     ENVOY_REDIRECT = "envoy-redirect", "A redirect inside Envoy",
         "The second pass of `internal_redirect_policy` or `custom_response` has lost its filter state \
          and carries what the first one set. Take it off these routes.";
@@ -207,10 +208,12 @@ table! {
          every token is. Use `https`, and a cluster that checks the server's name.";
     ENVOY_FAIL_OPEN = "envoy-fail-open", "A failure that lets requests through",
         "`failure_policy: FAIL_OPEN`, or `failure_mode_allow: true`, sends requests on as they are when \
-         the filter or the check in front of it fails. Fail closed.";
+         the filter or the check in front of it fails; and Envoy does not ask a filter whose \
+         `allowed_capabilities` leave out the call that asks. Fail closed.";
     ENVOY_OFF = "envoy-off", "A route without the filter",
-        "`FilterConfig {disabled: true}` under the filter's name: right for routes that lead to no \
-         backend (the auth server, metadata documents), nowhere else.";
+        "`FilterConfig {disabled: true}` under the filter's name, wherever it stands: right for routes \
+         that lead to no backend (the auth server, metadata documents), nowhere else. `disabled: true` on \
+         the filter's own entry is the same for all routes that do not switch it on.";
     ENVOY_BACKEND = "envoy-backend", "A cluster that no strategy is for",
         "A route leads to a cluster that is neither listed nor covered by a default: each request gets \
          500 `backend_not_configured`.";

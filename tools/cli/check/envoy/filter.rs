@@ -8,6 +8,7 @@ use document::configuration::Configuration;
 use document::{Document, get, get_text, items};
 use std::collections::BTreeSet;
 use upstream_inject::config::{Node, Path};
+use upstream_inject::host::interface;
 
 /// What one of our filters is configured with.
 pub(super) struct Plugin {
@@ -54,6 +55,7 @@ pub(super) fn read(
     findings.extend(judged(&plugin));
     on_variables(&config, &plugin.root, document, findings);
     on_failure(&config, document, findings);
+    on_capabilities(&config, document, findings);
     Some(Plugin { document: plugin })
 }
 
@@ -119,9 +121,72 @@ fn named_variables(node: &Node, names: &mut BTreeSet<String>) {
 fn on_failure(config: &Part<'_>, document: &Document, findings: &mut Vec<Finding>) {
     let is_open = config.text("failure_policy") == Some("FAIL_OPEN") || config.is_on("fail_open");
     if is_open {
-        let at = config.path_of("failure_policy");
+        let key = match config.is_on("fail_open") {
+            true => "fail_open",
+            false => "failure_policy",
+        };
+        let at = config.path_of(key);
         let text = "while the filter cannot run, requests go on as they are; write FAIL_RELOAD";
         findings.push(error(document, &at, text).coded(&codes::ENVOY_FAIL_OPEN));
+    }
+}
+
+/// Without one of these the filter loads, and is not asked: Envoy says nothing.
+const ASKS: [&str; 2] = ["proxy_on_request_headers", "proxy_on_configure"];
+
+/// What the filter can do without, and says so when it starts: other workers' tokens, its memory of
+/// whom a request began with, the time of day from another call, what a crash leaves behind.
+const SPARED: [&str; 6] = [
+    "clock_time_get",
+    "fd_write",
+    "proc_exit",
+    "proxy_call_foreign_function",
+    "proxy_get_shared_data",
+    "proxy_set_shared_data",
+];
+
+/// A list that is not empty must be whole.
+fn on_capabilities(config: &Part<'_>, document: &Document, findings: &mut Vec<Finding>) {
+    let restrictions = [
+        config.get("capability_restriction_config"),
+        config.at(&["vm_config", "capability_restriction_config"]),
+    ];
+    for restriction in restrictions.into_iter().flatten() {
+        let Some(list) = restriction.get("allowed_capabilities") else {
+            continue;
+        };
+        let allowed: BTreeSet<&str> = list.entries().into_iter().map(|(name, _)| name).collect();
+        if allowed.is_empty() {
+            continue; // no restriction
+        }
+        let lacks = |name: &&str| !allowed.contains(name);
+        let missing: Vec<&str> = interface::capabilities()
+            .into_iter()
+            .filter(lacks)
+            .collect();
+        let (spared, needed): (Vec<&str>, Vec<&str>) =
+            missing.into_iter().partition(|name| SPARED.contains(name));
+        if let Some(name) = ASKS.iter().find(|name| needed.contains(*name)) {
+            let text = format!(
+                "without {name} in this list Envoy does not ask the filter: requests go by it, or hang; \
+                 list all that `upstream-inject render` lists"
+            );
+            let finding = error(document, &list.path, text);
+            findings.push(finding.coded(&codes::ENVOY_FAIL_OPEN));
+        } else if !needed.is_empty() {
+            let text = format!(
+                "the filter cannot work without {}: add it",
+                needed.join(", ")
+            );
+            let finding = error(document, &list.path, text);
+            findings.push(finding.coded(&codes::ENVOY_CONFIG));
+        }
+        if !spared.is_empty() {
+            let text = format!("the filter does less without {}: add it", spared.join(", "));
+            let at = document.position(&list.path);
+            let finding = Finding::about_value(Severity::Warning, at, &list.path, text);
+            findings.push(finding.coded(&codes::ENVOY_CONFIG));
+        }
     }
 }
 
