@@ -181,3 +181,55 @@ fn machines_are_told_where_it_is() {
         );
     }
 }
+
+/// As `kubectl get -o yaml` prints it.
+fn list_of(resources: &[Value]) -> String {
+    json!({"apiVersion": "v1", "kind": "List", "items": resources}).to_string()
+}
+
+#[test]
+fn what_kubectl_lists_is_opened() {
+    let wasm = &bootstrap()["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+        ["http_filters"][1]["typed_config"]["upstream_http_filters"][0];
+    let patch = json!({"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter",
+        "spec": {"configPatches": [{"patch": {"value": wasm}}]}});
+    let route = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+        "spec": {"rules": [{"filters": [{"requestHeaderModifier": {"remove": ["authorization"]}}]}]}});
+    let run = check(&list_of(&[patch.clone(), route])).expect(0);
+    assert!(
+        run.stdout.contains("read as resources of a control plane"),
+        "{run:#?}"
+    );
+    let run = check(&list_of(&[patch])).expect(1);
+    assert!(run.stdout.contains("[envoy-door]"), "{run:#?}");
+
+    let map = |provider: &str| {
+        let config = format!(
+            "name: t\ngroupRef: t\noutgoingAuth:\n  source: inline\n  backends:\n    tickets: \
+             {{type: upstream_inject, upstreamInject: {{providerName: {provider}}}}}\n"
+        );
+        let auth_server = "issuer: https://mcp.example.com\nupstreams: [{name: corp}]\n";
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "vmcp"},
+            "data": {"config.yaml": config, "authserver-config.yaml": auth_server}})
+    };
+    let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"ca.crt": "x"}});
+    let run = check(&list_of(&[other.clone(), map("crop")])).expect(1);
+    assert!(run.stdout.contains("[V-02]"), "{run:#?}");
+    let run = check(&list_of(&[map("corp"), map("corp")])).expect(1);
+    assert!(run.stdout.contains("a second vMCP's ConfigMap"), "{run:#?}");
+    // What `convert` does not take is not sent there.
+    let run = check(&list_of(&[other])).expect(1);
+    assert!(
+        run.stdout
+            .contains("and none that `upstream-inject convert` takes"),
+        "{run:#?}"
+    );
+    let ours =
+        json!({"apiVersion": "toolhive.stacklok.dev/v1beta1", "kind": "MCPExternalAuthConfig"});
+    let run = check(&list_of(&[ours])).expect(1);
+    assert!(
+        run.stdout
+            .contains("`upstream-inject convert` makes a configuration"),
+        "{run:#?}"
+    );
+}

@@ -1,6 +1,7 @@
 //! What a file is, told by its top-level keys.
 
-use upstream_inject::config::Node;
+use document::Document;
+use upstream_inject::config::{Node, Path};
 
 /// The kinds of file that hold a configuration of the filter, or a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,4 +98,44 @@ pub(super) fn is_vmcp_config_map(root: &Node) -> bool {
 /// Whether `root` is a Kubernetes resource of any kind.
 pub(crate) fn is_kubernetes(root: &Node) -> bool {
     document::get_text(root, "apiVersion").is_some() && document::get_text(root, "kind").is_some()
+}
+
+/// The resources in `root`, each with its place: `kubectl get -o yaml` answers with a list.
+pub(crate) fn unfold(root: &Node) -> Vec<(Path, &Node)> {
+    let is_list = document::get_text(root, "kind").is_some_and(|kind| kind.ends_with("List"));
+    match document::get(root, "items") {
+        Some(list @ Node::List(_)) if is_list => {
+            let path = Path::root().key("items");
+            document::items(list)
+                .iter()
+                .enumerate()
+                .map(|(index, item)| (path.index(index), item))
+                .collect()
+        }
+        _ => vec![(Path::root(), root)],
+    }
+}
+
+/// The documents of a file with each resource of a list as one of them; none if there is no list.
+pub(super) fn opened(documents: &[Document]) -> Option<Vec<Document>> {
+    // One of nothing stays what it is.
+    let is_list = |path: &Path| !path.steps().is_empty();
+    let each: Vec<_> = documents
+        .iter()
+        .map(|document| (document, unfold(&document.root)))
+        .collect();
+    if !each
+        .iter()
+        .any(|(_, inner)| inner.iter().any(|(path, _)| is_list(path)))
+    {
+        return None;
+    }
+    let mut opened = Vec::new();
+    for (document, inner) in each {
+        match inner.as_slice() {
+            [] => opened.push(document.clone()),
+            inner => opened.extend(inner.iter().filter_map(|(path, _)| document.inner(path))),
+        }
+    }
+    Some(opened)
 }

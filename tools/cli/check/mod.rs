@@ -23,9 +23,10 @@ mod vmcp;
 use advice::strategies;
 pub(crate) use advice::{providers, upstream_name};
 pub(crate) use folder::expand;
-pub(crate) use kind::{Kind, is_kubernetes};
+pub(crate) use kind::{Kind, is_kubernetes, unfold};
 
 use crate::codes;
+use crate::convert;
 use crate::input::{self, Input};
 use crate::report::{FileReport, Finding, Severity};
 use document::Document;
@@ -105,10 +106,13 @@ pub(crate) struct Options<'a> {
 
 /// Checks one file: a report on it, and one on the file that its auth server is in.
 pub(crate) fn check(name: &str, options: &Options<'_>) -> Vec<FileReport> {
-    let input = match input::read(name) {
+    let mut input = match input::read(name) {
         Ok(input) => input,
         Err(report) => return vec![report],
     };
+    if let Some(opened) = kind::opened(&input.documents) {
+        input.documents = opened;
+    }
     if options.assume == Assume::Auto
         && let Some(kind) = envoy::kind_of(&input)
     {
@@ -145,7 +149,9 @@ pub(crate) fn configuration(
         let report = FileReport::of(&input.name, None, vec![finding]);
         Box::new(report.with_source(&input.text))
     };
-    let document = pick(&input.documents, assume).map_err(refuse)?;
+    let opened = kind::opened(&input.documents);
+    let documents = opened.as_deref().unwrap_or(&input.documents);
+    let document = pick(documents, assume).map_err(refuse)?;
     let file = (input.name != input::STDIN).then(|| FilePath::new(&input.name));
     let auth_server = auth_server.map(FilePath::new);
     let name = input.name.as_str();
@@ -174,8 +180,14 @@ fn pick(documents: &[Document], assume: Assume) -> Result<&Document, Finding> {
         let mut config_maps = documents
             .iter()
             .filter(|document| kind::is_vmcp_config_map(&document.root));
-        if let (Some(config_map), None) = (config_maps.next(), config_maps.next()) {
-            return Ok(config_map);
+        match (config_maps.next(), config_maps.next()) {
+            (Some(config_map), None) => return Ok(config_map),
+            (Some(_), Some(second)) => {
+                let text = "a second vMCP's ConfigMap; check each by itself";
+                let finding = Finding::about_file(Severity::Error, Some(second.start()), text);
+                return Err(finding.coded(&codes::NO_CONFIGURATION));
+            }
+            (None, _) => {}
         }
         if let Some(finding) = documents.iter().find_map(something_else) {
             return Err(finding);
@@ -239,8 +251,12 @@ pub(crate) fn single(documents: &[Document]) -> Result<&Document, Finding> {
 /// What to say about a document that is no configuration of the filter, but looks like one of its
 /// neighbours.
 pub(crate) fn something_else(document: &Document) -> Option<Finding> {
-    let text = if is_kubernetes(&document.root) {
+    let kind = document::get_text(&document.root, "kind").unwrap_or_default();
+    let text = if is_kubernetes(&document.root) && convert::is_converted(kind) {
         "a Kubernetes resource; `upstream-inject convert` makes a configuration of it"
+    } else if is_kubernetes(&document.root) {
+        "a Kubernetes resource in which there is no configuration of the filter, and none that \
+         `upstream-inject convert` takes"
     } else if envoy::kind_in(document).is_some() {
         "a configuration of Envoy; the filter's own is what stands in it under `configuration`, \
          and `envoy --mode validate` checks both"

@@ -27,6 +27,7 @@ mod workload;
 
 pub(crate) use auth_server::auth_server_node;
 pub(crate) use output::{env, json, yaml};
+pub(crate) use resource::is_converted;
 pub(crate) use variables::variable_name;
 
 use crate::input::{self, Input};

@@ -1,6 +1,7 @@
 //! Kubernetes resources in a file: which are there, and which of them count.
 
 use super::block::meant;
+use crate::check::unfold;
 use crate::codes;
 use crate::report::{Finding, Severity};
 use document::{Document, Position, entries, get, get_text, items};
@@ -39,6 +40,11 @@ const KINDS: [(&str, Kind); 6] = [
     ("MCPServerEntry", Kind::ServerEntry),
     ("MCPOIDCConfig", Kind::OidcConfig),
 ];
+
+/// Whether `convert` makes something of resources of this kind.
+pub(crate) fn is_converted(kind: &str) -> bool {
+    KINDS.iter().any(|(name, _)| *name == kind)
+}
 
 /// One resource of the operator.
 #[derive(Clone)]
@@ -135,22 +141,6 @@ pub(super) fn collect<'a>(
         }
     }
     found
-}
-
-/// `kubectl get -o yaml` answers with a list.
-fn unfold(root: &Node) -> Vec<(Path, &Node)> {
-    let is_list = get_text(root, "kind").is_some_and(|kind| kind.ends_with("List"));
-    match get(root, "items") {
-        Some(list @ Node::List(_)) if is_list => {
-            let path = Path::root().key("items");
-            items(list)
-                .iter()
-                .enumerate()
-                .map(|(index, item)| (path.index(index), item))
-                .collect()
-        }
-        _ => vec![(Path::root(), root)],
-    }
 }
 
 enum Identified<'a> {
