@@ -52,7 +52,7 @@ fn camel_key(key: &str) -> String {
     })
 }
 
-/// The live configuration of the same, as `kind` wraps it.
+/// The live configuration of the same, as Envoy's admin interface tells it.
 fn dump(of: &Value) -> Value {
     let resources = &of["static_resources"];
     json!({"configs": [
