@@ -50,18 +50,26 @@ impl BearerToken {
 
     /// Whether nobody can spell the same JWT another way.
     ///
-    /// `jwt_authn` finds a JWT behind and before other characters, and skips empty parts: with one good
-    /// token a client could write any number of subjects, each another call to the STS. So what has
-    /// the dots of a JWT must be exactly one (RFC 7515 §7.1); a token without is none, and stays.
+    /// `jwt_authn` takes the first run of characters that a JWT may hold, and of its parts those that
+    /// are not empty; three make a JWT. With one good token a client could so write any number of
+    /// subjects, each another call to the STS. What can be read as three parts must therefore be exactly
+    /// a JWT (RFC 7515 §7.1). Any other token is none to `jwt_authn`, a JWE's five parts included, and
+    /// stays.
     pub fn has_one_spelling(&self) -> bool {
-        let base64url = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        let mut parts = 0_usize;
-        let mut all = true;
-        for part in self.0.split(|byte| *byte == b'.') {
-            parts = parts.saturating_add(1);
-            all &= !part.is_empty() && part.iter().all(base64url);
+        let dot = |byte: &u8| *byte == b'.';
+        let is_of_no_jwt =
+            |byte: &u8| !byte.is_ascii_alphanumeric() && !matches!(byte, b'-' | b'_' | b'.');
+        let parts = |bytes: &[u8]| {
+            let parts = bytes.split(dot);
+            parts.filter(|part| !part.is_empty()).count()
+        };
+        let runs = self.0.split(is_of_no_jwt);
+        let first = runs.into_iter().find(|run| !run.is_empty());
+        let first = first.unwrap_or_default();
+        if parts(first) != 3 && parts(&self.0) != 3 {
+            return true;
         }
-        parts < 3 || (parts == 3 && all)
+        first.len() == self.0.len() && self.0.split(dot).count() == 3
     }
 
     /// Whether the last character holds no more than the bits that belong to the signature of a JWT,
@@ -252,7 +260,18 @@ mod tests {
             ("a.b.c!1", false),
             ("a.b.c=", false),
             ("~a.b.c", false),
-            ("a.b.c.d.e", false),
+            // What is cut off may have parts of its own.
+            ("a.b.c~x.y", false),
+            ("~.a..b.c.!d.e.f", false),
+            ("a.b~c", true),
+            ("a.b~c.d", false),
+            ("a~a.b.c.d", true),
+            // More parts are no JWT: an encrypted one, a PASETO with its footer.
+            ("a.b.c.d.e", true),
+            ("v4.public.cGF5bG9hZA.Zm9vdGVy", true),
+            ("a.b.c.d", true),
+            ("a..b.c.d.", true),
+            ("...", true),
         ] {
             let token = BearerToken::new(token.into()).unwrap();
             assert_eq!(token.has_one_spelling(), one, "{:?}", token.as_bytes());
