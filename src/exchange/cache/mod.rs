@@ -197,8 +197,15 @@ impl TokenCache {
         }
     }
 
+    /// Drops the token of `key`. What a backend did not accept before stays known: the next call says so.
+    pub(crate) fn remove_token(&mut self, key: &Key) {
+        if let Some(Entry::Held(_)) = self.entries.peek(key.form()) {
+            self.remove(key);
+        }
+    }
+
     /// Drops whatever is known of `key`.
-    pub(crate) fn remove(&mut self, key: &Key) {
+    fn remove(&mut self, key: &Key) {
         let entry = self.entries.pop(key.form());
         self.gone(entry);
         let refusal = self.refused.pop(key.form());

@@ -106,7 +106,7 @@ impl<W> Engine<W> {
         };
         let remembered = remembered.filter(|time| !time.is_zero());
         if drops {
-            self.cache.remove(&key);
+            self.cache.remove_token(&key);
         }
         if let Some(time) = remembered {
             self.cache.refuse(key, failure.clone(), time, now);

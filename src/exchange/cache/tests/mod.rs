@@ -31,7 +31,7 @@ fn rejected() -> Failure {
 /// The STS refuses a subject, and its token goes.
 fn refuse(cache: &mut TokenCache, key: Key, now: Steady) {
     let ttl = cache.negative_ttl();
-    cache.remove(&key);
+    cache.remove_token(&key);
     cache.refuse(key, rejected(), ttl, now);
 }
 

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// A token of whose life nothing is said.
+const GHO: &[u8] = br#"{"access_token":"gho","token_type":"Bearer","issued_token_type":"urn:ietf:params:oauth:token-type:access_token"}"#;
+
 fn identity() -> Engine<u32> {
     let mut exchange = exchange("", "identity");
     exchange.purpose = Purpose::Identity {
@@ -85,16 +88,43 @@ fn the_next_call_says_which_token_a_backend_did_not_accept() {
     let mut engine = identity();
     let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
     // The service says nothing of its life: it is used for as long as the configuration says.
-    let body = br#"{"access_token":"gho","token_type":"Bearer","issued_token_type":"urn:ietf:params:oauth:token-type:access_token"}"#;
-    completed(&mut engine, key, Answer::Http(200, Some(body)), &at(0));
+    completed(&mut engine, key, Answer::Http(200, Some(GHO)), &at(0));
     let Acquired::Token { used, .. } = acquire(&mut engine, 0, "alice", 1, at(100)) else {
         panic!("not held");
     };
     assert!(engine.unauthorized(&used, &at(200)));
-    let key = called(acquire(&mut engine, 0, "alice", 1, at(30_000)));
-    let sent = outgoing(&engine, &key, at(30_000)).unwrap();
+    says_that_gho_was_not_accepted(&mut engine, 30_000);
+}
+
+/// The call for alice, which says so.
+#[track_caller]
+fn says_that_gho_was_not_accepted(engine: &mut Engine<u32>, millis: u64) -> Key {
+    let key = called(acquire(engine, 0, "alice", 1, at(millis)));
+    let sent = outgoing(engine, &key, at(millis)).unwrap();
     let form = String::from_utf8(sent.body).unwrap();
     // SHA-256 of gho, in base64url.
     let expected = format!("&rejected_token_hash={}", sha256_base64url(b"gho"));
     assert!(form.ends_with(&expected), "{form}");
+    key
+}
+
+/// Or the service would hand out the same dead token once more.
+#[test]
+fn every_call_says_which_token_was_not_accepted_until_there_is_another() {
+    for word in ["upstream_token_not_found", "invalid_grant"] {
+        let mut engine = identity();
+        let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
+        completed(&mut engine, key, Answer::Http(200, Some(GHO)), &at(0));
+        let Acquired::Token { used, .. } = acquire(&mut engine, 0, "alice", 1, at(100)) else {
+            panic!("not held");
+        };
+        assert!(engine.unauthorized(&used, &at(200)));
+        let key = says_that_gho_was_not_accepted(&mut engine, 300);
+        let body = format!(r#"{{"error":"{word}"}}"#);
+        let answer = Answer::Http(400, Some(body.as_bytes()));
+        completed(&mut engine, key, answer, &at(300)).unwrap();
+        let again = acquire(&mut engine, 0, "alice", 1, at(400));
+        assert!(matches!(again, Acquired::Refuse(_)), "{again:?}");
+        says_that_gho_was_not_accepted(&mut engine, 60_000);
+    }
 }
