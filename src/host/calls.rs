@@ -276,7 +276,7 @@ impl Plugin {
             _ => None,
         };
         let later = match status {
-            Some(429 | 500..) => abi::header(Map::CallResponse, "retry-after"),
+            Some(400..) => abi::header(Map::CallResponse, "retry-after"),
             _ => None,
         };
         let later = later.and_then(|field| retry_after(&field, HostClock.wall()));

@@ -8,6 +8,7 @@ mod clocks;
 mod cross_app;
 mod faults;
 mod joining;
+mod of_identity;
 mod renewal;
 
 use crate::host::{Answer, Call, Envoy, Outcome, Plugin, Request, Stream, worker};

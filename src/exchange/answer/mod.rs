@@ -29,7 +29,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 pub(crate) enum Answer<'a> {
     /// A status and a body; `None` stands for a body over [`MAX_BODY`].
     Http(u16, Option<&'a [u8]>),
-    /// The same, with how long the endpoint wants to be left alone.
+    /// The same, with what its `retry-after` says, for whatever that is good for.
     HttpLater(u16, Option<&'a [u8]>, Duration),
     /// No answer in time.
     TimedOut,

@@ -1,0 +1,63 @@
+//! What the identity service says of one user, and what is kept to of it.
+
+use crate::host::{Answer, Request, worker};
+use crate::scene::assert_went_on_with;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn configuration(settings: &Value) -> Value {
+    let block = json!({"tokenUrl": "http://localhost:9193/token", "cluster": "identity"});
+    json!({
+        "authServer": {"runConfig": {"upstreams": [{"name": "github"}]}},
+        "outgoingAuth": {"backends": {"tools": {
+            "type": "upstream_inject",
+            "upstreamInject": {"providerName": "github"},
+        }}},
+        "identity": {"source": "exchange", "exchange": crate::scene::with(block, settings)},
+    })
+}
+
+fn of(user: &str) -> Request {
+    let payload = json!({"th_jwt": {"iss": "https://as"}});
+    Request::to("tools")
+        .kept(&format!("Bearer CANARY-{user}"))
+        .metadata(json!({"envoy.filters.http.jwt_authn": payload}))
+}
+
+fn unavailable(status: u16, retry_after: Option<&str>) -> Answer {
+    let mut answer = Answer::error(status, "upstream_token_unavailable");
+    let field = retry_after.map(|value| ("retry-after".to_owned(), value.into()));
+    answer.headers.extend(field);
+    answer
+}
+
+#[test]
+fn it_is_kept_to_what_it_says_of_one_user_whatever_its_status() {
+    for (status, retry_after, seconds) in [
+        (503, Some("7"), 7),
+        (400, Some("7"), 7),
+        (404, Some("7"), 7),
+        (400, None, 5),
+    ] {
+        worker(|envoy| {
+            let plugin = envoy.plugin(&configuration(&json!({})));
+            let stream = plugin.request(&of("alice"));
+            envoy.call().answer(&unavailable(status, retry_after));
+            let refusal = (503, "upstream_token_unavailable".to_owned());
+            assert_eq!(stream.refusal(), refusal, "{status}");
+            let told = stream.reply().headers["retry-after"].clone();
+            assert_eq!(told, seconds.to_string(), "{status}");
+            // Nobody else is.
+            let bob = plugin.request(&of("bob"));
+            envoy.call().answer(&Answer::token("CANARY-of-bob", 300));
+            assert_went_on_with(bob, "CANARY-of-bob");
+            envoy.advance(Duration::from_millis(seconds * 1000 - 1));
+            assert_eq!(plugin.request(&of("alice")).refusal(), refusal, "{status}");
+            assert!(envoy.calls().is_empty(), "{status}");
+            envoy.advance(Duration::from_millis(1));
+            let stream = plugin.request(&of("alice"));
+            envoy.call().answer(&Answer::token("CANARY-of-alice", 300));
+            assert_went_on_with(stream, "CANARY-of-alice");
+        });
+    }
+}
