@@ -28,13 +28,14 @@ pub(super) fn refused(
     let of_user =
         call.grant.words == Words::Identity && error == Some(StsError::UpstreamTokenUnavailable);
     let meaning = match (&word, error) {
-        _ if of_user => None,
         (Some(word), _) if is_4xx && configured(word, call).is_some() => configured(word, call),
+        _ if of_user => None,
         (_, Some(error)) if is_4xx => Some(by_table(error, &members, call.grant.words)),
         _ if matches!(status, 408 | 429 | 500..) => Some(Meaning::Unavailable),
         _ => Some(Meaning::Misconfigured),
     };
     let kind = match meaning {
+        // The identity service says it of one user.
         None => FailureKind::UnavailableForUser,
         Some(Meaning::Rejected) => FailureKind::Rejected,
         Some(Meaning::Forbidden) => FailureKind::Forbidden,
@@ -43,7 +44,7 @@ pub(super) fn refused(
         Some(Meaning::NotFound) => FailureKind::NotFound,
         Some(Meaning::StepUp) => FailureKind::StepUp(Rc::new(step_up(error, &members, call))),
     };
-    let waits = matches!(status, 429 | 500..) || of_user;
+    let waits = matches!(status, 429 | 500..) || meaning.is_none();
     Failure {
         kind,
         error: error.filter(|_| is_4xx || of_user),

@@ -61,3 +61,19 @@ fn it_is_kept_to_what_it_says_of_one_user_whatever_its_status() {
         });
     }
 }
+
+#[test]
+fn the_operator_says_what_its_word_for_one_user_means() {
+    let not_found = json!({"stsErrors": {"upstream_token_unavailable": "not_found"}});
+    for (status, refusal) in [
+        (400, (401, "upstream_token_not_found")),
+        (503, (503, "upstream_token_unavailable")),
+    ] {
+        worker(|envoy| {
+            let plugin = envoy.plugin(&configuration(&not_found));
+            let stream = plugin.request(&of("alice"));
+            envoy.call().answer(&unavailable(status, Some("7")));
+            assert_eq!(stream.refusal(), (refusal.0, refusal.1.to_owned()));
+        });
+    }
+}

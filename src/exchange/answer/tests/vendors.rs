@@ -3,6 +3,42 @@
 use super::*;
 use crate::exchange::settings::Meaning;
 
+/// The operator knows better than the table what a word means, that of one user included.
+#[test]
+fn the_configuration_comes_before_what_is_said_of_one_user() {
+    let identity = |configured: &[(&str, Meaning)]| TokenCall {
+        grant: grant::identity("github", false),
+        sts_errors: configured
+            .iter()
+            .map(|(word, meaning)| ((*word).to_owned(), *meaning))
+            .collect(),
+        ..call(None)
+    };
+    let configured = identity(&[("upstream_token_unavailable", Meaning::NotFound)]);
+    let body = br#"{"error":"upstream_token_unavailable"}"#;
+    let seconds = Duration::from_secs(7);
+    for (call, status, kind, wait) in [
+        (&configured, 400, FailureKind::NotFound, None),
+        // `stsErrors` is for 4xx answers.
+        (
+            &configured,
+            503,
+            FailureKind::UnavailableForUser,
+            Some(seconds),
+        ),
+        (
+            &identity(&[]),
+            400,
+            FailureKind::UnavailableForUser,
+            Some(seconds),
+        ),
+    ] {
+        let answer = Answer::HttpLater(status, Some(body), seconds);
+        let failure = judge(answer, call, Duration::ZERO, TIMEOUT).unwrap_err();
+        assert_eq!((failure.kind, failure.wait), (kind, wait), "{status}");
+    }
+}
+
 /// What each vendor answers, as its documentation and bug reports show it: one line for one more.
 #[test]
 fn real_token_endpoints_are_understood() {
