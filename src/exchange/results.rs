@@ -76,7 +76,8 @@ impl Stop {
                 FailureKind::Unavailable.refusal(purpose, *retry_after)
             }
             Stop::Paused => FailureKind::Misconfigured.refusal(purpose, 1),
-            Stop::Crowded => FailureKind::Unavailable.refusal(purpose, 1),
+            // The same whatever the token is for: nobody was asked for it.
+            Stop::Crowded => Refusal::ExchangeUnavailable { retry_after: 1 },
         }
     }
 }
@@ -209,6 +210,17 @@ pub(crate) fn whole_seconds(duration: Duration) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_finds_too_many_waiting_is_told_the_same_whatever_they_wait_for() {
+        let identity = Purpose::Identity {
+            provider: "github".to_owned(),
+        };
+        for purpose in [Purpose::Backend, identity] {
+            let refusal = Refusal::ExchangeUnavailable { retry_after: 1 };
+            assert_eq!(Stop::Crowded.refusal(&purpose), refusal);
+        }
+    }
 
     #[test]
     fn what_a_failure_means_depends_on_whose_token_was_asked_for() {

@@ -76,7 +76,8 @@ impl Refusal {
                  client secret and clientAuthMethod"
             }
             Refusal::ExchangeUnavailable { .. } => {
-                "the STS cannot be reached or cannot serve, or its breaker is open"
+                "the STS cannot be reached or cannot serve, its breaker is open, or too many requests \
+                 wait for it"
             }
             Refusal::ExchangeTimeout => "the STS did not answer within timeout",
             Refusal::ExchangeInvalidResponse => {
