@@ -303,6 +303,26 @@ fn what_a_backend_did_not_accept_no_worker_uses_any_more() {
 }
 
 #[test]
+fn what_was_dropped_just_before_a_configuration_came_does_not_come_along() {
+    let shared = SharedData::default();
+    worker_of(&shared, |envoy| {
+        let plugin = envoy.plugin(&usual());
+        obtain(envoy, plugin, "alice", "CANARY-1");
+        obtain(envoy, plugin, "bob", "CANARY-b");
+        worker_of(&shared, |other| {
+            let plugin = other.plugin(&usual());
+            let stream = plugin.request(&of("alice"));
+            assert_went_on_with(stream, "CANARY-1");
+            stream.end_with(401, "via_upstream");
+        });
+        // Before the timer of the one that holds it has gone off.
+        let new = envoy.plugin(&usual());
+        assert_exchanges(envoy, new, "alice");
+        assert_cached(envoy, new, "bob", "CANARY-b");
+    });
+}
+
+#[test]
 fn what_the_sts_refuses_is_refused_by_all() {
     let shared = SharedData::default();
     worker_of(&shared, |envoy| {

@@ -314,6 +314,8 @@ impl<W> Engine<W> {
     /// Takes the tokens of an earlier configuration's engine over, where the exchange is the same to
     /// the last parameter.
     pub(crate) fn take_over<V>(&mut self, earlier: &mut Engine<V>, clock: &dyn Clock) {
+        // This one has begun to listen when it was made: what was dropped before, it would never hear.
+        earlier.hear();
         let mut ours = Places::default();
         for (place, prepared) in self.exchanges.iter().enumerate() {
             ours.insert(ours.hash(&prepared.exchange.to_bytes()), place);
