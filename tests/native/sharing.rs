@@ -323,6 +323,29 @@ fn what_was_dropped_just_before_a_configuration_came_does_not_come_along() {
 }
 
 #[test]
+fn a_configuration_that_drains_still_says_what_a_backend_did_not_accept() {
+    let shared = SharedData::default();
+    worker_of(&shared, |envoy| {
+        let old = envoy.plugin(&usual());
+        obtain(envoy, old, "alice", "CANARY-1");
+        let streams = [old.request(&of("alice")), old.request(&of("alice"))];
+        let new = envoy.plugin(&usual());
+        assert_cached(envoy, new, "alice", "CANARY-1");
+        streams[0].end_with(401, "via_upstream");
+        new.tick();
+        obtain(envoy, new, "alice", "CANARY-2");
+        // It is that token that was not accepted, and not the one that has come since.
+        streams[1].end_with(401, "via_upstream");
+        new.tick();
+        assert_cached(envoy, new, "alice", "CANARY-2");
+        worker_of(&shared, |other| {
+            let plugin = other.plugin(&usual());
+            assert_cached(other, plugin, "alice", "CANARY-2");
+        });
+    });
+}
+
+#[test]
 fn what_the_sts_refuses_is_refused_by_all() {
     let shared = SharedData::default();
     worker_of(&shared, |envoy| {

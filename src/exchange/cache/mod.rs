@@ -212,6 +212,11 @@ impl TokenCache {
         self.refusal_gone(refusal);
     }
 
+    /// Whether there is a token of `key`, or what is left of one.
+    pub(crate) fn knows(&self, key: &Key) -> bool {
+        self.entries.peek(key.form()).is_some()
+    }
+
     /// The digest of the token of `key` that a backend did not accept, if it is remembered.
     pub(crate) fn rejected(&self, key: &Key) -> Option<Rc<str>> {
         match self.entries.peek(key.form()) {

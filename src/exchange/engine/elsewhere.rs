@@ -141,13 +141,11 @@ impl<W> Engine<W> {
     }
 
     /// A backend did not accept the token: nobody is to use it any more.
-    pub(super) fn forget_everywhere(&self, used: &Used, now: Steady) {
+    /// `says_so` is whether the next call must say which one it was.
+    pub(super) fn forget_everywhere(&self, used: &Used, says_so: bool, now: Steady) {
         if let (Some(sharing), Some(address)) = (&self.sharing, self.address(&used.key)) {
-            let rejected = self.cache.rejected(&used.key);
             // If that fails, this worker at least has forgotten it.
-            let _ = sharing
-                .shared
-                .forget(&address, used.serial, rejected.as_deref(), now);
+            let _ = sharing.shared.forget(&address, used.serial, says_so, now);
         }
     }
 

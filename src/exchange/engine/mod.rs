@@ -268,10 +268,12 @@ impl<W> Engine<W> {
         let forgotten = self.cache.forget(&used.key, used.serial, now, |value| {
             says_so.then(|| sha256_base64url(value.token_bytes()).into())
         });
-        if forgotten {
-            self.forget_everywhere(used, now);
+        // What is no longer here, another worker or a later configuration may use.
+        let is_to_be = forgotten || !self.cache.knows(&used.key);
+        if is_to_be {
+            self.forget_everywhere(used, says_so, now);
         }
-        forgotten
+        is_to_be
     }
 
     /// Time has passed: removes what has expired, and ends calls whose answer never came.

@@ -32,13 +32,17 @@ impl Dropped {
         self.count
     }
 
-    /// Adds `serial`.
-    pub(crate) fn push(&mut self, serial: u64) {
+    /// Adds `serial`. False if it is listed: whoever has read that has no copy any more.
+    pub(crate) fn push(&mut self, serial: u64) -> bool {
+        if self.serials.contains(&serial) {
+            return false;
+        }
         self.count = self.count.wrapping_add(1);
         if self.serials.len() >= LISTED {
             self.serials.remove(0);
         }
         self.serials.push(serial);
+        true
     }
 
     /// What came after the first `read`.
@@ -86,8 +90,9 @@ mod tests {
     fn each_reads_on_from_where_it_has_read_to() {
         let mut list = Dropped::default();
         assert_eq!(list.since(0), News::None);
-        list.push(7);
-        list.push(8);
+        assert!(list.push(7));
+        assert!(list.push(8));
+        assert!(!list.push(7), "once");
         assert_eq!(list.since(0), News::Dropped(vec![7, 8]));
         assert_eq!(list.since(1), News::Dropped(vec![8]));
         assert_eq!(list.since(2), News::None);
@@ -98,7 +103,7 @@ mod tests {
     #[test]
     fn who_has_missed_some_is_told_so() {
         let mut list = Dropped::default();
-        (0..300).for_each(|serial| list.push(serial));
+        (0..300).for_each(|serial| assert!(list.push(serial)));
         assert_eq!(list.since(43), News::Missed);
         assert_eq!(list.since(44), News::Dropped((44..300).collect()));
         // A list that somebody has replaced.
@@ -108,7 +113,7 @@ mod tests {
     #[test]
     fn what_was_not_written_so_is_not_read() {
         let mut list = Dropped::default();
-        list.push(1);
+        assert!(list.push(1));
         let written = list.to_bytes(FORMAT);
         assert_eq!(Dropped::of_bytes(&written, b"another!"), None);
         for end in 0..written.len() {

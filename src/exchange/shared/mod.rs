@@ -187,8 +187,7 @@ impl Shared {
         Ok(())
     }
 
-    /// A backend did not accept the token `serial`; `rejected` is its digest, where the next call must
-    /// say it.
+    /// A backend did not accept the token `serial`. Its digest is kept where the next call must say it.
     ///
     /// # Errors
     /// If the store cannot be used.
@@ -196,12 +195,11 @@ impl Shared {
         &self,
         address: &Address,
         serial: u64,
-        rejected: Option<&str>,
+        says_so: bool,
         now: Steady,
     ) -> Result<(), Unavailable> {
         self.change(self.layout.slot(address), |bucket: &mut Bucket| {
-            let rejected = rejected.map(str::to_owned);
-            (bucket.forget(address, serial, rejected, now), ())
+            (bucket.forget(address, serial, says_so, now), ())
         })?;
         // Others may hold it that the store had no room for any more.
         self.drop_everywhere(serial)
@@ -279,8 +277,7 @@ impl Shared {
     #[inline(never)]
     fn drop_everywhere(&self, serial: u64) -> Result<(), Unavailable> {
         self.change(Slot::Dropped, |dropped: &mut Dropped| {
-            dropped.push(serial);
-            (true, ())
+            (dropped.push(serial), ())
         })?;
         Ok(())
     }

@@ -11,6 +11,7 @@ mod tests;
 pub(crate) use record::{ClaimId, Forgotten, Token};
 
 use super::super::answer::Failure;
+use super::super::digest::sha256_base64url;
 use super::key::Address;
 use super::layout::Bounds;
 use super::wire::{Reader, Value, Writer};
@@ -179,12 +180,13 @@ impl Bucket {
         settled
     }
 
-    /// A backend did not accept the token `serial`. True if it was here.
+    /// A backend did not accept the token `serial`, whose digest is kept if the next call `says_so`. True
+    /// if it was here.
     pub(crate) fn forget(
         &mut self,
         address: &Address,
         serial: u64,
-        rejected: Option<String>,
+        says_so: bool,
         now: Steady,
     ) -> bool {
         for record in &mut self.records {
@@ -192,6 +194,7 @@ impl Bucket {
                 && token.serial == serial
                 && record.is_of(address)
             {
+                let rejected = says_so.then(|| sha256_base64url(token.token.as_bytes()));
                 record.what = What::Forgotten(Forgotten { at: now, rejected });
                 return true;
             }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::exchange::answer::{Detail, FailureKind, StsError};
-use crate::exchange::digest::sha256;
+use crate::exchange::digest::{sha256, sha256_base64url};
 use crate::refusal::StepUp;
 use crate::time::Clocks;
 use std::rc::Rc;
@@ -169,14 +169,17 @@ fn a_token_that_was_not_accepted_is_forgotten_and_the_next_one_knows() {
     );
     let now = at(5).steady;
     assert!(
-        !bucket.forget(&address("alice"), 8, None, now),
+        !bucket.forget(&address("alice"), 8, false, now),
         "another token"
     );
-    assert!(!bucket.forget(&address("bob"), 9, None, now), "another key");
-    assert!(bucket.forget(&address("alice"), 9, Some("digest".to_owned()), now));
+    assert!(
+        !bucket.forget(&address("bob"), 9, false, now),
+        "another key"
+    );
+    assert!(bucket.forget(&address("alice"), 9, true, now));
     let forgotten = Forgotten {
         at: now,
-        rejected: Some("digest".to_owned()),
+        rejected: Some(sha256_base64url(b"t")),
     };
     assert_eq!(
         look(&bucket, "alice", None, 6),
@@ -275,7 +278,7 @@ fn full() -> Bucket {
     claim(&mut bucket, "claimed", 3, 0);
     settle(&mut bucket, "a", 1, &Outcome::Token(token("t", 9, 0)), 0);
     settle(&mut bucket, "b", 1, &Outcome::Token(token("u", 10, 0)), 0);
-    bucket.forget(&address("b"), 10, Some("digest".to_owned()), at(1).steady);
+    bucket.forget(&address("b"), 10, true, at(1).steady);
     let step_up = FailureKind::StepUp(Rc::new(StepUp {
         insufficient_authentication: true,
         claims: Some("eyJ9".to_owned()),
