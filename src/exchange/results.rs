@@ -59,13 +59,22 @@ pub(crate) enum Stop {
     RefusedBefore(Failure, Duration),
     /// The breaker is open; whole seconds until a try makes sense.
     BreakerOpen(u32),
-    /// The endpoint has refused this client several times in a row.
-    Paused,
+    /// The endpoint has refused this client several times in a row, the last time at that step.
+    Paused(Step),
     /// Too many requests are waiting.
     Crowded,
 }
 
 impl Stop {
+    /// The call that it is about.
+    pub(crate) fn step(&self) -> Step {
+        match self {
+            Stop::RefusedBefore(failure, _) => failure.step,
+            Stop::Paused(step) => *step,
+            Stop::BreakerOpen(_) | Stop::Crowded => Step::First,
+        }
+    }
+
     /// The refusal that the request gets.
     pub(crate) fn refusal(&self, purpose: &Purpose) -> Refusal {
         match self {
@@ -75,7 +84,7 @@ impl Stop {
             Stop::BreakerOpen(retry_after) => {
                 FailureKind::Unavailable.refusal(purpose, *retry_after)
             }
-            Stop::Paused => FailureKind::Misconfigured.refusal(purpose, 1),
+            Stop::Paused(_) => FailureKind::Misconfigured.refusal(purpose, 1),
             // The same whatever the token is for: nobody was asked for it.
             Stop::Crowded => Refusal::ExchangeUnavailable { retry_after: 1 },
         }
@@ -134,8 +143,6 @@ impl Used {
 pub(crate) struct Completion<W> {
     /// The exchange.
     pub exchange: ExchangeId,
-    /// The step that it ended at.
-    pub step: Step,
     /// The requests that waited, in the order they came.
     pub waiting: Vec<W>,
     /// What each of them gets.
@@ -189,7 +196,7 @@ impl Failed {
             Stop::RefusedBefore(failure, _) => failure.clone(),
             Stop::BreakerOpen(seconds) => Failure::stopped(Duration::from_secs((*seconds).into())),
             Stop::Crowded => Failure::stopped(Duration::from_secs(1)),
-            Stop::Paused => Failure::paused(),
+            Stop::Paused(step) => Failure::paused().at(*step),
         };
         Self { failure, refusal }
     }

@@ -16,7 +16,7 @@ use crate::exchange::answer::{Answer, MAX_BODY, retry_after};
 use crate::exchange::engine::Outgoing;
 use crate::exchange::key::Key;
 use crate::exchange::results::{Answered, Completion, Found, Stop, Waits};
-use crate::exchange::{ExchangeId, Purpose, Step};
+use crate::exchange::{ExchangeId, Purpose};
 use crate::observe::counters::{Counter, Outcome, StsResult};
 use crate::refusal::Refusal;
 use crate::time::Clock;
@@ -215,17 +215,17 @@ impl Plugin {
         }
         let result = match &stop {
             Stop::RefusedBefore(..) => StsResult::NegativeHit,
-            Stop::BreakerOpen(_) | Stop::Paused => StsResult::BreakerOpen,
+            Stop::BreakerOpen(_) | Stop::Paused(_) => StsResult::BreakerOpen,
             Stop::Crowded => StsResult::Unavailable,
         };
         self.count_call(exchange, backend.id, result);
         let refusal = stop.refusal(&purpose);
         let sts = AtSts {
             exchange,
-            step: Step::First,
+            step: stop.step(),
             failure: match stop {
                 Stop::RefusedBefore(failure, _) => Some(failure),
-                Stop::BreakerOpen(_) | Stop::Paused | Stop::Crowded => None,
+                Stop::BreakerOpen(_) | Stop::Paused(_) | Stop::Crowded => None,
             },
         };
         self.refuse(stream, backend, refusal, purpose.provider(), Some(sts))

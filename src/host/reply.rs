@@ -108,7 +108,7 @@ impl Plugin {
         }
         match failure.detail {
             Detail::Status(status) => text.push_str(&format!(", status {status}")),
-            Detail::Check(check) => text.push_str(&format!(", what is wrong: {check}")),
+            Detail::Check(check) => text.push_str(&format!(", what is wrong: {}", check.as_str())),
             Detail::None => {}
         }
         if let Some(error) = failure.error {

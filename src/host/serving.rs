@@ -12,7 +12,7 @@ use crate::decision::{Credential, Obtain, Source};
 use crate::exchange::answer::FailureKind;
 use crate::exchange::engine::Pace;
 use crate::exchange::results::{Completion, Failed, Obtained};
-use crate::exchange::{ExchangeId, Purpose, Step};
+use crate::exchange::{ExchangeId, Purpose};
 use crate::observe::counters::{self, StsResult};
 use crate::token::BearerValue;
 use log::debug;
@@ -33,13 +33,12 @@ impl Plugin {
         if !completion.elsewhere {
             self.tell_of(&completion, sent);
         }
-        let (exchange, step) = (completion.exchange, completion.step);
+        let exchange = completion.exchange;
         let result = Rc::new(completion.result);
         self.turns
             .add(completion.waiting.into_iter().map(|waiter| Turn {
                 waiter,
                 exchange,
-                step,
                 result: Rc::clone(&result),
             }));
     }
@@ -54,14 +53,13 @@ impl Plugin {
         self.tell_of(&completion, false);
         let Completion {
             exchange,
-            step,
             waiting,
             result,
             ..
         } = completion;
         let mut goes_on = false;
         for waiter in waiting {
-            goes_on = self.serve(stream, waiter, (exchange, step), &result);
+            goes_on = self.serve(stream, waiter, exchange, &result);
         }
         goes_on
     }
@@ -92,7 +90,7 @@ impl Plugin {
         &self,
         stream: &OnStream<'_>,
         waiter: Waiter,
-        (exchange, step): (ExchangeId, Step),
+        exchange: ExchangeId,
         result: &Result<Obtained, Failed>,
     ) -> bool {
         streams::set_part(waiter.context, Part::None);
@@ -101,7 +99,7 @@ impl Plugin {
             Err(failed) => {
                 let sts = AtSts {
                     exchange,
-                    step,
+                    step: failed.failure.step,
                     failure: Some(failed.failure.clone()),
                 };
                 let purpose = self.purpose(exchange);
@@ -165,12 +163,11 @@ impl Plugin {
         for Turn {
             waiter,
             exchange,
-            step,
             result,
         } in turns
         {
             if let Some(stream) = on.turn_to(waiter.context)
-                && self.serve(&stream, waiter, (exchange, step), &result)
+                && self.serve(&stream, waiter, exchange, &result)
                 && stream.resume().is_err()
             {
                 debug!("a waiting request could not be resumed: its stream has ended");
@@ -183,6 +180,7 @@ fn sts_result<W>(completion: &Completion<W>) -> StsResult {
     match &completion.result {
         Ok(_) if completion.renewal => StsResult::Refreshed,
         Ok(_) => StsResult::Ok,
+        Err(failed) if failed.failure.is_stopped() => StsResult::BreakerOpen,
         Err(failed) => match failed.failure.kind {
             FailureKind::Rejected => StsResult::Rejected,
             FailureKind::Forbidden => StsResult::Forbidden,

@@ -13,8 +13,8 @@
 use super::effective::OnStream;
 use super::waiting::{RequestId, Waiter};
 use crate::attributes::{Attribute, AttributePath, Attributes};
+use crate::exchange::ExchangeId;
 use crate::exchange::results::{Failed, Obtained};
-use crate::exchange::{ExchangeId, Step};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -40,7 +40,6 @@ pub(super) struct Turns {
 pub(super) struct Turn {
     pub waiter: Waiter,
     pub exchange: ExchangeId,
-    pub step: Step,
     pub result: Rc<Result<Obtained, Failed>>,
 }
 

@@ -185,12 +185,22 @@ fn who_comes_and_goes_while_another_worker_calls_costs_no_more_than_who_waits() 
 #[test]
 fn requests_wait_for_another_workers_call() {
     for (answer, token) in [
-        (Answer::token("CANARY-1", 300), Some("CANARY-1")),
+        (Answer::token("CANARY-1", 300), Ok("CANARY-1")),
         // Not to be kept, but for those who wait.
-        (Answer::token("CANARY-1", 0), Some("CANARY-1")),
-        (Answer::error(400, "invalid_grant"), None),
-        (Answer::error(400, "invalid_client"), None),
-        (Answer::error(503, "x"), None),
+        (Answer::token("CANARY-1", 0), Ok("CANARY-1")),
+        (
+            Answer::error(400, "invalid_grant"),
+            Err("status 400, the STS said invalid_grant"),
+        ),
+        (
+            Answer::error(400, "invalid_client"),
+            Err("status 400, the STS said invalid_client"),
+        ),
+        (Answer::error(503, "x"), Err("status 503")),
+        (
+            Answer::json(200, &json!({})),
+            Err("what is wrong: token_type"),
+        ),
     ] {
         let shared = SharedData::default();
         thread::scope(|scope| {
@@ -210,10 +220,12 @@ fn requests_wait_for_another_workers_call() {
                     plugin.tick();
                     for stream in streams {
                         match token {
-                            Some(token) => assert_went_on_with(stream, token),
-                            None => assert!(stream.reply().status >= 400),
+                            Ok(token) => assert_went_on_with(stream, token),
+                            Err(_) => assert!(stream.reply().status >= 400),
                         }
                     }
+                    let lines = envoy.warnings().concat();
+                    assert!(lines.contains(token.err().unwrap_or("")), "{lines}");
                     assert!(envoy.calls().is_empty());
                     plugin.tick();
                     assert_eq!(envoy.metric(&format!("{STS}shared")), 2);

@@ -1,7 +1,7 @@
 //! An answer of success: whether its token may be used.
 
 use super::members::{members, text};
-use super::{ExpiresIn, Issued};
+use super::{Check, ExpiresIn, Issued};
 use crate::exchange::grant::{Accepts, IdJag, IssuedType, TokenTypeRule};
 use crate::exchange::jwt;
 use crate::token::BearerToken;
@@ -9,9 +9,9 @@ use serde_json::value::RawValue;
 use std::time::Duration;
 
 /// The token of a successful answer (RFC 8693 §2.2.1), or the check that it failed.
-pub(super) fn accept(body: Option<&[u8]>, accepts: &Accepts) -> Result<Issued, &'static str> {
-    let body = body.ok_or("more than 1 MiB")?;
-    let members = members(body).ok_or("no JSON object")?;
+pub(super) fn accept(body: Option<&[u8]>, accepts: &Accepts) -> Result<Issued, Check> {
+    let body = body.ok_or(Check::Size)?;
+    let members = members(body).ok_or(Check::NoObject)?;
     let token_type = members.token_type.and_then(text).unwrap_or_default();
     let bearer = token_type.eq_ignore_ascii_case("Bearer");
     let not_applicable = token_type.eq_ignore_ascii_case("N_A");
@@ -21,16 +21,16 @@ pub(super) fn accept(body: Option<&[u8]>, accepts: &Accepts) -> Result<Issued, &
         TokenTypeRule::NotApplicable => not_applicable,
     };
     if !fits {
-        return Err("token_type");
+        return Err(Check::TokenType);
     }
     if let IssuedType::OneOf(types) = &accepts.issued {
         let issued = members.issued_token_type.and_then(text).unwrap_or_default();
         if !types.iter().any(|one| one.eq_ignore_ascii_case(&issued)) {
-            return Err("issued_token_type");
+            return Err(Check::IssuedTokenType);
         }
     }
     let token = members.access_token.and_then(text).unwrap_or_default();
-    let token = BearerToken::new(token.into_bytes()).ok_or("access_token")?;
+    let token = BearerToken::new(token.into_bytes()).ok_or(Check::AccessToken)?;
     if let Some(id_jag) = &accepts.id_jag {
         check_id_jag(&token, id_jag)?;
     }
@@ -41,13 +41,13 @@ pub(super) fn accept(body: Option<&[u8]>, accepts: &Accepts) -> Result<Issued, &
 }
 
 /// The assertion goes to the partner and nowhere else, so it must be for the partner alone.
-fn check_id_jag(token: &BearerToken, wanted: &IdJag) -> Result<(), &'static str> {
-    let claims = jwt::claims(token.as_bytes()).ok_or("access_token is no JWT")?;
+fn check_id_jag(token: &BearerToken, wanted: &IdJag) -> Result<(), Check> {
+    let claims = jwt::claims(token.as_bytes()).ok_or(Check::NoJwt)?;
     if claims.audience != [wanted.audience.as_str()] {
-        return Err("aud of the ID-JAG");
+        return Err(Check::IdJagAudience);
     }
     match &wanted.resource {
-        Some(resource) if !claims.resource.contains(resource) => Err("resource of the ID-JAG"),
+        Some(resource) if !claims.resource.contains(resource) => Err(Check::IdJagResource),
         _ => Ok(()),
     }
 }

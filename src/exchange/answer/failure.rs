@@ -1,6 +1,6 @@
 //! Why a call brought no token, in words that no endpoint has chosen.
 
-use crate::exchange::settings::Meaning;
+use crate::exchange::settings::{Meaning, Step};
 use crate::refusal::StepUp;
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,12 +16,35 @@ pub(crate) struct Failure {
     pub detail: Detail,
     /// How long the endpoint wants to be left alone.
     pub wait: Option<Duration>,
+    /// At which of the exchange's calls.
+    pub step: Step,
 }
 
 impl Failure {
+    /// A failure at the first call.
+    pub(crate) fn new(kind: FailureKind, detail: Detail) -> Self {
+        Self {
+            kind,
+            error: None,
+            detail,
+            wait: None,
+            step: Step::First,
+        }
+    }
+
+    /// The same, at that step.
+    pub(crate) fn at(self, step: Step) -> Self {
+        Self { step, ..self }
+    }
+
     /// Whether no call was made, because the client's assertion could not be signed.
     pub(crate) fn is_unsigned(&self) -> bool {
-        self.detail == Detail::Check(UNSIGNED)
+        self.detail == Detail::Check(Check::Unsigned)
+    }
+
+    /// Whether no call was made, because the breaker of its endpoint is open.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.detail == Detail::Check(Check::BreakerOpen)
     }
 
     /// Whether there was no answer, as the breaker counts it: none at all, or one that says of the
@@ -41,41 +64,24 @@ impl Failure {
     /// The breaker of the endpoint stops the call; a try makes sense after `left`.
     pub(crate) fn stopped(left: Duration) -> Self {
         Self {
-            kind: FailureKind::Unavailable,
-            error: None,
-            detail: Detail::Check("the breaker of its endpoint is open"),
             wait: Some(left),
+            ..Self::new(FailureKind::Unavailable, Detail::Check(Check::BreakerOpen))
         }
     }
 
     /// An answer that failed this check.
-    pub(crate) fn of_check(check: &'static str) -> Self {
-        Self {
-            kind: FailureKind::InvalidResponse,
-            error: None,
-            detail: Detail::Check(check),
-            wait: None,
-        }
+    pub(crate) fn of_check(check: Check) -> Self {
+        Self::new(FailureKind::InvalidResponse, Detail::Check(check))
     }
 
     /// The exchange's client was refused too often: it is not asked for just now.
     pub(crate) fn paused() -> Self {
-        Self {
-            kind: FailureKind::Misconfigured,
-            error: None,
-            detail: Detail::Check("its client was refused several times in a row"),
-            wait: None,
-        }
+        Self::new(FailureKind::Misconfigured, Detail::Check(Check::Paused))
     }
 
     /// No answer in time.
     pub(crate) fn timeout() -> Self {
-        Self {
-            kind: FailureKind::Timeout,
-            error: None,
-            detail: Detail::None,
-            wait: None,
-        }
+        Self::new(FailureKind::Timeout, Detail::None)
     }
 }
 
@@ -86,8 +92,58 @@ pub(crate) enum Detail {
     None,
     /// The status.
     Status(u16),
-    /// The check that a successful answer failed.
-    Check(&'static str),
+    /// The check that a successful answer failed, or that kept the call from being made.
+    Check(Check),
+}
+
+macro_rules! checks {
+    ($($name:ident $text:literal,)*) => {
+        /// What a successful answer can fail, and what can keep a call from being made. The workers
+        /// name them to each other by number.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Check {
+            $(#[doc = $text] $name,)*
+        }
+
+        impl Check {
+            /// Each in the place of its number, with what a log line says.
+            const ALL: &[(Self, &str)] = &[$((Self::$name, $text),)*];
+        }
+    };
+}
+
+checks! {
+    Size "more than 1 MiB",
+    NoObject "no JSON object",
+    TokenType "token_type",
+    IssuedTokenType "issued_token_type",
+    AccessToken "access_token",
+    NoJwt "access_token is no JWT",
+    IdJagAudience "aud of the ID-JAG",
+    IdJagResource "resource of the ID-JAG",
+    HandedIn "access_token is what was handed in",
+    Unsigned "Envoy could not sign the client's assertion",
+    BreakerOpen "the breaker of its endpoint is open",
+    Paused "its client was refused several times in a row",
+}
+
+impl Check {
+    /// What a log line says.
+    pub(crate) fn as_str(self) -> &'static str {
+        let place = usize::from(self.number());
+        Self::ALL.get(place).map_or("", |(_, text)| text)
+    }
+
+    /// Its number.
+    pub(in crate::exchange) fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The one of that number.
+    pub(in crate::exchange) fn of_number(number: u8) -> Option<Self> {
+        let check = Self::ALL.get(usize::from(number));
+        check.map(|(check, _)| *check)
+    }
 }
 
 /// The kinds of failure, in the words of the `sts` counters.
@@ -165,6 +221,3 @@ sts_errors! {
     UpstreamTokenNotFound "upstream_token_not_found" NotFound,
     UpstreamTokenUnavailable "upstream_token_unavailable" Unavailable,
 }
-
-/// What a failure says whose call could not be made.
-pub(super) const UNSIGNED: &str = "Envoy could not sign the client's assertion";

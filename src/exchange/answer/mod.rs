@@ -9,13 +9,12 @@ mod refused;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use failure::{Detail, Failure, FailureKind, StsError};
+pub(crate) use failure::{Check, Detail, Failure, FailureKind, StsError};
 
 use super::settings::TokenCall;
 use crate::time::Time;
 use crate::token::BearerToken;
 use accept::accept;
-use failure::UNSIGNED;
 use refused::refused;
 use std::time::Duration;
 
@@ -86,14 +85,7 @@ pub(crate) fn judge(
     elapsed: Duration,
     timeout: Duration,
 ) -> Result<Issued, Failure> {
-    let fail = |kind, detail| {
-        Err(Failure {
-            kind,
-            error: None,
-            detail,
-            wait: None,
-        })
-    };
+    let fail = |kind, detail| Err(Failure::new(kind, detail));
     let (status, body, later) = match answer {
         Answer::TimedOut => return fail(FailureKind::Timeout, Detail::None),
         // Once headers came, Envoy reports its own timeout like a connection that broke: only the clock
@@ -107,7 +99,9 @@ pub(crate) fn judge(
         Answer::HttpLater(status, body, later) => (status, body, Some(later.min(LONGEST_WAIT))),
         Answer::Reset | Answer::Unsendable => return fail(FailureKind::Unavailable, Detail::None),
         Answer::UnknownCluster => return fail(FailureKind::UnknownCluster, Detail::None),
-        Answer::Unsigned => return fail(FailureKind::Misconfigured, Detail::Check(UNSIGNED)),
+        Answer::Unsigned => {
+            return fail(FailureKind::Misconfigured, Detail::Check(Check::Unsigned));
+        }
     };
     match status {
         200 => match accept(body, &call.grant.accepts) {

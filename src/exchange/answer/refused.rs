@@ -46,10 +46,9 @@ pub(super) fn refused(
     };
     let waits = matches!(status, 429 | 500..) || meaning.is_none();
     Failure {
-        kind,
         error: error.filter(|_| is_4xx || of_user),
-        detail: Detail::Status(status),
         wait: later.filter(|_| waits),
+        ..Failure::new(kind, Detail::Status(status))
     }
 }
 

@@ -21,7 +21,8 @@ impl<W> Engine<W> {
             // A key that nobody can have: its call cannot be made, and says so.
             return Ok((Admitted::Freely, Admitted::Freely));
         };
-        let paused = prepared.pause.admit(who, now).map_err(|_| Stop::Paused)?;
+        let paused = prepared.pause.admit(who, now);
+        let paused = paused.map_err(|_| Stop::Paused(prepared.refused_at))?;
         match self.admit_call(key, who, Step::First, now) {
             Ok(admitted) => Ok((paused, admitted)),
             Err(stopped) => {
@@ -132,6 +133,11 @@ impl<W> Engine<W> {
         let Some(prepared) = self.exchanges.get_mut(index(key.exchange())) else {
             return;
         };
+        if let Some(failure) = failure
+            && failure.kind == FailureKind::Misconfigured
+        {
+            prepared.refused_at = failure.step;
+        }
         match failure.map(|failure| &failure.kind) {
             Some(FailureKind::Misconfigured) => prepared.pause.failed(who, admitted, now),
             // Nothing was said of the client.

@@ -88,7 +88,7 @@ fn something_new(
         None => return Ok(issued),
     };
     match issued.token.as_bytes() == handed_in {
-        true => Err(Failure::of_check("access_token is what was handed in")),
+        true => Err(Failure::of_check(Check::HandedIn)),
         false => Ok(issued),
     }
 }
@@ -262,7 +262,8 @@ impl<W> Engine<W> {
             now.since(flight.at.asked.steady),
             call.timeout,
         )
-        .and_then(|issued| something_new(issued, &key, exchange, &flight.at));
+        .and_then(|issued| something_new(issued, &key, exchange, &flight.at))
+        .map_err(|failure| failure.at(flight.at.step));
         let who = self.who(&key);
         let retry_after = self.tell_endpoint(&key, who, &flight.at, judged.as_ref().err(), now);
         let judged = match judged {
@@ -295,7 +296,6 @@ impl<W> Engine<W> {
         };
         Answered::Done(Completion {
             exchange: id,
-            step: flight.at.step,
             waiting,
             result,
             renewal: flight.renewal,
@@ -316,7 +316,7 @@ impl<W> Engine<W> {
         let now = clock.steady();
         let admitted = self
             .admit_call(key, who, Step::Second, now)
-            .map_err(|stopped| Failure::stopped(stopped.retry_after))?;
+            .map_err(|stopped| Failure::stopped(stopped.retry_after).at(Step::Second))?;
         Ok(Under::new(
             Step::Second,
             Some(carried),

@@ -20,7 +20,7 @@ pub(crate) use crowd::MAX_WAITING;
 use crowd::MAX_WAITING_PER_BACKEND;
 pub(crate) use watches::{Pace, Polled};
 
-use super::answer::{Answer, ExpiresIn, Failure, FailureKind, Issued, judge};
+use super::answer::{Answer, Check, ExpiresIn, Failure, FailureKind, Issued, judge};
 use super::breaker::Admitted;
 use super::cache::{Held, Lookup, TokenCache};
 use super::client::{ClientAuth, Signer};

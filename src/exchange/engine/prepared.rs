@@ -15,6 +15,8 @@ pub(super) struct Prepared {
     endpoints: (usize, usize),
     /// Stops an exchange whose client is refused again and again.
     pub pause: FairBreaker,
+    /// At which of its calls that was last.
+    pub refused_at: Step,
 }
 
 impl Prepared {
@@ -57,6 +59,7 @@ pub(super) fn prepare(exchanges: Vec<Exchange>, seed: u64) -> (Vec<Prepared>, us
                 second: second.map(|call| Rc::new(TokenRequest::new(call))),
                 exchange: Rc::new(exchange),
                 pause: FairBreaker::default(),
+                refused_at: Step::First,
             }
         })
         .collect();

@@ -203,7 +203,6 @@ impl<W> Engine<W> {
         let waiting = self.crowd.all_go(watch.waiting);
         Looked::Done(Completion {
             exchange: key.exchange(),
-            step: Step::First,
             waiting,
             result,
             renewal: false,

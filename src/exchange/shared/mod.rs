@@ -30,7 +30,7 @@ const SWEPT_AT_ONCE: u32 = 8;
 /// of workers: a real Envoy never gets there.
 const TRIES: u32 = 64;
 /// Says how values are written, together with the build that writes them.
-const FORMAT: &str = concat!("1 ", env!("CARGO_PKG_VERSION"), " ");
+const FORMAT: &str = concat!("2 ", env!("CARGO_PKG_VERSION"), " ");
 
 /// The store, as one plugin of one worker sees it.
 pub(crate) struct Shared {

@@ -1,14 +1,12 @@
 //! How values of the store are written, and read back with a doubt: whatever does not read to the last
 //! byte is not ours.
 
-use super::super::answer::{Detail, Failure, FailureKind, StsError};
+use super::super::answer::{Check, Detail, Failure, FailureKind, StsError};
+use super::super::settings::Step;
 use crate::refusal::StepUp;
 use crate::time::{Steady, Time};
 use std::rc::Rc;
 use std::time::Duration;
-
-/// What the log says of a failed check that another worker made.
-const ELSEWHERE: &str = "as another worker found";
 
 /// What a slot of the store holds.
 pub(super) trait Value: Default {
@@ -113,9 +111,13 @@ impl Writer {
                 self.byte(1);
                 self.number(status.into());
             }
-            Detail::Check(_) => self.byte(2),
+            Detail::Check(check) => {
+                self.byte(2);
+                self.byte(check.number());
+            }
         }
         self.optional(failure.wait, |to, wait| to.number(nanos(wait)));
+        self.byte(u8::from(failure.step == Step::Second));
     }
 }
 
@@ -212,10 +214,14 @@ impl<'a> Reader<'a> {
             detail: match self.byte()? {
                 0 => Detail::None,
                 1 => Detail::Status(u16::try_from(self.number()?).ok()?),
-                2 => Detail::Check(ELSEWHERE),
+                2 => Detail::Check(Check::of_number(self.byte()?)?),
                 _ => return None,
             },
             wait: self.optional(Self::number)?.map(Duration::from_nanos),
+            step: match self.flag()? {
+                true => Step::Second,
+                false => Step::First,
+            },
         })
     }
 }

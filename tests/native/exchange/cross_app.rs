@@ -1,9 +1,12 @@
 //! `xaa`: two calls in a row, and what may come between them.
 
-use crate::host::{Answer, Call, Envoy, Outcome, Plugin, Request, Stream, worker};
+use crate::host::{
+    Answer, Call, Envoy, Outcome, Plugin, Request, SharedData, Stream, worker, worker_of,
+};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const PARTNER: &str = "https://as.partner.example";
 const RESOURCE: &str = "https://mcp.partner.example/mcp";
@@ -251,6 +254,97 @@ fn who_refuses_is_named_in_the_log() {
             assert!(warnings[0].contains(word), "{word}: {warnings:?}");
         });
     }
+}
+
+/// Also where nobody has asked this time.
+#[test]
+fn who_has_refused_before_is_named_in_the_log() {
+    for (word, refusal, result) in [
+        (
+            "invalid_grant",
+            (401, "token_exchange_rejected"),
+            "negative_hit",
+        ),
+        (
+            "invalid_client",
+            (502, "token_exchange_misconfigured"),
+            "breaker_open",
+        ),
+    ] {
+        for at_target in [false, true] {
+            let shared = SharedData::default();
+            worker_of(&shared, |envoy| {
+                let plugin = envoy.plugin(&configuration());
+                for n in 0..5 {
+                    // One line a second: the next one is to be written.
+                    if n == 4 {
+                        envoy.advance(Duration::from_millis(500));
+                    }
+                    let user = match word {
+                        "invalid_grant" => format!("user-{n}"),
+                        _ => "alice".to_owned(),
+                    };
+                    let (stream, mut call) = asks(envoy, plugin, &user);
+                    if at_target {
+                        call = goes_on(envoy, &call);
+                    }
+                    call.answer(&Answer::error(400, word));
+                    stream.end();
+                }
+                let who = if at_target { "(target)" } else { "(idp)" };
+                let expect_refused = |envoy: &Envoy, plugin: Plugin| {
+                    envoy.warnings();
+                    let stream = plugin.request(&of(match word {
+                        "invalid_grant" => "user-4",
+                        _ => "alice",
+                    }));
+                    assert_eq!(stream.refusal(), (refusal.0, refusal.1.to_owned()));
+                    assert!(envoy.calls().is_empty());
+                    let warnings = envoy.warnings();
+                    assert!(warnings[0].contains(who), "{word}: {warnings:?}");
+                    plugin.tick();
+                    assert_eq!(envoy.metric(&format!("{STATS}{result}")), 1);
+                };
+                envoy.advance(Duration::from_millis(700));
+                expect_refused(envoy, plugin);
+                // Refusals of a subject are known to the other workers.
+                if word == "invalid_grant" {
+                    worker_of(&shared, |other| {
+                        let plugin = other.plugin(&configuration());
+                        expect_refused(other, plugin);
+                    });
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn an_open_breaker_at_the_partner_is_the_partners() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration());
+        for n in 0..5 {
+            if n == 4 {
+                envoy.advance(Duration::from_millis(500));
+            }
+            let (stream, call) = asks(envoy, plugin, &format!("user-{n}"));
+            goes_on(envoy, &call).answer(&Answer::new(503, ""));
+            stream.end();
+        }
+        envoy.advance(Duration::from_millis(700));
+        envoy.warnings();
+        let (stream, call) = asks(envoy, plugin, "alice");
+        call.answer(&issued(&assertion(), &json!({})));
+        let refusal = (503, "token_exchange_unavailable".to_owned());
+        assert_eq!(stream.refusal(), refusal);
+        assert!(envoy.calls().is_empty());
+        let warnings = envoy.warnings();
+        assert!(warnings[0].contains("(target)"), "{warnings:?}");
+        assert!(warnings[0].contains("the breaker of its endpoint is open"));
+        plugin.tick();
+        assert_eq!(envoy.metric(&format!("{STATS}breaker_open")), 1);
+        assert_eq!(envoy.metric(&format!("{STATS}unavailable")), 5);
+    });
 }
 
 /// The second call is made for whoever else waits, and what it brings is kept for the next.

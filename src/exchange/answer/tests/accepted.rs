@@ -45,20 +45,14 @@ fn an_answer_counts_only_if_all_of_it_holds() {
     ] {
         assert_eq!(ok(&body).is_ok(), accepted, "{body:.200}");
     }
-    let invalid = |check| Failure {
-        kind: FailureKind::InvalidResponse,
-        error: None,
-        detail: Detail::Check(check),
-        wait: None,
-    };
-    assert_eq!(ok("{}").unwrap_err(), invalid("token_type"));
+    assert_eq!(ok("{}").unwrap_err(), Failure::of_check(Check::TokenType));
     let too_large = judged(Answer::Http(200, None), Duration::ZERO);
-    assert_eq!(too_large.unwrap_err(), invalid("more than 1 MiB"));
+    assert_eq!(too_large.unwrap_err(), Failure::of_check(Check::Size));
     let not_utf8 = judged(
         Answer::Http(200, Some(b"{\"access_token\":\"\xff\"}")),
         Duration::ZERO,
     );
-    assert_eq!(not_utf8.unwrap_err(), invalid("no JSON object"));
+    assert_eq!(not_utf8.unwrap_err(), Failure::of_check(Check::NoObject));
 }
 
 #[test]

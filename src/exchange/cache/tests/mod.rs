@@ -21,10 +21,8 @@ const TERMS: Terms = Terms {
 
 fn rejected() -> Failure {
     Failure {
-        kind: FailureKind::Rejected,
         error: Some(StsError::InvalidGrant),
-        detail: Detail::Status(400),
-        wait: None,
+        ..Failure::new(FailureKind::Rejected, Detail::Status(400))
     }
 }
 

@@ -83,12 +83,18 @@ fn a_client_that_is_refused_again_and_again_pauses_and_nobody_elses() {
         refuse(&mut engine, &format!("user-{n}"), 0);
     }
     let paused = acquire(&mut engine, 0, "alice", 1, at(999));
-    assert!(matches!(paused, Acquired::Refuse(Stop::Paused)));
+    assert!(matches!(
+        paused,
+        Acquired::Refuse(Stop::Paused(Step::First))
+    ));
     called(acquire(&mut engine, 1, "alice", 1, at(999)));
     // One try, and then for twice as long.
     refuse(&mut engine, "alice", 1000);
     let paused = acquire(&mut engine, 0, "alice", 1, at(2999));
-    assert!(matches!(paused, Acquired::Refuse(Stop::Paused)));
+    assert!(matches!(
+        paused,
+        Acquired::Refuse(Stop::Paused(Step::First))
+    ));
     let key = called(acquire(&mut engine, 0, "alice", 1, at(3000)));
     let body = issued("tok", 300);
     completed(&mut engine, key, Answer::Http(200, Some(&body)), &at(3000));

@@ -55,7 +55,6 @@ fn two_calls_in_a_row_are_one_exchange() {
     let body = issued("tok", 300);
     let completion = done(engine.answered(2, Answer::Http(200, Some(&body)), &at(20)));
     assert_eq!(completion.waiting, [1, 2]);
-    assert_eq!(completion.step, Step::Second);
     let token = acquire(&mut engine, 0, "alices-id-token", 3, at(30));
     let Acquired::Token { value, .. } = token else {
         panic!("{token:?}");
@@ -72,8 +71,8 @@ fn an_assertion_for_another_audience_goes_nowhere() {
         let body = id_jag(audience);
         let answer = Answer::Http(200, Some(body.as_bytes()));
         let completion = done(engine.answered(1, answer, &at(10)));
-        assert_eq!(completion.step, Step::First);
-        let refusal = completion.result.unwrap_err().refusal;
-        assert_eq!(refusal, Refusal::ExchangeInvalidResponse);
+        let failed = completion.result.unwrap_err();
+        assert_eq!(failed.failure.step, Step::First);
+        assert_eq!(failed.refusal, Refusal::ExchangeInvalidResponse);
     }
 }

@@ -1,8 +1,9 @@
 //! The protocol's transitions, one at a time.
 
 use super::*;
-use crate::exchange::answer::{Detail, FailureKind, StsError};
+use crate::exchange::answer::{Check, Detail, FailureKind, StsError};
 use crate::exchange::digest::{sha256, sha256_base64url};
+use crate::exchange::settings::Step;
 use crate::refusal::StepUp;
 use crate::time::Clocks;
 use std::rc::Rc;
@@ -41,12 +42,7 @@ fn token(text: &str, serial: u64, asked: u64) -> Token {
 }
 
 fn failure(kind: FailureKind) -> Failure {
-    Failure {
-        kind,
-        error: None,
-        detail: Detail::None,
-        wait: None,
-    }
+    Failure::new(kind, Detail::None)
 }
 
 /// Nobody else is told.
@@ -287,10 +283,9 @@ fn full() -> Bucket {
         interaction_uri: Some("https://x/y".to_owned()),
     }));
     let failure = Failure {
-        kind: step_up,
         error: Some(StsError::InvalidGrant),
-        detail: Detail::Status(400),
         wait: Some(Duration::from_secs(3)),
+        ..Failure::new(step_up, Detail::Status(400))
     };
     let refused = Outcome::Failed {
         failure: failure.clone(),
@@ -300,6 +295,8 @@ fn full() -> Bucket {
     settle(&mut bucket, "c", 1, &refused, 0);
     settle(&mut bucket, "d", 4, &failed(failure), 0);
     settle(&mut bucket, "e", 5, &Outcome::Once(bearer("once")), 0);
+    let of_check = Failure::of_check(Check::Paused).at(Step::Second);
+    settle(&mut bucket, "f", 6, &failed(of_check), 0);
     bucket
 }
 
