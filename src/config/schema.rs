@@ -110,7 +110,8 @@ keys! {
     optional PAYLOAD_KEY "payloadKey": TextOf = TextOf::METADATA_KEY,
         or IdentitySettings::PAYLOAD_KEY;
     /// Whether `header_injection` sends its key only for requests that somebody has identified: with
-    /// a checked payload whose `iss` is `authServer.runConfig.issuer`, or with upstream tokens.
+    /// a checked payload whose `iss` is `authServer.runConfig.issuer`, or, with `source: metadata`, with
+    /// at least one upstream token under `upstreamTokensKey` that is a text and not empty.
     optional REQUIRED "required": Boolean, absent "`true` with an `authServer`, else `false`";
     /// Where the TH-JWT is: in the header of that name (`authorization`), or in the filter state's
     /// object `upstream_inject.identity_token` and in no header (`filter_state`).
