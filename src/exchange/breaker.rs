@@ -10,7 +10,7 @@ const THRESHOLD: u32 = 5;
 /// How long it stays open at first; doubled after each failed probe.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,12 +4,13 @@
 //! As long as all failures are one user's, it cannot tell whether the endpoint is down or that user is
 //! the reason. So it opens and closes as ever; but from the second pause on, the probe is left to
 //! somebody else for a moment, if anybody else has asked; and once somebody else's call has closed it,
-//! the next failure of that one costs a pause for that one alone, longer than the last.
+//! the next failure of that one costs a pause for that one alone, longer than the last, unless it comes
+//! so late that it has nothing to do with what was.
 //!
 //! A probe that decides nothing leaves the next call to be the probe, and somebody else's for a moment, if
 //! somebody else was stopped meanwhile: else whoever asks most would have every probe.
 
-use super::breaker::{Admitted, Breaker, FIRST_PAUSE, Stopped};
+use super::breaker::{Admitted, Breaker, FIRST_PAUSE, LONGEST_PAUSE, Stopped};
 use super::results::whole_seconds;
 use crate::time::Steady;
 use std::time::Duration;
@@ -120,6 +121,9 @@ impl FairBreaker {
     pub(super) fn failed(&mut self, who: u64, admitted: Admitted, now: Steady) {
         let before = self.breaker;
         self.breaker.failed(admitted, now);
+        self.suspect = self
+            .suspect
+            .filter(|one| now < one.until.plus(LONGEST_PAUSE));
         if let Some(one) = self.suspect.filter(|one| one.who == who) {
             let pause = Breaker::doubled(one.pause);
             let until = now.plus(pause);
@@ -148,9 +152,13 @@ impl FairBreaker {
         self.breaker.undecided(admitted, now);
     }
 
-    /// How long until a call may go out, in whole seconds.
-    pub(super) fn retry_after(&self, now: Steady) -> u32 {
-        self.breaker.retry_after(now)
+    /// How long until a call for `who` may go out, in whole seconds.
+    pub(super) fn retry_after(&self, who: u64, now: Steady) -> u32 {
+        let is_the_one = self.failures_of == FailuresOf::One(who);
+        let alone = self
+            .alone_until(who, is_the_one)
+            .map_or(Duration::ZERO, |until| until.since(now));
+        self.breaker.retry_after(now).max(whole_seconds(alone))
     }
 }
 
@@ -184,12 +192,12 @@ impl Endpoint {
         &mut self.breaker
     }
 
-    /// How long until a call may go out, in whole seconds.
-    pub(super) fn retry_after(&self, now: Steady) -> u32 {
+    /// How long until a call for `who` may go out, in whole seconds.
+    pub(super) fn retry_after(&self, who: u64, now: Steady) -> u32 {
         let left = self
             .left_alone
             .map_or(Duration::ZERO, |until| until.since(now));
-        self.breaker.retry_after(now).max(whole_seconds(left))
+        self.breaker.retry_after(who, now).max(whole_seconds(left))
     }
 }
 
@@ -240,6 +248,22 @@ mod tests {
         // A success clears the name.
         breaker.failed(MALLORY, Freely, at(now + 30_000));
         assert_eq!(breaker.admit(MALLORY, at(now + 30_000)), Ok(Freely));
+    }
+
+    #[test]
+    fn a_failure_long_after_another_has_closed_it_is_one_of_five_again() {
+        let mut closed = opened_by(&[MALLORY; 5]);
+        assert_eq!(closed.admit(ALICE, at(1000)), Ok(AsProbe));
+        closed.answered(ALICE, at(1000));
+        for (when, stops) in [(30_999, true), (31_000, false)] {
+            let mut breaker = closed;
+            assert_eq!(breaker.admit(MALLORY, at(when)), Ok(Freely));
+            breaker.failed(MALLORY, Freely, at(when));
+            assert_eq!(breaker.admit(MALLORY, at(when)).is_err(), stops, "{when}");
+            let wait = if stops { 2 } else { 1 };
+            assert_eq!(breaker.retry_after(MALLORY, at(when)), wait, "{when}");
+            assert_eq!(breaker.retry_after(ALICE, at(when)), 1, "{when}");
+        }
     }
 
     #[test]
@@ -302,7 +326,7 @@ mod tests {
         endpoint.leave_alone(Duration::from_secs(1), at(10));
         let stopped = endpoint.admit(ALICE, at(2000)).unwrap_err();
         assert_eq!(stopped.retry_after, Duration::from_secs(28));
-        assert_eq!(endpoint.retry_after(at(2000)), 28);
+        assert_eq!(endpoint.retry_after(ALICE, at(2000)), 28);
         assert_eq!(endpoint.admit(ALICE, at(30_000)), Ok(Freely));
     }
 

@@ -118,7 +118,7 @@ impl<W> Engine<W> {
         if let Some(wait) = wait {
             endpoint.leave_alone(wait, now);
         }
-        endpoint.retry_after(now)
+        endpoint.retry_after(who, now)
     }
 
     /// Tells the exchange's pause whether its client was refused.
