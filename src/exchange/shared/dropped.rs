@@ -59,10 +59,6 @@ impl Dropped {
 }
 
 impl Value for Dropped {
-    fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
     fn write(&self, to: &mut Writer) {
         to.number(self.count);
         for serial in &self.serials {

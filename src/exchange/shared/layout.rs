@@ -23,12 +23,12 @@ pub(super) struct Layout {
     pub bounds: Bounds,
 }
 
-/// How much a bucket holds.
+/// How much a bucket holds. What has no entries is not shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
-    /// The most tokens and refusals.
+    /// The most tokens and refusals, at least one.
     pub entries: usize,
-    /// The most refusals among them.
+    /// The most refusals among them, at least one.
     pub refusals: usize,
     /// The most bytes of both.
     pub bytes: usize,

@@ -55,10 +55,6 @@ impl LeftAlone {
 }
 
 impl Value for LeftAlone {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     fn write(&self, to: &mut Writer) {
         for (name, until) in &self.0 {
             to.0.extend_from_slice(&name.0);
@@ -104,6 +100,18 @@ mod tests {
         assert_eq!(list.until(endpoint(1), at(41)), Some(at(50)));
         let read = LeftAlone::of_bytes(&list.to_bytes(FORMAT), FORMAT);
         assert_eq!(read, Some(list));
+    }
+
+    #[test]
+    fn a_later_end_takes_the_place_of_a_sooner_one_and_what_has_ended_goes() {
+        let mut list = LeftAlone::default();
+        list.add(endpoint(1), at(30), at(0));
+        assert!(list.add(endpoint(1), at(50), at(10)));
+        assert_eq!(list.until(endpoint(1), at(11)), Some(at(50)));
+        assert!(list.add(endpoint(2), at(70), at(20)));
+        assert_eq!(list.until(endpoint(1), at(21)), Some(at(50)));
+        assert!(list.add(endpoint(3), at(80), at(50)));
+        assert_eq!(list.0, [(endpoint(2), at(70)), (endpoint(3), at(80))]);
     }
 
     #[test]

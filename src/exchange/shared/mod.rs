@@ -10,6 +10,10 @@ pub(crate) mod left_alone;
 #[cfg(test)]
 mod model_tests;
 pub(crate) mod store;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use super::digest::sha256;

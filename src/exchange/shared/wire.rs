@@ -10,8 +10,10 @@ use std::time::Duration;
 
 /// What a slot of the store holds.
 pub(super) trait Value: Default {
-    /// Whether there is nothing in it.
-    fn is_empty(&self) -> bool;
+    /// Whether there is nothing in it. What is only ever added to has something.
+    fn is_empty(&self) -> bool {
+        false
+    }
 
     /// Writes it.
     fn write(&self, to: &mut Writer);
@@ -228,4 +230,74 @@ impl<'a> Reader<'a> {
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step_up(claims: &str) -> FailureKind {
+        FailureKind::StepUp(Rc::new(StepUp {
+            insufficient_authentication: true,
+            claims: Some(claims.to_owned()),
+            max_age: None,
+            acr_values: None,
+            interaction_uri: None,
+        }))
+    }
+
+    /// What another worker reads of it.
+    fn told(failure: &Failure) -> Option<Failure> {
+        let mut to = Writer::default();
+        to.failure(failure);
+        let mut from = Reader(&to.0);
+        let failure = from.failure()?;
+        from.0.is_empty().then_some(failure)
+    }
+
+    #[test]
+    fn every_kind_of_failure_is_told_as_what_it_is() {
+        for kind in [
+            FailureKind::Rejected,
+            FailureKind::Forbidden,
+            step_up("eyJ9"),
+            FailureKind::Misconfigured,
+            FailureKind::Unavailable,
+            FailureKind::Timeout,
+            FailureKind::InvalidResponse,
+            FailureKind::UnknownCluster,
+            FailureKind::NotFound,
+            FailureKind::UnavailableForUser,
+        ] {
+            let bare = Failure::new(kind, Detail::None);
+            let full = Failure {
+                error: Some(StsError::SlowDown),
+                detail: Detail::Status(503),
+                wait: Some(Duration::from_millis(1500)),
+                ..bare.clone()
+            };
+            for failure in [bare, full] {
+                assert_eq!(told(&failure), Some(failure));
+            }
+        }
+    }
+
+    #[test]
+    fn no_text_from_the_store_ends_a_quoted_string_or_a_line() {
+        for (text, is_read) in [
+            ("", true),
+            ("urn:x [1]!~", true),
+            ("a\"b", false),
+            ("a\\b", false),
+            ("a\nb", false),
+            ("a\rb", false),
+            ("a\tb", false),
+            ("a\0b", false),
+            ("a\u{7f}b", false),
+            ("a\u{e9}b", false),
+        ] {
+            let failure = Failure::new(step_up(text), Detail::None);
+            assert_eq!(told(&failure), is_read.then_some(failure), "{text:?}");
+        }
+    }
 }

@@ -250,10 +250,9 @@ impl Value for Bucket {
 }
 
 /// How keys are compared: whole. (The model's tests leave it out, to see that they notice.)
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Compares {
     /// Byte for byte.
-    #[default]
     Whole,
     /// Not at all.
     #[cfg(test)]

@@ -45,7 +45,7 @@ impl Bucket {
             ..token.clone()
         };
         let record = Record::new(address, What::Token(token));
-        if record.size() <= bounds.bytes && bounds.entries > 0 {
+        if record.size() <= bounds.bytes {
             while !self.has_room(record.size(), bounds) && self.evict() {}
             self.records.push(record);
         }
@@ -68,8 +68,8 @@ impl Bucket {
             let kinds = bucket.records.iter().map(Record::kind);
             kinds.filter(|kind| *kind == Kind::Refused).count()
         };
-        while refusals(self) >= bounds.refusals.max(1) && self.evict_one(Kind::Refused) {}
-        let fits = bounds.refusals > 0 && self.has_room(record.size(), bounds);
+        while refusals(self) >= bounds.refusals && self.evict_one(Kind::Refused) {}
+        let fits = self.has_room(record.size(), bounds);
         if fits {
             self.records.push(record);
         }

@@ -1,5 +1,8 @@
 //! The protocol's transitions, one at a time.
 
+mod ends;
+mod room;
+
 use super::*;
 use crate::exchange::answer::{Check, Detail, FailureKind, StsError};
 use crate::exchange::digest::{sha256, sha256_base64url};
