@@ -286,6 +286,25 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_left_to_others_where_only_that_one_asks() {
+        let mut breaker = opened_by(&[MALLORY; 5]);
+        assert!(breaker.admit(MALLORY, at(500)).is_err());
+        assert_eq!(breaker.admit(MALLORY, at(1000)), Ok(AsProbe));
+        breaker.failed(MALLORY, AsProbe, at(1000));
+        assert!(breaker.admit(MALLORY, at(2000)).is_err());
+        assert_eq!(breaker.admit(MALLORY, at(3000)), Ok(AsProbe));
+    }
+
+    #[test]
+    fn whose_own_success_closes_it_is_under_no_suspicion() {
+        let mut breaker = opened_by(&[MALLORY; 5]);
+        assert_eq!(breaker.admit(MALLORY, at(1000)), Ok(AsProbe));
+        breaker.answered(MALLORY, at(1000));
+        breaker.failed(MALLORY, Freely, at(1001));
+        assert_eq!(breaker.admit(MALLORY, at(1001)), Ok(Freely));
+    }
+
+    #[test]
     fn probes_that_decide_nothing_are_not_all_of_one_who_asks_most() {
         let mut breaker = opened_by(&[BOB; 5]);
         assert_eq!(breaker.admit(MALLORY, at(1000)), Ok(AsProbe));

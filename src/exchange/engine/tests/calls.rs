@@ -1,5 +1,6 @@
 //! What is sent, which calls are made once more, and when they end.
 
+use super::super::super::client::assertion::Assertion;
 use super::*;
 
 #[test]
@@ -108,4 +109,42 @@ fn a_step_of_the_wall_clock_ends_no_call() {
     let completion = done(engine.answered(2, Answer::Reset, &stepped(30, 1)));
     let refusal = completion.result.unwrap_err().refusal;
     assert_eq!(refusal, Refusal::ExchangeUnavailable { retry_after: 1 });
+}
+
+/// Signs everything, if with the smallest numbers that can be.
+struct AnySigner;
+
+impl Signer for AnySigner {
+    fn sign(&self, _: &SigningKey, _: &[u8]) -> Option<Vec<u8>> {
+        Some(vec![0x30, 6, 2, 1, 1, 2, 1, 1])
+    }
+
+    fn random(&self) -> Option<[u8; 16]> {
+        Some([7; 16])
+    }
+}
+
+#[test]
+fn a_client_with_a_key_signs_each_call_and_makes_none_that_it_cannot_sign() {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let mut signed = exchange("a", "sts");
+    signed.first.client = ClientAuth::PrivateKey(Assertion {
+        client_id: "envoy".to_owned(),
+        audience: "https://sts.example.com/token".to_owned(),
+        key: SigningKey::from_pem(&key.serialize_pem()).unwrap(),
+        key_id: None,
+        thumbprint: None,
+    });
+    let mut engine = engine_of(vec![signed]);
+    let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
+    let sent = |millis| {
+        let sent = engine.request(&key, &at(millis), &AnySigner).ok().unwrap();
+        let form = String::from_utf8(sent.body).unwrap();
+        let (_, assertion) = form.split_once("&client_assertion=").expect(&form);
+        assertion.to_owned()
+    };
+    assert!(sent(0).starts_with("ey"));
+    assert_ne!(sent(0), sent(1000), "each its own");
+    let unsigned = engine.request(&key, &at(0), &NoSigner).err();
+    assert!(matches!(unsigned, Some(Answer::Unsigned)));
 }

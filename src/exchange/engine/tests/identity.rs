@@ -128,3 +128,22 @@ fn every_call_says_which_token_was_not_accepted_until_there_is_another() {
         says_that_gho_was_not_accepted(&mut engine, 60_000);
     }
 }
+
+#[test]
+fn a_renewal_that_cannot_be_had_just_now_is_put_off_for_as_long_as_the_service_says() {
+    let mut engine = identity();
+    for user in ["alice", "bob"] {
+        let key = called(acquire(&mut engine, 0, user, 1, at(0)));
+        completed(&mut engine, key, Answer::Http(200, Some(GHO)), &at(0));
+    }
+    // The token of a minute is in the last fifth of its usable life.
+    let key = renewal(&mut engine, "alice", 41_000).unwrap();
+    let body = Some(&br#"{"error":"upstream_token_unavailable"}"#[..]);
+    let answer = Answer::HttpLater(503, body, Duration::from_secs(5));
+    completed(&mut engine, key, answer, &at(41_000));
+    for millis in [43_000, 44_900] {
+        assert!(renewal(&mut engine, "alice", millis).is_none(), "{millis}");
+    }
+    assert!(renewal(&mut engine, "bob", 45_000).is_some());
+    assert!(renewal(&mut engine, "alice", 46_000).is_some());
+}

@@ -2,6 +2,7 @@
 
 mod any_order;
 mod calls;
+mod elsewhere;
 mod failures;
 mod identity;
 mod stopped;
@@ -153,6 +154,14 @@ fn issued(token: &str, seconds: u64) -> Vec<u8> {
     .into_bytes()
 }
 
+/// A JWT with these claims.
+fn jwt(claims: &str) -> String {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    format!("{}.{}.c2ln", part(r#"{"alg":"ES256"}"#), part(claims))
+}
+
 fn outgoing(engine: &Engine<u32>, key: &Key, now: Clocks) -> Option<Outgoing> {
     engine.request(key, &now, &NoSigner).ok()
 }
@@ -162,6 +171,24 @@ fn done(answered: Answered<u32>) -> Completion<u32> {
     match answered {
         Answered::Done(completion) => completion,
         other => panic!("{other:?}"),
+    }
+}
+
+/// The renewal that a request of `user`, which goes on with its token, is told to start.
+#[track_caller]
+fn renewal(engine: &mut Engine<u32>, user: &str, millis: u64) -> Option<Key> {
+    match acquire(engine, 0, user, 1, at(millis)) {
+        Acquired::Token { renew, .. } => renew,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Opens the breaker of the endpoint of `exchange`.
+fn break_off(engine: &mut Engine<u32>, exchange: u32, millis: u64) {
+    for n in 0..5 {
+        let user = format!("user-{n}");
+        let key = called(acquire(engine, exchange, &user, 1, at(millis)));
+        completed(engine, key, Answer::Reset, &at(millis));
     }
 }
 

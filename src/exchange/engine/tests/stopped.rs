@@ -100,3 +100,70 @@ fn a_client_that_is_refused_again_and_again_pauses_and_nobody_elses() {
     completed(&mut engine, key, Answer::Http(200, Some(&body)), &at(3000));
     called(acquire(&mut engine, 0, "bob", 1, at(3001)));
 }
+
+#[test]
+fn who_waited_for_a_probe_that_failed_is_told_of_the_next_pause() {
+    let mut engine = engine();
+    break_off(&mut engine, 0, 0);
+    for (millis, next) in [(1000, 2), (3000, 4), (7000, 8)] {
+        let probe = called(acquire(&mut engine, 0, "alice", 1, at(millis)));
+        let completion = completed(&mut engine, probe, Answer::Reset, &at(millis)).unwrap();
+        let refusal = completion.result.unwrap_err().refusal;
+        assert_eq!(refusal, Refusal::ExchangeUnavailable { retry_after: next });
+    }
+}
+
+#[test]
+fn a_probe_that_could_not_be_signed_says_nothing_of_its_endpoint() {
+    let mut engine = engine();
+    break_off(&mut engine, 0, 0);
+    let probe = called(acquire(&mut engine, 0, "alice", 1, at(1000)));
+    completed(&mut engine, probe, Answer::Unsigned, &at(1000));
+    called(acquire(&mut engine, 0, "bob", 1, at(1001)));
+    let stopped = acquire(&mut engine, 0, "carol", 1, at(1001));
+    assert!(
+        matches!(stopped, Acquired::Refuse(Stop::BreakerOpen(1))),
+        "one probe at a time"
+    );
+}
+
+/// The client of the first exchange is refused.
+fn refuse_client(engine: &mut Engine<u32>, times: u32, millis: u64) {
+    for n in 0..times {
+        let key = called(acquire(engine, 0, &format!("user-{n}"), 1, at(millis)));
+        let answer = Answer::Http(401, Some(br#"{"error":"invalid_client"}"#));
+        completed(engine, key, answer, &at(millis));
+    }
+}
+
+#[test]
+fn what_says_nothing_of_the_client_counts_neither_for_nor_against_it() {
+    let body = issued("tok", 300);
+    for (answer, is_paused) in [
+        (Answer::Http(503, None), true),
+        (Answer::TimedOut, true),
+        (Answer::UnknownCluster, true),
+        (Answer::Http(200, Some(b"{}")), true),
+        (Answer::Http(200, Some(&body)), false),
+    ] {
+        let mut engine = engine();
+        refuse_client(&mut engine, 4, 0);
+        let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
+        completed(&mut engine, key, answer, &at(0));
+        refuse_client(&mut engine, 1, 0);
+        let next = acquire(&mut engine, 0, "bob", 1, at(1));
+        let stops = matches!(next, Acquired::Refuse(Stop::Paused(_)));
+        assert_eq!(stops, is_paused, "{answer:?}: {next:?}");
+    }
+}
+
+#[test]
+fn the_try_after_a_pause_is_still_to_come_where_the_endpoints_breaker_stops_it() {
+    let mut engine = engine();
+    refuse_client(&mut engine, 5, 0);
+    // The second exchange is with the same endpoint.
+    break_off(&mut engine, 1, 500);
+    let stopped = acquire(&mut engine, 0, "alice", 1, at(1200));
+    assert!(matches!(stopped, Acquired::Refuse(Stop::BreakerOpen(1))));
+    called(acquire(&mut engine, 0, "alice", 1, at(1500)));
+}

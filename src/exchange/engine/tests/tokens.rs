@@ -103,3 +103,44 @@ fn an_actor_belongs_to_the_key_and_bounds_the_life() {
         "{form}"
     );
 }
+
+#[test]
+fn renewals_leave_the_last_place_to_what_requests_wait_for() {
+    let mut engine = engine();
+    let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
+    let body = issued("tok", 1015);
+    completed(&mut engine, key, Answer::Http(200, Some(&body)), &at(0));
+    let most = u32::try_from(MAX_WAITING).unwrap();
+    let calls: Vec<Key> = (0..most)
+        .map(|n| {
+            let (backend, user) = (n / MAX_WAITING_PER_BACKEND, format!("user-{n}"));
+            let now = at(899_000);
+            called(acquire_for(&mut engine, backend, 0, &user, n, now))
+        })
+        .collect();
+    assert!(renewal(&mut engine, "alice", 900_000).is_none());
+    let over = calls[0].clone();
+    completed(&mut engine, over, Answer::Reset, &at(900_000));
+    assert!(renewal(&mut engine, "alice", 901_000).is_some());
+}
+
+#[test]
+fn a_token_ends_when_it_says_so_itself_unless_that_was_over_when_it_was_asked_for() {
+    // In seconds: its own end, and for how long it is used that is good for 300.
+    for (own, used) in [
+        (900, 285),
+        (1000, 285),
+        (1100, 85),
+        (1300, 285),
+        (2000, 285),
+    ] {
+        let mut engine = engine();
+        let key = called(acquire(&mut engine, 0, "alice", 1, at(0)));
+        let body = issued(&jwt(&format!(r#"{{"exp":{own}}}"#)), 300);
+        completed(&mut engine, key, Answer::Http(200, Some(&body)), &at(0));
+        let last = acquire(&mut engine, 0, "alice", 1, at(used * 1000 - 1));
+        assert!(matches!(last, Acquired::Token { .. }), "{own}: {last:?}");
+        let over = acquire(&mut engine, 0, "alice", 1, at(used * 1000));
+        assert!(!matches!(over, Acquired::Token { .. }), "{own}: {over:?}");
+    }
+}

@@ -4,11 +4,7 @@ use super::*;
 
 /// An identity assertion for `audience`.
 fn id_jag(audience: &str) -> String {
-    use base64::Engine;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
-    let claims = format!(r#"{{"aud":"{audience}"}}"#);
-    let token = format!("{}.{}.c2ln", part(r#"{"alg":"ES256"}"#), part(&claims));
+    let token = jwt(&format!(r#"{{"aud":"{audience}"}}"#));
     format!(
         r#"{{"access_token":"{token}","token_type":"N_A","issued_token_type":"urn:ietf:params:oauth:token-type:id-jag","expires_in":60}}"#
     )
