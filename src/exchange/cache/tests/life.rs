@@ -111,3 +111,21 @@ fn what_moves_keeps_its_age_under_the_new_bounds() {
         "refusals stay behind"
     );
 }
+
+#[test]
+fn what_has_ended_does_not_move_and_takes_nobodys_place() {
+    let mut old = cache();
+    for (n, ends) in [(0, 200), (1, 130), (2, 140)] {
+        old.hold(key(n), value("t"), clocks(100), at(ends), &TERMS, 0.0);
+    }
+    let mut new = TokenCache::new(
+        CachePolicy {
+            max_entries: 1,
+            ..policy()
+        },
+        9,
+    );
+    new.take_over(&mut old, |id| Some((id, TERMS)), at(150));
+    assert_eq!((old.held(), new.held()), (0, 1));
+    assert_eq!(found(&mut new, 0, 150), "held");
+}

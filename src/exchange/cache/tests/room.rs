@@ -61,4 +61,32 @@ fn keys_and_tokens_together_are_bounded_in_bytes() {
         cache.hold(key(30), too_large, clocks(100), at(200), &TERMS, 0.0),
         None
     );
+    assert_eq!(cache.held(), 4, "it displaces nothing");
+}
+
+#[test]
+fn what_fills_the_cache_to_the_last_byte_is_kept() {
+    // Of key and token, as above.
+    const ONE: usize = 104 + 107;
+    for (max_bytes, held) in [
+        (ONE - 1, 0),
+        (ONE, 1),
+        (2 * ONE - 1, 1),
+        (2 * ONE, 2),
+        (3 * ONE - 1, 2),
+    ] {
+        let mut cache = TokenCache::new(
+            CachePolicy {
+                max_bytes,
+                ..policy()
+            },
+            7,
+        );
+        for n in 0..3 {
+            let key = Key::new(ExchangeId(0), vec![n; 100]);
+            let token = value(&"t".repeat(100));
+            cache.hold(key, token, clocks(100), at(200), &TERMS, 0.0);
+        }
+        assert_eq!(cache.held(), held, "{max_bytes}");
+    }
 }
