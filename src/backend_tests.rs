@@ -243,3 +243,27 @@ fn unlisted_names_do_not_grow_without_bound() {
     let known = destination(&backends, &table([(CLUSTER, text("cluster-0"))]));
     assert_eq!(known, Some(("cluster-0".to_owned(), true)));
 }
+
+/// Each is worked out once, however many requests come along it.
+#[test]
+fn a_gateways_routes_are_remembered_and_do_not_grow_without_bound() {
+    let backends = Backends::new(BackendFrom::GatewayRoute, [], None);
+    let visit = |n: usize| {
+        let name = format!("route-{n}");
+        let metadata = gateway_metadata(&[("namespace", "mcp"), ("name", &name)], None);
+        let route = ("xds.route_metadata", Attribute::Bytes(metadata));
+        destination(&backends, &table([(CLUSTER, text("x")), route]))
+            .unwrap()
+            .0
+    };
+    let remembered = || backends.gateway_routes.borrow().len();
+    for n in 0..MAX_UNLISTED {
+        assert_eq!(visit(n), format!("mcp/route-{n}"));
+        visit(0);
+        assert_eq!(remembered(), n + 1);
+    }
+    for n in MAX_UNLISTED..MAX_UNLISTED * 3 {
+        visit(n);
+        assert!((1..=MAX_UNLISTED).contains(&remembered()));
+    }
+}

@@ -15,8 +15,11 @@ pub trait Strategy: fmt::Debug {
     /// Decides on a request to the strategy's backend.
     fn decide<'a>(&'a self, request: &Request<'_>) -> Decision<'a>;
 
-    /// The header that the strategy sets, in lower case; `None` if it sets none.
-    fn header(&self) -> Option<&str>;
+    /// The header that the strategy sets, in lower case; `None` if it sets none but `authorization`,
+    /// which is every request's to lose.
+    fn header(&self) -> Option<&str> {
+        None
+    }
 
     /// The provider that the strategy names, if it names one: refusals and log lines name it too.
     fn provider(&self) -> Option<&str> {

@@ -76,14 +76,19 @@ pub(super) fn end(root: u32) {
 /// What the log level lets through is formatted in the VM and handed over, so it is asked for here
 /// rather than for every line. Operators change it at run time.
 fn follow_log_level() {
-    log::set_max_level(match proxy_wasm::hostcalls::get_log_level() {
-        Ok(LogLevel::Trace) => LevelFilter::Trace,
-        Ok(LogLevel::Debug) => LevelFilter::Debug,
-        Ok(LogLevel::Info) => LevelFilter::Info,
-        Ok(LogLevel::Error) => LevelFilter::Error,
-        Ok(LogLevel::Critical) => LevelFilter::Off,
-        _ => LevelFilter::Warn,
-    });
+    log::set_max_level(let_through(proxy_wasm::hostcalls::get_log_level().ok()));
+}
+
+/// What an Envoy of that level lets through; one that does not say gets warnings.
+fn let_through(level: Option<LogLevel>) -> LevelFilter {
+    match level {
+        Some(LogLevel::Trace) => LevelFilter::Trace,
+        Some(LogLevel::Debug) => LevelFilter::Debug,
+        Some(LogLevel::Info) => LevelFilter::Info,
+        Some(LogLevel::Warn) | None => LevelFilter::Warn,
+        Some(LogLevel::Error) => LevelFilter::Error,
+        Some(LogLevel::Critical) => LevelFilter::Off,
+    }
 }
 
 /// The variables that Envoy's `environment_variables` let into the VM.
@@ -100,5 +105,27 @@ impl Environment for VmEnvironment {
 
     fn owns(&self, key: &SigningKey, certificate: &Certificate) -> Option<bool> {
         sign::owns(key, certificate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_is_made_that_envoy_would_drop_and_every_one_that_it_takes() {
+        use LogLevel::*;
+        for (level, made) in [
+            (Some(Trace), LevelFilter::Trace),
+            (Some(Debug), LevelFilter::Debug),
+            (Some(Info), LevelFilter::Info),
+            (Some(Warn), LevelFilter::Warn),
+            (Some(Error), LevelFilter::Error),
+            // The filter has no line of that level.
+            (Some(Critical), LevelFilter::Off),
+            (None, LevelFilter::Warn),
+        ] {
+            assert_eq!(let_through(level), made, "{level:?}");
+        }
     }
 }

@@ -128,6 +128,21 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashMap;
 
+    /// Each request looks its own up several times: were they not spread, a worker would look through
+    /// thousands.
+    #[test]
+    fn numbers_that_the_host_counts_up_are_found_where_they_belong() {
+        for stride in [1_u32, 2, 3, 4, 7, 16, 64, 256, 1000, 1024, 4096, 65_536] {
+            let mut ours = UnderWay::new();
+            for n in 0..1000 {
+                ours.insert(n * stride, ());
+            }
+            let at_home = |n: &u32| ours.slot_of(n * stride) == ours.home(n * stride);
+            let at_home = (0..1000).filter(at_home).count();
+            assert!(at_home > 700, "{at_home} of 1000 by {stride}");
+        }
+    }
+
     proptest! {
         #[test]
         fn it_holds_what_a_map_would(

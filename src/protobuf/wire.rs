@@ -165,6 +165,19 @@ mod tests {
     }
 
     #[test]
+    fn each_fault_is_told_from_the_others() {
+        for (fault, words) in [
+            (Fault::TruncatedVarint, "truncated varint"),
+            (Fault::LongVarint, "varint of more than 64 bits"),
+            (Fault::TruncatedNumber, "truncated number"),
+            (Fault::Length, "length beyond the end"),
+            (Fault::Tag, "unreadable tag"),
+        ] {
+            assert_eq!(fault.words(), words);
+        }
+    }
+
+    #[test]
     fn every_field_is_found_up_to_the_first_that_is_broken() {
         let longest_length = [&[0x0a][..], &[0xff; 9], &[0x01]].concat();
         let beyond_tags = [&[0x80; 4][..], &[0x10, 0x00]].concat();

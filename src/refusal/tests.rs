@@ -105,6 +105,77 @@ fn every_refusal_has_its_status_challenge_and_code() {
     }
 }
 
+/// What a step-up hands on goes where clients look for it: into the challenge, and the link into the body.
+#[test]
+fn a_step_up_tells_the_client_what_it_must_do() {
+    let claims = StepUp {
+        claims: Some("eyJhIjoxfQ==".to_owned()),
+        interaction_uri: Some("https://sts.example.com/more?x=1".to_owned()),
+        ..StepUp::default()
+    };
+    let authentication = StepUp {
+        insufficient_authentication: true,
+        max_age: Some("300".to_owned()),
+        acr_values: Some("a b".to_owned()),
+        ..StepUp::default()
+    };
+    let with_uri = Challenge {
+        authorization_uri: Some("https://login.example.com/authorize".to_owned()),
+        ..Challenge::default()
+    };
+    const SAID: &str = "error_description=\"the token service asks for more than this login: log in again as it asks\"";
+    for (step_up, challenge, error, parameters, link) in [
+        (
+            StepUp::default(),
+            Challenge::default(),
+            "insufficient_claims",
+            "",
+            None,
+        ),
+        (
+            claims.clone(),
+            Challenge::default(),
+            "insufficient_claims",
+            ", claims=\"eyJhIjoxfQ==\"",
+            Some("https://sts.example.com/more?x=1"),
+        ),
+        (
+            claims,
+            with_uri.clone(),
+            "insufficient_claims",
+            ", claims=\"eyJhIjoxfQ==\", authorization_uri=\"https://login.example.com/authorize\"",
+            Some("https://sts.example.com/more?x=1"),
+        ),
+        (
+            authentication,
+            with_uri,
+            "insufficient_user_authentication",
+            ", max_age=\"300\", acr_values=\"a b\"",
+            None,
+        ),
+    ] {
+        let refusal = Refusal::StepUp(Rc::new(step_up));
+        let reply = refusal.reply(&ABOUT, &challenge);
+        let expected = format!("Bearer error=\"{error}\", {SAID}{parameters}");
+        assert_eq!(header(&reply, "www-authenticate"), Some(&*expected));
+        assert_eq!(
+            (reply.status, reply.code.as_str()),
+            (401, "step_up_required")
+        );
+        let body: Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(body["error"], "step_up_required");
+        assert_eq!(body.get("interaction_uri").and_then(Value::as_str), link);
+        let grpc = refusal.reply(
+            &About {
+                grpc: true,
+                ..ABOUT
+            },
+            &challenge,
+        );
+        assert_eq!(header(&grpc, "www-authenticate"), Some(&*expected));
+    }
+}
+
 #[test]
 fn a_body_names_only_what_there_is() {
     let about = About {

@@ -12,10 +12,6 @@ impl Strategy for Unauthenticated {
     fn decide<'a>(&'a self, _request: &Request<'_>) -> Decision<'a> {
         Decision::Forward(Credential::None, Outcome::Unauthenticated)
     }
-
-    fn header(&self) -> Option<&str> {
-        None
-    }
 }
 
 /// `unauthenticated` in a configuration.

@@ -35,10 +35,6 @@ impl Strategy for UpstreamInject {
         }
     }
 
-    fn header(&self) -> Option<&str> {
-        Some(AUTHORIZATION)
-    }
-
     fn provider(&self) -> Option<&str> {
         Some(self.provider.name())
     }

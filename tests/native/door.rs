@@ -312,6 +312,40 @@ fn no_credential_of_ours_is_exchanged_for_a_request_that_envoy_sends_on() {
     });
 }
 
+/// Nor is the identity service asked for a user by what another backend was sent: it would take an
+/// upstream token of its own for the TH-JWT's.
+#[test]
+fn nobody_is_asked_for_by_a_credential_of_ours() {
+    let inject = |provider: &str| {
+        let block = json!({"providerName": provider});
+        json!({"type": "upstream_inject", "upstreamInject": block})
+    };
+    let configuration = json!({
+        "authServer": {"runConfig": {"upstreams": [{"name": "github"}, {"name": "atlassian"}]}},
+        "outgoingAuth": {"backends": {"tools": inject("github"), "wiki": inject("atlassian")}},
+        "identity": {"source": "exchange", "exchange": {"tokenUrl": "http://localhost:9193/token"}},
+    });
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration);
+        let payload = json!({"iss": "https://vmcp.example.com"});
+        for (request, end) in (1..).zip(ENDS) {
+            let to = |backend| {
+                let request = Request::to(backend).of_request(request);
+                request.checked(&payload)
+            };
+            let stream = plugin.request(&to("tools").through_the_door());
+            for call in envoy.calls() {
+                call.answer(&Answer::token("CANARY-gho", 300));
+            }
+            let lent = stream.received(AUTHORIZATION).remove(0);
+            ends(stream, end);
+            let sent_on = plugin.request(&to("wiki").kept(&lent));
+            assert_eq!(sent_on.refusal().1, "subject_token_missing", "{end:?}");
+            assert!(envoy.calls().is_empty(), "{end:?}");
+        }
+    });
+}
+
 /// Whatever becomes of the second pass: an attempt of it at another backend is no first pass.
 #[test]
 fn what_a_request_began_with_stays_what_it_was() {

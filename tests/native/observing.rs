@@ -174,6 +174,7 @@ fn one_warning_a_second_for_each_backend_and_code() {
         }
         let lines = envoy.warnings();
         assert_eq!(lines.len(), 4, "{lines:#?}");
+        assert!(!lines.concat().contains("since the last"), "{lines:#?}");
         envoy.advance(Duration::from_millis(999));
         plugin.request(&missing);
         assert!(envoy.warnings().is_empty());

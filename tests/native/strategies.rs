@@ -250,7 +250,8 @@ fn nobody_is_asked_for_a_health_check_whose_identity_is_in_hand() {
         };
         let probe = || {
             let marker = json!({"health_check": true});
-            Request::to("api").through_the_door().metadata(json!({
+            let request = Request::to("api").through_the_door().authenticated();
+            request.metadata(json!({
                 "envoy.filters.http.jwt_authn": payload,
                 "envoy.filters.http.ext_authz": marker,
             }))
@@ -280,5 +281,8 @@ fn nobody_is_asked_for_a_health_check_whose_identity_is_in_hand() {
         assert!(envoy.calls().is_empty());
         plugin.request(&user("api"));
         assert_eq!(envoy.calls().len(), 1);
+        plugin.tick();
+        let counted = envoy.metric("upstream_inject.backend.api.health_check");
+        assert_eq!(counted, 2, "those that went on bare");
     });
 }

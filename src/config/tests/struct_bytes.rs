@@ -117,6 +117,29 @@ fn bytes_that_are_not_exactly_a_struct_are_refused() {
     }
 }
 
+/// Whoever writes the bytes finds the place by it.
+#[test]
+fn what_is_wrong_with_bytes_is_said_with_where() {
+    for (why, bytes) in [
+        ("truncated varint at byte 7", with_value(&[0x9a])),
+        ("truncated varint at byte 8", with_value(&[0x20, 0x80])),
+        (
+            "varint of more than 64 bits at byte 8",
+            with_value(&[&[0x20][..], &[0xff; 9], &[0x02]].concat()),
+        ),
+        ("truncated number at byte 8", with_value(&[0x11, 0, 0, 0])),
+        (
+            "length beyond the end at byte 1",
+            vec![0x0a, 0x7f, 0x0a, 1, b'a'],
+        ),
+        ("unexpected field at byte 0", vec![0x12, 0]),
+    ] {
+        let line = parse(&bytes).unwrap_err().to_string();
+        let told = format!(" nor a google.protobuf.Struct ({why})");
+        assert!(line.contains(&told), "{told}: {line}");
+    }
+}
+
 #[test]
 fn every_prefix_of_a_struct_is_a_smaller_struct_or_refused() {
     let whole = super::plans::RFC_EXAMPLE;

@@ -130,10 +130,9 @@ impl SigningKey {
     /// without its public half. Then a signature tells.
     pub fn owns(&self, certificate: &Certificate) -> Option<bool> {
         match certificate.public_key() {
-            // Of a key that cannot be this one.
+            // Of a key that cannot be this one. (That of an RSA key tells itself.)
             None => Some(false),
             Some(PublicKey::Rsa { .. }) if self.algorithm == Algorithm::Es256 => Some(false),
-            Some(PublicKey::P256(_)) if self.algorithm == Algorithm::Rs256 => Some(false),
             Some(theirs) => self.public.as_ref().map(|ours| ours == theirs),
         }
     }

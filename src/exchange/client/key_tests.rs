@@ -13,6 +13,19 @@ use rcgen::KeyPair;
 
 const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 const P384: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
+const OTHERS: [(&[u8], &str); 5] = [
+    (
+        &[0x2b, 0x81, 0x04, 0x00, 0x23],
+        "an EC key on the curve P-521",
+    ),
+    (
+        &[0x2b, 0x81, 0x04, 0x00, 0x0a],
+        "an EC key on the curve secp256k1",
+    ),
+    (&[0x2b, 0x65, 0x71], "an Ed448 key"),
+    (&[0x2b, 0x65, 0x6e], "an X25519 key"),
+    (&[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01], "a DSA key"),
+];
 const PSS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a];
 const NULL: &[u8] = &[5, 0];
 const ANY_NUMBER: [u8; 32] = [0x5a; 32];
@@ -255,6 +268,14 @@ fn refused() -> Vec<(String, KeyProblem)> {
 fn what_is_no_key_that_can_sign_is_said_to_be_what_it_is() {
     for (file, problem) in refused() {
         assert_eq!(SigningKey::from_pem(&file), Err(problem), "{file}");
+    }
+    // Of an algorithm, and of a curve.
+    for (identifier, what) in OTHERS {
+        let on_the_curve = pkcs8(EC, &oid(identifier), &sec1(&ANY_NUMBER, None, None));
+        for bytes in [pkcs8(identifier, &[], b"any"), on_the_curve] {
+            let read = SigningKey::from_pem(&pem("PRIVATE KEY", &bytes));
+            assert_eq!(read, Err(KeyProblem::Other(what)));
+        }
     }
     let long_enough = rsa_of(&[&[0][..], &[0xff; 256]].concat());
     assert!(SigningKey::from_pem(&pem("RSA PRIVATE KEY", &long_enough)).is_ok());

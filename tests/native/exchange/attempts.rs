@@ -1,8 +1,9 @@
 //! Several attempts of one request, as retries and hedging make them: the filter runs for each, on a
 //! request that an earlier one may have changed.
 
-use super::{configuration, of};
+use super::{configuration, of, strategy, to};
 use crate::host::{Answer, Outcome, Stream, status, worker};
+use serde_json::json;
 use std::time::Duration;
 
 /// Carrying out the first refusal ends the request, and with it the second attempt: Envoy would then
@@ -55,6 +56,25 @@ fn many_attempts_of_one_request_hold_nobody_up_for_long() {
             assert_eq!(waiting(&attempts), left);
         }
         assert!(plugin.tick_period() >= Some(Duration::from_millis(500)));
+    });
+}
+
+/// However many wait, a callback looks at no more than so many of them.
+#[test]
+fn a_crowd_of_attempts_makes_no_callback_long() {
+    // As many as may wait for one backend, and one of another that waits for the same token.
+    let mut configuration = configuration();
+    configuration["outgoingAuth"]["backends"]["twin"] = strategy(&json!({}));
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration);
+        for _ in 0..512 {
+            plugin.request(&of("alice").attempt_of(1));
+        }
+        let behind = plugin.request(&to("twin", "alice").attempt_of(2));
+        envoy.call().answer(&Answer::new(503, ""));
+        assert_eq!(behind.outcome(), Outcome::Waits);
+        plugin.tick();
+        assert_eq!(behind.reply().status, 503, "its turn is the next");
     });
 }
 

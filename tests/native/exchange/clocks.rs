@@ -4,7 +4,7 @@
 use super::{
     STS, assert_cached, assert_exchanges, assert_went_on_with, caching, configuration, obtain, of,
 };
-use crate::host::{Answer, Outcome, worker};
+use crate::host::{Answer, Outcome, status, worker};
 use serde_json::json;
 use std::time::Duration;
 
@@ -85,5 +85,30 @@ fn tokens_end_by_the_wall_clock_and_pauses_do_not() {
         envoy.set_forward(seconds(285));
         assert_eq!(plugin.request(&of("refused")).reply().status, 401);
         assert_exchanges(envoy, plugin, "alice");
+    });
+}
+
+/// A list of capabilities that was written for an earlier version leaves the steady clock out: time goes
+/// forward with the one on the wall, and stands still where that is set back.
+#[test]
+fn without_a_steady_clock_time_goes_forward_with_the_wall() {
+    worker(|envoy| {
+        envoy.fails("clock_time_get", Some(status::INTERNAL_FAILURE));
+        let plugin = envoy.plugin(&configuration());
+        let refused = |user: &str| plugin.request(&of(user)).reply().status;
+        let (_, call) = assert_exchanges(envoy, plugin, "alice");
+        call.answer(&Answer::error(400, "invalid_grant"));
+        // What was refused is refused for ten seconds.
+        envoy.advance(seconds(9));
+        assert_eq!(refused("alice"), 401);
+        envoy.set_back(seconds(3600));
+        assert_eq!(refused("alice"), 401, "no time has passed");
+        envoy.advance(seconds(1));
+        let (stream, call) = assert_exchanges(envoy, plugin, "alice");
+        // Nobody waits for ever for an answer that does not come.
+        envoy.advance(seconds(8));
+        plugin.tick();
+        assert_eq!(stream.refusal().1, "token_exchange_timeout");
+        call.answer(&Answer::reset());
     });
 }

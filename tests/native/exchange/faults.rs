@@ -202,6 +202,40 @@ fn a_call_that_cannot_be_made_is_refused_at_once() {
 }
 
 #[test]
+fn a_cluster_that_envoy_does_not_have_is_told_from_one_that_cannot_be_reached() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration());
+        for (failure, told) in [
+            (status::BAD_ARGUMENT, true),
+            (status::INTERNAL_FAILURE, false),
+        ] {
+            envoy.log();
+            envoy.next_call_returns(failure);
+            plugin.request(&of("alice")).reply();
+            let lines = envoy.warnings();
+            let cluster = "STS cluster \"corp-sts\"";
+            let unknown = format!("{cluster} (Envoy has no cluster of that name)");
+            assert!(lines.len() == 1 && lines[0].contains(cluster), "{lines:?}");
+            assert_eq!(lines[0].contains(&unknown), told, "{lines:?}");
+            envoy.advance(Duration::from_secs(1));
+        }
+    });
+}
+
+/// Were it judged by what Envoy may still hold of another, one user would get another's token.
+#[test]
+fn a_call_that_broke_gets_nothing_of_the_answer_before() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration());
+        let stream = plugin.request(&of("alice"));
+        let call = envoy.call();
+        call.breaks_beside(&Answer::error(400, "invalid_grant"));
+        let unavailable = (503, "token_exchange_unavailable", None);
+        check(&stream.reply(), unavailable, "a connection that broke");
+    });
+}
+
+#[test]
 fn a_huge_answer_is_refused_without_being_copied() {
     worker(|envoy| {
         let plugin = envoy.plugin(&configuration());

@@ -121,7 +121,7 @@ extern "C" fn random_get(bytes: *mut u8, size: usize) -> u32 {
     }))
 }
 
-/// What this host offers beyond the ABI: `sign` and `declare_property`.
+/// What this host offers beyond the ABI: `sign`, `verify_signature` and `declare_property`.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn proxy_call_foreign_function(
@@ -140,6 +140,8 @@ extern "C" fn proxy_call_foreign_function(
     let result = scripted.and_then(|scripted| match (scripted, &*name) {
         (Some(answer), _) => Ok(answer),
         (None, "sign") => signing::sign(arguments),
+        (None, "verify_signature") => host(|host| host.enter("verify_signature", ""))
+            .and_then(|()| signing::verify(arguments)),
         (None, "declare_property") => host(|host| declare(host, arguments)),
         (None, _) => Err(status::NOT_FOUND),
     });

@@ -265,6 +265,11 @@ impl Envoy {
         host(|host| host.foreign_answer = Some(answer.to_vec()));
     }
 
+    /// Envoy's cryptography works out the public half of this key.
+    pub fn knows_key(&self, pkcs8: &[u8]) {
+        host(|host| host.keys.push(pkcs8.to_vec()));
+    }
+
     /// The host calls since last asked, without log lines.
     pub fn host_calls(&self) -> Vec<String> {
         let seen = host(|host| std::mem::take(&mut host.seen));

@@ -22,7 +22,7 @@ mod stream;
 pub use {
     drive::{Envoy, Plugin, worker, worker_of},
     request::Request,
-    signing::SignResult,
+    signing::{SignResult, number_of},
     state::{Answer, Call, Level, Sent, SharedData, status},
     stream::{Outcome, Reply, Stream},
 };

@@ -112,6 +112,15 @@ impl Call {
         host(|host| host.answer = None);
     }
 
+    /// The connection breaks, while the host still hands out what another call was answered.
+    pub fn breaks_beside(&self, answer: &Answer) {
+        host(|host| host.answer = Some(answer.clone()));
+        enter(self.root, || {
+            call::on_http_call_response(self.root, self.id, 0, 0);
+        });
+        host(|host| host.answer = None);
+    }
+
     /// A parameter of the form.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         let pairs = self

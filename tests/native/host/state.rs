@@ -186,6 +186,10 @@ pub struct Host {
     pub steady: u64,
     /// How often random bytes were asked for.
     pub random: u64,
+    /// P-256 keys in PKCS#8 with their public half, for those that come without.
+    pub keys: Vec<Vec<u8>>,
+    /// What has been signed.
+    pub signed: Vec<super::signing::Signed>,
     /// What foreign functions answer instead of doing their work.
     pub foreign_answer: Option<Vec<u8>>,
     /// Whether plugins stand in the connection manager's chain, and not upstream.

@@ -63,6 +63,38 @@ fn a_4xx_is_judged_by_its_error_word_and_without_one_by_its_status() {
     assert_eq!(huge.unwrap_err().kind, Misconfigured);
 }
 
+/// To the identity service, what a provider or a scope is denied for is the operator's mistake: no login
+/// helps. And only its errors say something of one user: a redirect says nothing.
+#[test]
+fn the_identity_service_has_words_of_its_own() {
+    use FailureKind::*;
+    let call = TokenCall {
+        grant: grant::identity("github", false),
+        ..call(None)
+    };
+    for (status, word, kind) in [
+        (400, "invalid_grant", Rejected),
+        (401, "invalid_token", Rejected),
+        (400, "invalid_request", Misconfigured),
+        (400, "invalid_target", Misconfigured),
+        (400, "invalid_scope", Misconfigured),
+        (403, "insufficient_scope", Misconfigured),
+        (403, "access_denied", Misconfigured),
+        (401, "invalid_client", Misconfigured),
+        (400, "upstream_token_not_found", NotFound),
+        (400, "temporarily_unavailable", Unavailable),
+        (503, "temporarily_unavailable", Unavailable),
+        (400, "upstream_token_unavailable", UnavailableForUser),
+        (503, "upstream_token_unavailable", UnavailableForUser),
+        (307, "upstream_token_unavailable", Misconfigured),
+    ] {
+        let body = format!(r#"{{"error":"{word}"}}"#);
+        let answer = Answer::Http(status, Some(body.as_bytes()));
+        let failure = judge(answer, &call, Duration::ZERO, TIMEOUT).unwrap_err();
+        assert_eq!(failure.kind, kind, "{status} {word}");
+    }
+}
+
 #[test]
 fn retry_after_is_seconds_or_a_date() {
     let now = Time::from_unix_seconds(784_111_777.0);

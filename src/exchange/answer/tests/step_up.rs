@@ -62,6 +62,13 @@ fn a_step_up_hands_on_what_is_safe_to_hand_on() {
         ("https://sts.example.com\\@evil/x", false),
         ("https:///x", false),
         ("", false),
+        // Whatever shows a link must not be led to read it otherwise.
+        ("https://sts.example.com/\"onclick=", false),
+        ("https://sts.example.com/<b>", false),
+        ("https://sts.example.com/a b", false),
+        ("https://sts.example.com/a\nb", false),
+        ("https://sts.example.com/ü", false),
+        ("https://sts.example.com/\u{7f}", false),
     ] {
         let link = Value::from(link).to_string();
         let found = step_up(&format!(r#","interaction_uri":{link}"#));
@@ -82,7 +89,15 @@ fn a_step_up_hands_on_what_is_safe_to_hand_on() {
         }
     };
     let text = |text: &str| Some(text.to_owned());
+    let digits = "7".repeat(256);
+    let (longest, too_long) = (
+        format!(r#","max_age":"{digits}","acr_values":"{digits}""#),
+        format!(r#","max_age":"{digits}7","acr_values":"{digits}7""#),
+    );
     for (members, expected) in [
+        (longest.as_str(), (text(&digits), text(&digits))),
+        (&too_long, (None, None)),
+        (r#","max_age":"","acr_values":"""#, (None, None)),
         (
             r#","max_age":300,"acr_values":"a b""#,
             (text("300"), text("a b")),
@@ -94,4 +109,41 @@ fn a_step_up_hands_on_what_is_safe_to_hand_on() {
     ] {
         assert_eq!(authentication(members), expected, "{members}");
     }
+}
+
+/// A colon within the brackets of an address is no port's.
+#[test]
+fn a_link_on_an_endpoint_without_a_name_is_handed_on_if_the_address_is_the_same() {
+    let call = TokenCall {
+        authority: "[2001:db8::1]:8443".to_owned(),
+        ..call(None)
+    };
+    for (link, handed_on) in [
+        ("https://[2001:db8::1]/x", true),
+        ("https://[2001:DB8::1]:9/x", true),
+        ("https://[2001:db8::1]", true),
+        ("https://[2001:db8::2]/x", false),
+        ("https://[2001:db8::1]:evil/x", false),
+        ("https://[2001:db8::1/x", false),
+        ("https://[2001:db8:/x", false),
+    ] {
+        let body = format!(r#"{{"error":"interaction_required","interaction_uri":"{link}"}}"#);
+        let answer = Answer::Http(400, Some(body.as_bytes()));
+        let failure = judge(answer, &call, Duration::ZERO, TIMEOUT).unwrap_err();
+        let FailureKind::StepUp(step_up) = failure.kind else {
+            panic!("{:?}", failure.kind);
+        };
+        let expected = handed_on.then_some(link);
+        assert_eq!(step_up.interaction_uri.as_deref(), expected);
+    }
+    let call = TokenCall {
+        authority: "[2001:db8::1]".to_owned(),
+        ..call
+    };
+    let body = br#"{"error":"login_required","interaction_uri":"https://[2001:db8::1]:9/x"}"#;
+    let answer = Answer::Http(400, Some(body));
+    let failure = judge(answer, &call, Duration::ZERO, TIMEOUT).unwrap_err();
+    assert!(
+        matches!(failure.kind, FailureKind::StepUp(step_up) if step_up.interaction_uri.is_some())
+    );
 }
