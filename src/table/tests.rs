@@ -2,14 +2,18 @@
 
 use super::*;
 use proptest::prelude::*;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 #[test]
 fn values_come_in_the_order_they_were_put_in() {
     let table: Table<&str, u32> = [("b", 1), ("a", 2), ("b", 3)].into_iter().collect();
     let all: Vec<_> = table.iter().collect();
     assert_eq!(all, [(&"b", &3), (&"a", &2)]);
-    assert_eq!(table.get("a"), Some(&2));
+    assert!(table.keys().eq(&["b", "a"]));
+    let mut table = table;
+    table.values_mut().for_each(|value| *value *= 10);
+    assert!(table.values().eq(&[30, 20]));
+    assert_eq!(table.get("a"), Some(&20));
     assert_eq!(table.get(""), None);
 }
 
@@ -30,6 +34,50 @@ fn what_is_not_there_is_looked_for_once_around_and_changes_nothing() {
         assert_eq!(places.find(7, |found| found == place), Some(place));
     }
     assert_eq!(places.find(8, |_| true), None);
+}
+
+/// Else a table whose keys come and go would grow for ever.
+#[test]
+fn what_is_gone_takes_no_room_any_more() {
+    // One hash, its neighbour, and one whose way begins where theirs goes on.
+    let hashes = [7, 7, 8, 15, 9];
+    let mut places = Places::new(0);
+    for _ in 0..100 {
+        for (place, hash) in hashes.into_iter().enumerate() {
+            places.insert(hash, place);
+        }
+        for (place, hash) in hashes.into_iter().enumerate() {
+            places.remove(hash, place);
+            assert_eq!(places.find(hash, |found| found == place), None);
+            for (other, hash) in hashes.into_iter().enumerate().skip(place + 1) {
+                assert_eq!(places.find(hash, |found| found == other), Some(other));
+            }
+        }
+        assert!(
+            hashes
+                .iter()
+                .all(|hash| places.find(*hash, |_| true).is_none())
+        );
+    }
+}
+
+/// Were they not, each look-up would go by all the others.
+#[test]
+fn keys_begin_in_different_slots() {
+    const SLOTS: u32 = 2048;
+    let places = Places::new(7);
+    let spread = |hashes: &mut dyn Iterator<Item = u32>| {
+        let homes: HashSet<u32> = hashes.map(|hash| hash % SLOTS).collect();
+        homes.len()
+    };
+    let texts = spread(&mut (0..1000).map(|n| places.hash(format!("user-{n}").as_bytes())));
+    assert!(texts > 600, "{texts} of 1000");
+    // As somebody counts them up, for one of so many.
+    for stride in [1_u32, 2, 3, 4, 7, 16, 64, 256, 1000, 1024, 4096, 65_536] {
+        let number = |n: u32| Form::hash(&(n * stride), &places.hasher);
+        let numbers = spread(&mut (0..1000).map(number));
+        assert!(numbers > 700, "{numbers} of 1000 by {stride}");
+    }
 }
 
 /// Steps on a table and on a map, which hold the same all the way.
