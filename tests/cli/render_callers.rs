@@ -167,3 +167,27 @@ fn what_tokens_are_not_issued_for_is_said_before_anyone_logs_in_in_vain() {
     assert!(run.stdout.contains(audiences), "{}", run.stdout);
     assert!(!run.stdout.contains("requirement_map"));
 }
+
+#[test]
+fn a_url_is_not_fetched_and_how_to_is_said() {
+    let bench = Workbench::with(
+        "c.yaml",
+        "outgoingAuth: {default: {type: unauthenticated}}\n",
+    );
+    let document = "https://login.example.com/.well-known/openid-configuration";
+    for url in [
+        document,
+        "https://login.example.com/",
+        "https://login.example.com",
+    ] {
+        let run = bench
+            .run(&["render", "c.yaml", "-t", "envoy", "--discovery", url])
+            .expect(2);
+        let expected = format!(
+            "{url}: error: --discovery is a file: this tool calls nobody. Fetch the document, and hand it \
+             over: curl -s {document} | upstream-inject render --discovery - …"
+        );
+        assert!(run.stderr.contains(&expected), "{run:#?}");
+        assert_eq!(run.stdout, "");
+    }
+}

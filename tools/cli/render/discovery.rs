@@ -3,8 +3,36 @@
 use super::endpoint::Endpoint;
 use super::options::Options;
 use super::setup::Setup;
-use crate::input::Input;
+use crate::codes;
+use crate::input::{self, Input};
+use crate::report::{FileReport, Finding, Severity};
 use document::get_text;
+
+/// Where an issuer's document is, below the issuer (OpenID Connect Discovery 1.0, section 4).
+const WELL_KNOWN: &str = "/.well-known/openid-configuration";
+
+/// Reads the document.
+///
+/// # Errors
+/// If there is no such file; a URL is none.
+pub(super) fn read(name: &str) -> Result<Input, FileReport> {
+    if !["http://", "https://"]
+        .iter()
+        .any(|scheme| name.starts_with(scheme))
+    {
+        return input::read(name);
+    }
+    let url = match name.contains("/.well-known/") {
+        true => name.to_owned(),
+        false => format!("{}{WELL_KNOWN}", name.trim_end_matches('/')),
+    };
+    let text = format!(
+        "--discovery is a file: this tool calls nobody. Fetch the document, and hand it over: curl -s \
+         {url} | upstream-inject render --discovery - …"
+    );
+    let finding = Finding::about_file(Severity::Error, None, text).coded(&codes::UNREADABLE);
+    Err(FileReport::unreadable(name, finding))
+}
 
 /// Takes the place of the keys over from the document (OpenID Connect Discovery 1.0, section 3; RFC
 /// 8414, section 2), and of the issuer, where nobody has said it.

@@ -45,7 +45,8 @@ pub(crate) fn render(options: &Options) -> (Vec<FileReport>, Option<String>) {
         Ok(read) => read,
         Err(report) => return (vec![*report], None),
     };
-    let discovery = match options.discovery.as_deref().map(input::read).transpose() {
+    let discovery = options.discovery.as_deref().map(discovery::read);
+    let discovery = match discovery.transpose() {
         Ok(discovery) => discovery,
         Err(report) => return (vec![report], None),
     };
