@@ -239,12 +239,74 @@ fn a_health_check_goes_without() {
     );
 }
 
-#[test]
-fn the_identity_by_exchange_is_a_call_of_its_own() {
-    let config = format!(
+fn by_exchange() -> String {
+    format!(
         "{CONFIG}identity:\n  source: exchange\n  exchange: {{tokenUrl: \"http://localhost:9193/token\", \
          cluster: identity, clientId: envoy, clientSecretEnv: IDENTITY_SECRET}}\n"
+    )
+}
+
+#[test]
+fn what_the_identity_service_answers_is_what_is_said_of_the_users_tokens() {
+    let asked = |metadata: &str| -> Value {
+        let bench = Workbench::with("c.yaml", by_exchange()).file("m.yaml", metadata);
+        let arguments = [
+            "explain",
+            "c.yaml",
+            "--backend",
+            "github-tools",
+            "--metadata",
+        ];
+        let more = ["m.yaml", "--bearer", BEARER, "--format", "json"];
+        let run = bench.run(&[&arguments[..], &more].concat()).expect(0);
+        serde_json::from_str(&run.stdout).expect("JSON")
+    };
+    for unavailable in [
+        "upstream_unavailable: {github: true}",
+        "upstream_unavailable: [github]",
+        "envoy.filters.http.ext_authz: {upstream_unavailable: {github: true}}",
+    ] {
+        let refused = asked(unavailable);
+        assert_eq!(refused["calls"][0]["cluster"], "identity", "{refused}");
+        let refusal = &refused["refusal"];
+        assert_eq!(refusal["code"], "upstream_token_unavailable", "{refused}");
+        assert_eq!(refusal["status"], 503, "{refused}");
+        assert_eq!(refusal["headers"]["retry-after"], "5", "{refused}");
+    }
+    for missing in [
+        "upstream_tokens: {corp: x}",
+        "upstream_tokens: {}",
+        "upstream_id_tokens: {github: x}",
+        "upstream_unavailable: {corp: true}",
+        "upstream_unavailable: {github: false}",
+    ] {
+        let refusal = &asked(missing)["refusal"];
+        assert_eq!(refusal["code"], "upstream_token_not_found", "{missing}");
+        assert_eq!(refusal["status"], 401, "{missing}");
+    }
+    // Nothing is said of tokens: nobody knows what the service would answer.
+    for silent in [
+        "envoy.filters.http.jwt_authn: {th_jwt: {iss: \"https://vmcp.example.com\"}}",
+        "health_check: false",
+        "{}",
+    ] {
+        let explained = asked(silent);
+        assert_eq!(
+            explained["backendSees"]["headers"]["authorization"],
+            "Bearer <the token of github that the identity service answers with>",
+            "{explained}"
+        );
+    }
+    let sent = asked("upstream_tokens: {github: gho_012345678901234567890123456789}");
+    assert_eq!(
+        sent["backendSees"]["headers"]["authorization"],
+        "Bearer gho_01… (34 characters)"
     );
+}
+
+#[test]
+fn the_identity_by_exchange_is_a_call_of_its_own() {
+    let config = by_exchange();
     // Without metadata, nobody knows what the service would answer.
     let explained = json(&config, &["--backend", "corporate-api", "--bearer", BEARER]);
     let calls = explained["calls"].as_array().expect("a list");

@@ -13,7 +13,7 @@ use upstream_inject::decision::{Credential, Decision, Obtain, Request, Source};
 use upstream_inject::exchange::client::ClientAuth;
 use upstream_inject::exchange::request::{TokenRequest, Tokens};
 use upstream_inject::exchange::{Exchange, ExchangeId, Purpose, TokenCall};
-use upstream_inject::identity::Identity;
+use upstream_inject::identity::{Identity, Missing, Provider, TokenKind, UpstreamToken};
 use upstream_inject::plan::Plan;
 use upstream_inject::refusal::{About, Refusal};
 use upstream_inject::token::BearerToken;
@@ -46,6 +46,7 @@ pub(super) fn decide(
         exchanges: &exchanges,
         challenges: &challenges,
         identity: &identity,
+        offline: &offline,
         metadata,
         explanation: Explanation {
             provider: backend
@@ -72,6 +73,7 @@ struct Way<'a> {
     exchanges: &'a [Exchange],
     challenges: &'a Challenges,
     identity: &'a Identity,
+    offline: &'a Offline,
     metadata: Option<&'a Node>,
     explanation: Explanation,
 }
@@ -166,32 +168,46 @@ impl Way<'_> {
         }
         let provider = provider.clone();
         self.call(&exchange.first, &Held::Token(token), None);
-        // What the identity service knows, if the command line says it.
-        let Some(metadata) = self.metadata else {
+        self.answered(&provider, &exchange)
+    }
+
+    /// What the identity service answers with for `provider`: what the command line says of the user's
+    /// tokens, if it says something.
+    fn answered(&mut self, provider: &str, exchange: &Exchange) -> Option<Held> {
+        let settings = self.identity.settings();
+        let is_said = |metadata: &&Node| request::says_of_tokens(settings, metadata);
+        if self.metadata.filter(is_said).is_none() {
             let text = format!("<the token of {provider} that the identity service answers with>");
             return Some(Held::Later(words(&text)));
-        };
+        }
+        let assumed = "the identity service knows the tokens that --metadata holds: the filter itself \
+                       looks for none in metadata";
+        if !self.explanation.assumed.iter().any(|said| said == assumed) {
+            self.explanation.assumed.push(assumed.to_owned());
+        }
         let wants_id_token =
             exchange.first.grant.parameters.iter().any(|(name, value)| {
                 *name == "requested_token_type" && value.ends_with(":id_token")
             });
-        let settings = self.identity.settings();
-        let known = request::token_of(settings, metadata, &provider, wants_id_token);
-        let Some(known) = known else {
-            let refusal = Refusal::UpstreamTokenNotFound {
+        let kind = match wants_id_token {
+            true => TokenKind::Id,
+            false => TokenKind::Access,
+        };
+        let wanted = Provider::new(settings, provider, kind);
+        let refusal = match self.identity.upstream_token(&wanted, self.offline) {
+            UpstreamToken::Token(token) => return Some(Held::Token(token)),
+            UpstreamToken::Missing(Missing::Unavailable) => {
+                Refusal::UpstreamTokenUnavailable { retry_after: 5 }
+            }
+            UpstreamToken::Missing(_) => Refusal::UpstreamTokenNotFound {
                 token_presented: true,
                 no_tokens_at_all: false,
-            };
-            self.refuse(&refusal, Some(&provider));
-            return None;
+            },
+            UpstreamToken::Malformed(_) => Refusal::ExchangeInvalidResponse,
+            UpstreamToken::Unreadable => Refusal::IdentityUnreadable,
         };
-        match BearerToken::new(known.as_bytes().to_vec()) {
-            Some(token) => Some(Held::Token(token)),
-            None => {
-                self.refuse(&Refusal::ExchangeInvalidResponse, Some(&provider));
-                None
-            }
-        }
+        self.refuse(&refusal, Some(provider));
+        None
     }
 
     fn exchange(&self, id: ExchangeId) -> Option<Exchange> {

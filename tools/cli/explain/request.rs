@@ -2,7 +2,7 @@
 //! command line gives.
 
 use super::message;
-use document::{get, get_text};
+use document::get;
 use upstream_inject::attributes::{Attribute, AttributePath, Attributes};
 use upstream_inject::config::Node;
 use upstream_inject::identity::{IDENTITY_TOKEN, IdentitySettings, TokenFrom};
@@ -134,19 +134,15 @@ fn issuer_of(token: &str) -> Option<String> {
     claims.get("iss")?.as_str().map(str::to_owned)
 }
 
-/// A provider's token in the identity that was given, under whatever namespace it stands.
-pub(super) fn token_of<'a>(
-    settings: &IdentitySettings,
-    identity: &'a Node,
-    provider: &str,
-    id_token: bool,
-) -> Option<&'a str> {
+/// Whether the identity that was given, under whatever namespace it stands, says anything of upstream
+/// tokens: it may be about the client alone.
+pub(super) fn says_of_tokens(settings: &IdentitySettings, identity: &Node) -> bool {
     let inner = get(identity, &settings.metadata_namespace).unwrap_or(identity);
-    let key = match id_token {
-        true => &settings.upstream_id_tokens_key,
-        false => &settings.upstream_tokens_key,
-    };
-    get(inner, key)
-        .and_then(|tokens| get_text(tokens, provider))
-        .filter(|token| !token.is_empty())
+    [
+        &settings.upstream_tokens_key,
+        &settings.upstream_id_tokens_key,
+        &settings.upstream_unavailable_key,
+    ]
+    .iter()
+    .any(|key| get(inner, key).is_some())
 }
