@@ -23,11 +23,11 @@ outgoingAuth:
         audience: https://api.example.com
         scopes: [read, write]
         subjectProviderName: corp
-        parameters: {login_hint: hint-hunter2}
+        parameters: {connection: github, x_api_key: key-hunter2}
     as-user:
       type: token_exchange
       tokenExchange:
-        tokenUrl: https://sts.example.com/token
+        tokenUrl: https://sts.example.com/token?code=query-hunter2&v=1
         clientId: envoy
         clientSecret: secret-hunter2-hunter2-hunter2-hunter2x
         clientAuthMethod: client_secret_post
@@ -140,8 +140,9 @@ fn an_exchange_is_shown_as_its_form() {
     );
     assert_eq!(field(call, "audience"), Some("https://api.example.com"));
     assert_eq!(field(call, "scope"), Some("read write"));
-    // What is in the file's `parameters` may be as good as a secret.
-    assert_eq!(field(call, "login_hint"), Some("<as configured>"));
+    assert_eq!(field(call, "connection"), Some("github"));
+    // What is in the file's `parameters` may be a secret, by its name.
+    assert_eq!(field(call, "x_api_key"), Some("<as configured>"));
     assert_eq!(
         field(call, "subject_token"),
         Some("corp-0… (45 characters)")
@@ -165,6 +166,14 @@ fn the_clients_own_token_is_the_subject_where_no_provider_is_named() {
     assert_eq!(
         field(call, "client_secret"),
         Some("secret… (39 characters)")
+    );
+    // A key may stand in the query.
+    let shown = "https://sts.example.com/token?code=…&v=…";
+    assert_eq!(call["tokenUrl"], shown);
+    assert_eq!(call["headers"][":path"], "/token?code=…&v=…");
+    assert_eq!(
+        explained["backendSees"]["headers"]["authorization"],
+        format!("Bearer <the access token that {shown} answers with>")
     );
     let refused = json(CONFIG, &["--backend", "as-user"]);
     assert_eq!(refused["refusal"]["code"], "subject_token_missing");

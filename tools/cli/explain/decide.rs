@@ -1,7 +1,7 @@
 //! The filter's own decision on a request, and what follows from it.
 
 use super::request::{self, Offline};
-use super::shown::{form, secret, shortened, words};
+use super::shown::{form, secret, shortened, url, words};
 use super::{Call, Explanation, Next};
 use crate::report::printable;
 use std::rc::Rc;
@@ -136,13 +136,14 @@ impl Way<'_> {
         self.call(&exchange.first, &subject, actor.as_ref());
         let mut last = &exchange.first;
         if let Some(second) = &exchange.second {
-            let assertion = Held::Later(words(&format!("<what {} answered>", last.token_url)));
+            let assertion = format!("<what {} answered>", url(&last.token_url));
+            let assertion = Held::Later(words(&assertion));
             self.call(second, &assertion, None);
             last = second;
         }
         let shown = format!(
             "Bearer <the access token that {} answers with>",
-            last.token_url
+            url(&last.token_url)
         );
         self.explanation.next = Next::Backend(Some((header, shown)));
     }
@@ -241,6 +242,7 @@ impl Way<'_> {
                         let shown = secret(client_secret.reveal());
                         format!("Basic base64({}:{shown})", printable(client_id))
                     }
+                    (":path", _) => url(value),
                     _ => value.to_owned(),
                 };
                 (name.to_owned(), shown)
@@ -249,7 +251,7 @@ impl Way<'_> {
         let configured: Vec<&str> = call.parameters.iter().map(|(name, _)| &**name).collect();
         self.explanation.calls.push(Call {
             name: call.name,
-            url: call.token_url.clone(),
+            url: url(&call.token_url),
             cluster: call.cluster.clone(),
             timeout: call.timeout,
             headers,

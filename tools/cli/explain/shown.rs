@@ -32,20 +32,42 @@ pub(super) fn shortened(text: &str) -> String {
     )
 }
 
+/// A URL, of whose query only the names are shown: some services want a key there.
+pub(super) fn url(url: &str) -> String {
+    let Some((place, query)) = url.split_once('?') else {
+        return url.to_owned();
+    };
+    let names: Vec<String> = query
+        .split('&')
+        .map(|pair| match pair.split_once('=') {
+            Some((name, _)) => format!("{name}=…"),
+            None => "…".to_owned(),
+        })
+        .collect();
+    format!("{place}?{}", names.join("&"))
+}
+
 /// Form fields whose values are nobody's to see.
 fn is_secret(name: &str) -> bool {
+    const WORDS: [&str; 8] = [
+        "token",
+        "secret",
+        "assertion",
+        "pass",
+        "pwd",
+        "key",
+        "code",
+        "credential",
+    ];
     let name = name.to_ascii_lowercase();
-    let is_about = ["token", "secret", "assertion", "password", "key", "code"]
-        .iter()
-        .any(|word| name.contains(word));
+    let is_about = WORDS.iter().any(|word| name.contains(word));
     is_about && !name.ends_with("_type") && !name.ends_with("_use") && !name.ends_with("_hash")
 }
 
-/// In the place of a value that only the operator knows the meaning of: it may be one that is not for
-/// everybody's eyes.
+/// In the place of a value that the operator has chosen under the name of a secret.
 const CONFIGURED: &str = "<as configured>";
 
-/// The fields of a form, in order. Of those that are `configured` only the names are shown.
+/// The fields of a form, in order; of those that are `configured` and secret nothing is shown but the name.
 pub(super) fn form(body: &[u8], configured: &[&str]) -> Vec<(String, String)> {
     let body = String::from_utf8_lossy(body);
     body.split('&')
@@ -54,7 +76,7 @@ pub(super) fn form(body: &[u8], configured: &[&str]) -> Vec<(String, String)> {
             let name = decoded(name);
             let value = decoded(value);
             let shown = match is_secret(&name) {
-                _ if configured.contains(&&*name) => CONFIGURED.to_owned(),
+                true if configured.contains(&&*name) => CONFIGURED.to_owned(),
                 true => secret(&value),
                 false => value,
             };
@@ -75,7 +97,7 @@ mod tests {
     fn nothing_that_could_be_used_is_shown() {
         assert_eq!(shortened("hunter2"), "… (7 characters)");
         assert_eq!(shortened(&"a".repeat(40)), "aaaaaa… (40 characters)");
-        let fields = form(b"grant_type=x&subject_token=hunter2&subject_token_type=y&client_secret=upstream-inject-explains%3A%24ENV&login_hint=alice", &["login_hint"]);
+        let fields = form(b"grant_type=x&subject_token=hunter2&subject_token_type=y&client_secret=upstream-inject-explains%3A%24ENV&connection=github&X-Api-Key=hunter2&passphrase=hunter2", &["connection", "X-Api-Key", "passphrase"]);
         let fields: Vec<_> = fields
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
@@ -87,8 +109,28 @@ mod tests {
                 ("subject_token", "… (7 characters)"),
                 ("subject_token_type", "y"),
                 ("client_secret", "$ENV"),
-                ("login_hint", "<as configured>"),
+                ("connection", "github"),
+                ("X-Api-Key", "<as configured>"),
+                ("passphrase", "<as configured>"),
             ]
         );
+    }
+
+    #[test]
+    fn of_a_query_the_names_are_shown() {
+        for (whole, shown) in [
+            ("https://sts.example/t", "https://sts.example/t"),
+            (
+                "https://sts.example/t?code=hunter2&v=1",
+                "https://sts.example/t?code=…&v=…",
+            ),
+            ("https://sts.example/t?hunter2", "https://sts.example/t?…"),
+            (
+                "https://sts.example/t?a=b?hunter2=c",
+                "https://sts.example/t?a=…",
+            ),
+        ] {
+            assert_eq!(url(whole), shown);
+        }
     }
 }
