@@ -12,7 +12,7 @@
 
 use super::effective::{OnPlugin, OnStream};
 use super::streams::Whose;
-use super::{abi, plugins, root, streams};
+use super::{abi, own_calls, plugins, root, streams};
 use proxy_wasm::types::LogLevel;
 
 const CONTINUE: u32 = 0;
@@ -86,10 +86,19 @@ pub extern "C" fn upstream_inject_on_delete(context: u32) {
 /// The header fields of a request are there; `end` unless more follows.
 #[unsafe(no_mangle)]
 pub extern "C" fn upstream_inject_on_request_headers(context: u32, _fields: u32, end: u32) -> u32 {
+    let stream = OnStream::in_callback(context);
     let goes_on = match streams::whose(context) {
-        Some(Whose::OurOwn) => true,
-        Some(Whose::Clients(root)) => plugins::find(root)
-            .is_some_and(|plugin| plugin.request(&OnStream::in_callback(context), end == 0)),
+        Some(Whose::OurOwn) => {
+            own_calls::mark(&stream);
+            true
+        }
+        Some(Whose::Clients(_)) if own_calls::is_later_attempt(&stream) => {
+            streams::update(context, |stream| stream.own_call = true);
+            true
+        }
+        Some(Whose::Clients(root)) => {
+            plugins::find(root).is_some_and(|plugin| plugin.request(&stream, end == 0))
+        }
         // A stream without a plugin hangs until Envoy's own timeout: that cannot happen, and it is
         // not forwarded.
         None => false,

@@ -9,6 +9,7 @@ mod effective;
 #[cfg(not(target_family = "wasm"))]
 pub mod interface;
 mod metrics;
+mod own_calls;
 mod plugin;
 mod plugins;
 mod reply;

@@ -16,7 +16,7 @@ pub(super) struct Stream {
     /// The cluster that its credential was chosen for, where the route may still change.
     pub chosen_for: Option<Box<[u8]>>,
     /// Whether it is a call of this filter's own.
-    own_call: bool,
+    pub own_call: bool,
 }
 
 impl Stream {

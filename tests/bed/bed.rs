@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::bootstrap::{self, PluginConfig};
+use crate::bootstrap::{self, HTTP_OPTIONS, PluginConfig};
 use crate::listener_file::ListenerFile;
 use crate::{Client, Echo, EmbeddedAs, Envoy, EnvoyOptions, Sts};
 
@@ -67,6 +67,7 @@ impl Bed {
             plugin_options: json!({}),
             without_the_filter: false,
             filter_at_sts: false,
+            retries_at_sts: false,
             router: true,
             also_downstream: false,
             identified_only: false,
@@ -181,6 +182,7 @@ pub struct Plan {
     plugin_options: Value,
     without_the_filter: bool,
     filter_at_sts: bool,
+    retries_at_sts: bool,
     router: bool,
     also_downstream: bool,
     identified_only: bool,
@@ -296,6 +298,13 @@ impl Plan {
     #[must_use]
     pub fn filter_at_sts(mut self) -> Self {
         self.filter_at_sts = true;
+        self
+    }
+
+    /// Gives the STS's cluster a retry policy of its own, which Envoy has since 1.40.
+    #[must_use]
+    pub fn retries_at_sts(mut self) -> Self {
+        self.retries_at_sts = true;
         self
     }
 
@@ -491,7 +500,13 @@ impl Plan {
             } else {
                 &[]
             };
-            clusters.push(bootstrap::cluster(name, *address, false, filters));
+            let mut cluster = bootstrap::cluster(name, *address, false, filters);
+            if self.retries_at_sts {
+                let options = &mut cluster["typed_extension_protocol_options"];
+                options[HTTP_OPTIONS]["retry_policy"] =
+                    json!({"retry_on": "5xx", "num_retries": 1});
+            }
+            clusters.push(cluster);
         }
         clusters
     }

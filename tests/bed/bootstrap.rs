@@ -214,6 +214,9 @@ pub fn router_with(upstream_filters: &[Value]) -> Value {
     router
 }
 
+/// Under which name a cluster has its options for HTTP.
+pub const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
 /// A list of upstream filters ends with the codec.
 fn before_the_codec(upstream_filters: &[Value]) -> Value {
     let codec = json!({
@@ -234,7 +237,7 @@ pub fn cluster(name: &str, address: SocketAddr, http2: bool, upstream_filters: &
         "http_protocol_options"
     };
     let mut options = json!({
-        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "@type": format!("type.googleapis.com/{HTTP_OPTIONS}"),
         "explicit_http_config": {protocol: {}},
     });
     if !upstream_filters.is_empty() {
@@ -245,7 +248,7 @@ pub fn cluster(name: &str, address: SocketAddr, http2: bool, upstream_filters: &
         "type": "STATIC",
         "connect_timeout": "5s",
         "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options,
+            HTTP_OPTIONS: options,
         },
         "load_assignment": {
             "cluster_name": name,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bed::{Bed, Placement, PluginConfig, Request, canary};
+use bed::{Answer, Bed, Placement, PluginConfig, Request, canary};
 use serde_json::{Value, json};
 
 use crate::exchange_lane::exchanged;
@@ -17,6 +17,7 @@ trials!("own_calls":
     in_clusters_they_pass_by_a_filter_that_would_take_everything_off,
     in_clusters_they_pass_by_a_filter_that_would_set_a_key,
     in_clusters_they_pass_by_a_filter_that_would_exchange_itself,
+    in_clusters_they_pass_by_it_once_more_where_the_sts_has_a_retry_policy from 40,
     in_the_router_they_pass_by_it,
 );
 
@@ -82,6 +83,38 @@ async fn in_clusters_they_pass_by_a_filter_that_would_set_a_key() {
 
 async fn in_clusters_they_pass_by_a_filter_that_would_exchange_itself() {
     untouched(Placement::Clusters, Some(exchange())).await;
+}
+
+async fn in_clusters_they_pass_by_it_once_more_where_the_sts_has_a_retry_policy() {
+    let secret = canary::token("", "own-retries");
+    let key = plugin::header("authorization", "Basic a2V5");
+    for (number, for_sts) in [Some(key), None].into_iter().enumerate() {
+        let mut backends = json!({"api": exchange()});
+        if let Some(strategy) = for_sts {
+            backends["sts"] = strategy;
+        }
+        let name = format!("own-retries-{number}");
+        let bed = Bed::with(
+            &name,
+            PluginConfig::Json(plugin::config(&["corp"], backends)),
+        )
+        .placed(Placement::Clusters)
+        .filter_at_sts()
+        .retries_at_sts()
+        .environment("STS_CLIENT_SECRET", &secret)
+        .backend("api")
+        .start()
+        .await;
+        bed.sts.answer_next(Answer::raw(503, ""));
+        let jwt = bed.login("alice", json!({"corp": canary::token("corp_", "alice")}));
+        exchanged(&bed.http1().send(Request::get("/api/a").bearer(&jwt)).await);
+        let calls = bed.sts.requests();
+        assert_eq!(calls.len(), 2, "the STS's cluster tries once more");
+        let basic = STANDARD.encode(format!("envoy:{secret}"));
+        for call in calls {
+            assert_eq!(call.header("authorization"), format!("Basic {basic}"));
+        }
+    }
 }
 
 async fn in_the_router_they_pass_by_it() {

@@ -68,6 +68,52 @@ fn they_pass_untouched_whatever_the_strategy_of_their_cluster() {
     }
 }
 
+/// Where the cluster has a retry policy of its own. What a client sends makes no request such an attempt.
+#[test]
+fn their_later_attempts_pass_untouched_too() {
+    let key = json!({
+        "type": "header_injection",
+        "headerInjection": {"headerName": "Authorization", "headerValue": "Basic CANARY"},
+    });
+    for (strategy, status) in [
+        (json!({"type": "unauthenticated"}), None),
+        (key, Some(401)),
+        (json!(null), Some(500)),
+    ] {
+        worker(|envoy| {
+            let plugin = envoy.plugin(&configuration(&strategy));
+            envoy.calls_run_through(plugin);
+            let stream = plugin.request(&api("alice"));
+            let first = envoy.own_calls().remove(0);
+            let sent = first.received("authorization");
+            first.respond(503, "via_upstream", &[]);
+            let again = envoy.attempts_again(first);
+            first.end();
+            assert_eq!(again.outcome(), Outcome::WentOn, "{strategy}");
+            assert_eq!(again.received("authorization"), sent, "{strategy}");
+            again.respond(200, "via_upstream", &[]);
+            again.end();
+            envoy.call().answer(&Answer::token("CANARY-exchanged", 300));
+            assert_eq!(
+                stream.received("authorization"),
+                ["Bearer CANARY-exchanged"]
+            );
+            plugin.tick();
+            let counted = envoy.metrics();
+            assert!(
+                !counted.keys().any(|name| name.contains("backend.sts.")),
+                "{counted:?}"
+            );
+            let name = "upstream_inject.own_call";
+            let client = plugin.request(&Request::to("sts").authenticated().field(name, "1"));
+            match status {
+                Some(status) => assert_eq!(client.reply().status, status),
+                None => assert_eq!(client.received("authorization"), [""; 0]),
+            }
+        });
+    }
+}
+
 /// The filter of the STS's cluster may be another plugin of the VM.
 #[test]
 fn they_pass_through_the_filter_of_another_plugin_too() {

@@ -234,7 +234,10 @@ extern "C" fn proxy_get_property(
         }
         let attempts = u64::from(!host.downstream);
         let stream = host.stream().ok_or(status::NOT_FOUND)?;
-        properties::read(stream, &path, attempts)
+        match stream.left.get(&path) {
+            Some(left) => Ok(left.clone()),
+            None => properties::read(stream, &path, attempts),
+        }
     });
     answer(read.map(|read| unsafe { give(&read, value, value_size) }))
 }

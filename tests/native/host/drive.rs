@@ -145,6 +145,26 @@ impl Envoy {
         host(|host| host.on_the_way = Some(plugin.root));
     }
 
+    /// Envoy makes another attempt of the call that `first` was the first attempt of. They share what the
+    /// filter has left.
+    pub fn attempts_again(&self, first: Stream) -> Stream {
+        let context = new_context();
+        let root = host(|host| {
+            let first = &host.streams[&first.context];
+            let stream = state::Stream {
+                left: first.left.clone(),
+                ..state::Stream::new(first.root, first.request.clone())
+            };
+            let root = stream.root;
+            host.streams.insert(context, stream);
+            root
+        });
+        enter(context, || call::on_context_create(context, root));
+        let stream = Stream { context };
+        stream.headers();
+        stream
+    }
+
     /// The streams of the calls that did.
     pub fn own_calls(&self) -> Vec<Stream> {
         let contexts = host(|host| std::mem::take(&mut host.own_calls));
