@@ -57,6 +57,68 @@ fn the_file_beside_it_is_found_as_vmcp_finds_it() {
 }
 
 #[test]
+fn a_config_map_with_one_of_the_two_files_is_that_file() {
+    let vmcp = "name: a\noutgoingAuth: {backends: {a: {type: unauthenticated}}}\n";
+    let config_map = |text: &str| {
+        let lines: String = text.lines().map(|line| format!("    {line}\n")).collect();
+        format!("apiVersion: v1\nkind: ConfigMap\ndata:\n  config.yaml: |\n{lines}")
+    };
+    let bench = Workbench::with("cm.yaml", config_map(vmcp));
+    let run = bench.run(&["check", "cm.yaml"]).expect(0);
+    assert!(
+        run.stdout
+            .contains("cm.yaml: valid (read as a whole vMCP file)"),
+        "{run:#?}"
+    );
+    bench
+        .run(&["explain", "cm.yaml", "--backend", "a"])
+        .expect(0);
+    // Its findings have their place in the ConfigMap.
+    let wrong = config_map(&vmcp.replace("unauthenticated", "unauthentic"));
+    let run = Workbench::with("cm.yaml", wrong)
+        .run(&["check", "cm.yaml"])
+        .expect(1);
+    assert!(
+        run.stdout
+            .starts_with("cm.yaml:6:35: error: config: outgoingAuth.backends.a"),
+        "{run:#?}"
+    );
+    // Neither file: the key that is missing is named.
+    let neither = "apiVersion: v1\nkind: ConfigMap\ndata: {a: b}\n";
+    let run = Workbench::with("cm.yaml", neither)
+        .run(&["check", "--as", "vmcp", "cm.yaml"])
+        .expect(1);
+    assert!(
+        run.stdout
+            .contains("cm.yaml:3:1: error: data[\"authserver-config.yaml\"]: missing"),
+        "{run:#?}"
+    );
+}
+
+#[test]
+fn what_is_broken_in_a_config_map_is_said_with_the_file_and_the_key() {
+    for (text, line) in [
+        (
+            "apiVersion: v1\nkind: ConfigMap\ndata:\n  config.yaml: 'a: [b'\n",
+            "cm.yaml:4:3: error: data[\"config.yaml\"]: ",
+        ),
+        (
+            "apiVersion: v1\nkind: ConfigMap\ndata:\n  authserver-config.yaml: |\n    issuer: x\n    \
+             upstreams: ]\n",
+            "cm.yaml:6:16: error: data[\"authserver-config.yaml\"]: ",
+        ),
+    ] {
+        let bench = Workbench::with("cm.yaml", text);
+        let run = bench.run(&["check", "cm.yaml"]).expect(2);
+        assert!(run.stdout.starts_with(line), "wanted {line} in {run:#?}");
+        let run = bench
+            .run(&["check", "--format", "json", "cm.yaml"])
+            .expect(2);
+        assert!(run.stdout.contains("\"file\": \"cm.yaml\""), "{run:#?}");
+    }
+}
+
+#[test]
 fn a_vmcp_file_without_its_auth_server_says_where_that_is() {
     let text = "name: a\noutgoingAuth: {backends: {a: {type: upstream_inject, upstreamInject: \
                 {providerName: b}}}}\n";

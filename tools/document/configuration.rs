@@ -55,11 +55,14 @@ impl Configuration {
         if get(&document.root, "authServer").is_some() && auth_server.is_none() {
             return Ok(Self::of_one_file(document));
         }
-        let alone = document.clone();
         let found = match auth_server::find_for(document, source, name, file, auth_server) {
             Ok(found) => found,
-            Err(not_found) if not_found.is_absent => return Ok(Self::own(alone, None)),
-            Err(not_found) => return Err(not_found),
+            Err(mut not_found) => {
+                return match not_found.alone.take() {
+                    Some(alone) => Ok(Self::own(*alone, None)),
+                    None => Err(not_found),
+                };
+            }
         };
         let mut configuration = Self {
             document: found.main.unwrap_or_else(Document::empty),
@@ -228,6 +231,37 @@ mod tests {
         let run_config = root.key("authServer").key("runConfig");
         assert_eq!(at(&run_config.key("upstreams").index(1)), (16, 31));
         assert!(!configuration.is_elsewhere(&run_config));
+    }
+
+    #[test]
+    fn a_config_map_with_vmcps_file_alone_is_that_file() {
+        let text = config_map();
+        let text = text.split("  authserver-config.yaml").next().unwrap();
+        let configuration = read(text).unwrap();
+        assert_eq!(configuration.form, Form::Own);
+        assert!(configuration.run_config().is_none());
+        let path = Path::root().key("outgoingAuth").key("backends").key("a");
+        let at = configuration.document.position(&path.key("type"));
+        assert_eq!((at.line, at.column), (9, 11));
+    }
+
+    #[test]
+    fn what_is_broken_in_a_config_map_has_its_key_and_its_line() {
+        for (from, to, path, line) in [
+            ("name: x\n", "name: [\n", "data[\"config.yaml\"]", 6),
+            (
+                "upstreams: [",
+                "upstreams: ]",
+                "data[\"authserver-config.yaml\"]",
+                16,
+            ),
+        ] {
+            let not_found = read(&config_map().replace(from, to)).unwrap_err();
+            assert_eq!(not_found.path.to_string(), path);
+            let at = not_found.at.expect("a place");
+            assert!((line..=line + 1).contains(&at.line), "{path}: {at:?}");
+            assert!(not_found.file.is_none(), "{not_found:?}");
+        }
     }
 
     #[test]

@@ -241,7 +241,7 @@ impl Block {
         }
     }
 
-    fn place(&self, inner: Position) -> Position {
+    pub(super) fn place(&self, inner: Position) -> Position {
         match self.indent {
             Some(indent) => Position {
                 line: self.key.line.saturating_add(inner.line),

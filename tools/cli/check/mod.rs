@@ -198,17 +198,27 @@ fn pick(documents: &[Document], assume: Assume) -> Result<&Document, Finding> {
 
 /// The auth server could not be read: where that is said.
 fn report_on(input: &Input, document: &Document, not_found: NotFound) -> FileReport {
-    let finding = |at| {
-        Finding::about_file(Severity::Error, at, not_found.text.clone()).coded(&codes::AUTH_SERVER)
+    let is_broken = not_found.at.is_some();
+    let finding = |at, code| {
+        let is_whole = not_found.path == Path::root();
+        let about = Finding::about_file(Severity::Error, at, not_found.text.clone());
+        let mut finding = about.coded(code);
+        finding.path = (!is_whole).then(|| not_found.path.to_string());
+        finding
     };
-    match not_found.file.map(|there| *there) {
-        Some((file, at)) => FileReport::unreadable(
-            &file.display().to_string(),
-            finding(at).coded(&codes::UNREADABLE),
-        ),
+    match &not_found.file {
+        Some(file) => {
+            let finding = finding(not_found.at, &codes::UNREADABLE);
+            FileReport::unreadable(&file.display().to_string(), finding)
+        }
+        None if is_broken => {
+            let finding = finding(not_found.at, &codes::SYNTAX);
+            FileReport::unreadable(&input.name, finding).with_source(&input.text)
+        }
         None => {
             let at = document.position(&not_found.path);
-            FileReport::of(&input.name, None, vec![finding(Some(at))]).with_source(&input.text)
+            let finding = finding(Some(at), &codes::AUTH_SERVER);
+            FileReport::of(&input.name, None, vec![finding]).with_source(&input.text)
         }
     }
 }

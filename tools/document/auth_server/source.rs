@@ -51,7 +51,7 @@ impl Found {
 }
 
 /// Why there is none.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct NotFound {
     /// The file, or the key of the ConfigMap.
     pub name: String,
@@ -59,10 +59,12 @@ pub struct NotFound {
     pub path: Path,
     /// What is wrong.
     pub text: String,
-    /// Whether there simply is none.
-    pub is_absent: bool,
-    /// The file, if it is not the one that was asked for, and where in it.
-    pub file: Option<Box<(PathBuf, Option<Position>)>>,
+    /// The line, if what stands there is neither YAML nor JSON.
+    pub at: Option<Position>,
+    /// The file, if it is not the one that was asked for.
+    pub file: Option<Box<FilePath>>,
+    /// The configuration, if there simply is no auth server for it.
+    pub alone: Option<Box<Document>>,
 }
 
 impl NotFound {
@@ -71,8 +73,9 @@ impl NotFound {
             name: name.to_owned(),
             path,
             text: text.into(),
-            is_absent: false,
+            at: None,
             file: None,
+            alone: None,
         }
     }
 }
@@ -116,7 +119,7 @@ pub(crate) fn find_for(
                      --auth-server"
                 );
                 return Err(NotFound {
-                    is_absent: true,
+                    alone: Some(Box::new(main)),
                     ..NotFound::new(name, Path::root(), text)
                 });
             };
@@ -152,16 +155,23 @@ fn within(document: Document, source: &str, name: &str) -> Result<Within, NotFou
     if is_config_map(&document.root) {
         let part = |key: &str| {
             let text = get(&document.root, "data").and_then(|data| get_text(data, key))?;
-            let at = document.position(&root.key("data").key(key));
+            let path = root.key("data").key(key);
+            let block = Block::at(source, document.position(&path));
             let name = format!("{name}, data[{key:?}]");
-            let part = embedded(text, &name).map(|part| part.placed(&Block::at(source, at)));
+            let part = only(parse(text.as_bytes()), &name, Some(&block))
+                .map(|part| part.placed(&block))
+                .map_err(|not_found| NotFound { path, ..not_found });
             Some(part)
         };
         let main = part(VMCP_KEY).transpose()?;
-        let Some(server) = part(SIBLING).transpose()? else {
-            return Err(missing(name, root.key("data").key(SIBLING)));
+        return match (part(SIBLING).transpose()?, main) {
+            (Some(server), main) => {
+                found(server, root, &format!("{name}, data[{SIBLING:?}]"), main)
+            }
+            // As in a folder: a vMCP file without the file beside it.
+            (None, Some(main)) => Ok(Within::Without(main)),
+            (None, None) => Err(missing(name, root.key("data").key(SIBLING))),
         };
-        return found(server, root, &format!("{name}, data[{SIBLING:?}]"), main);
     }
     if is_run_config(&document.root) {
         return found(document, root, name, None);
@@ -179,14 +189,17 @@ pub fn is_config_map(root: &Node) -> bool {
 fn bare(file: &FilePath) -> Result<Found, NotFound> {
     let name = name_of(file);
     let there = |not_found: NotFound| NotFound {
-        file: not_found
-            .file
-            .or_else(|| Some(Box::new((file.to_owned(), None)))),
+        file: Some(file.into()),
         ..not_found
     };
     let (document, source) = open(file).map_err(there)?;
+    let is_config_map = is_config_map(&document.root);
     let found = match within(document, &source, &name).map_err(there)? {
         Within::AuthServer(found) => *found,
+        Within::Without(_) if is_config_map => {
+            let at = Path::root().key("data").key(SIBLING);
+            return Err(there(missing(&name, at)));
+        }
         // Told to be one, it is judged as one.
         Within::Without(document) => Found {
             document,
@@ -224,28 +237,28 @@ fn open(file: &FilePath) -> Result<(Document, String), NotFound> {
         let text = format!("cannot be read: {}", error.kind());
         NotFound::new(&name, Path::root(), text)
     })?;
-    let document = only(parse(&bytes), &name).map_err(|not_found| NotFound {
-        file: not_found
-            .file
-            .map(|there| Box::new((file.to_owned(), there.1))),
-        ..not_found
-    })?;
+    let document = only(parse(&bytes), &name, None)?;
     Ok((document, String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-fn embedded(text: &str, name: &str) -> Result<Document, NotFound> {
-    only(parse(text.as_bytes()), name)
-}
-
-/// The one document of a file; of several, the one that has an auth server, if it is one.
-fn only(documents: Result<Vec<Document>, SyntaxError>, name: &str) -> Result<Document, NotFound> {
+/// The one document of a file, or of a value in it, which has its lines in `block`; of several, the one
+/// that has an auth server, if it is one.
+fn only(
+    documents: Result<Vec<Document>, SyntaxError>,
+    name: &str,
+    block: Option<&Block>,
+) -> Result<Document, NotFound> {
     let not_found = |text: String| NotFound::new(name, Path::root(), text);
     let mut documents = documents.map_err(|error| {
-        let place = error.at.map_or_else(String::new, |at| {
+        let at = match block {
+            Some(block) => error.at.map(|inner| block.place(inner)),
+            None => error.at,
+        };
+        let place = at.map_or_else(String::new, |at| {
             format!("line {}, column {}: ", at.line, at.column)
         });
         NotFound {
-            file: Some(Box::new((PathBuf::new(), error.at))),
+            at,
             ..not_found(format!("{place}{}", error.text))
         }
     })?;
