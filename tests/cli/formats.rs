@@ -1,6 +1,6 @@
 //! How findings are told: codes, excerpts, machine formats, what counts and what is silenced.
 
-use crate::tool::{Workbench, repository};
+use crate::tool::{Workbench, repository, run_in};
 use serde_json::Value;
 
 /// One error and one warning.
@@ -171,6 +171,151 @@ fn folders_are_searched_and_what_is_not_ours_is_left_alone() {
         Some("2 files: 1 valid, 1 invalid, 0 unreadable"),
         "{run:#?}"
     );
+}
+
+#[test]
+fn in_a_folder_what_is_ours_is_told_by_what_it_holds() {
+    const VMCP: &str = "name: a\noutgoingAuth: {backends: {a: {type: upstream_inject, upstreamInject: \
+                        {providerName: githib}}}}\n";
+    const AUTH_SERVER: &str =
+        "issuer: https://a.example\nupstreams: [{name: github, type: oauth2}]\n";
+    let indented =
+        |text: &str| -> String { text.lines().map(|line| format!("    {line}\n")).collect() };
+    let config_map = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: vmcp\n  ownerReferences: [{{apiVersion: \
+         toolhive.stacklok.dev/v1beta1, kind: VirtualMCPServer, name: a, uid: a}}]\ndata:\n  config.yaml: |\n\
+         {}  authserver-config.yaml: |\n{}",
+        indented(VMCP),
+        indented(AUTH_SERVER)
+    );
+    let with_schema = format!(
+        "compositeTools: [{{name: x, parameters: {{\"$schema\": \"https://json-schema.org/draft-07\"}}}}]\n{VMCP}"
+    );
+    let listed: String = config_map
+        .lines()
+        .map(|line| format!("  {line}\n"))
+        .collect();
+    let list = format!("apiVersion: v1\nkind: List\nitems:\n-\n{listed}");
+    // What is ours, and what is wrong in it.
+    for (name, text, wrong) in [
+        ("cm.yaml", config_map.as_str(), "V-02"),
+        ("list.yaml", &list, "V-02"),
+        ("config.yaml", &with_schema, "V-01"),
+        ("auth.yaml", AUTH_SERVER, "upstreams[0]"),
+        (
+            "slip.yaml",
+            "outgoing_auth: {}\n",
+            "outgoing_auth: unknown key",
+        ),
+        (
+            "broken.yaml",
+            "outgoingAuth: {backends: {\n",
+            "broken.yaml:",
+        ),
+        (
+            "envoy.yaml",
+            "http_filters: [{name: envoy.filters.http.router}]\nstat_prefix: upstream_inject\n",
+            "the filter is nowhere in here",
+        ),
+        (
+            "map.yaml",
+            "kind: ConfigMap\napiVersion: v1\ndata:\n  config.yaml: 'outgoingAuth: ['\n",
+            "data[\"config.yaml\"]",
+        ),
+    ] {
+        let bench = Workbench::new();
+        std::fs::create_dir(bench.path("d")).expect("writable");
+        std::fs::write(bench.path("d").join(name), text).expect("writable");
+        let run = bench.run(&["check", "d"]);
+        assert_ne!(run.code, 0, "{name}: {run:#?}");
+        assert!(
+            run.stdout.contains(wrong),
+            "{name}: wanted {wrong} in {run:#?}"
+        );
+        // Named it is judged as it is in the folder.
+        let named = bench.run(&["check", &format!("d/{name}")]);
+        assert_eq!(named.stdout, run.stdout, "{name}");
+    }
+    // What is not, though it names us.
+    let bench = Workbench::new();
+    std::fs::create_dir(bench.path("d")).expect("writable");
+    for (name, text) in [
+        (
+            "ours.yaml",
+            "outgoingAuth: {default: {type: unauthenticated}}\n",
+        ),
+        (
+            "kustomization.yaml",
+            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [upstream-inject.yaml]\n",
+        ),
+        (
+            "docker-compose.yaml",
+            "services: {identity: {image: \"example.com/upstream-inject-identity:1\"}}\n",
+        ),
+        (
+            "rules.yaml",
+            "groups: [{name: upstream-inject, rules: [{record: upstream_inject:requests:total}]}]\n",
+        ),
+        (
+            "resource.yaml",
+            "apiVersion: toolhive.stacklok.dev/v1beta1\nkind: MCPExternalAuthConfig\nspec: {type: upstreamInject}\n",
+        ),
+        (
+            "deployment.yaml",
+            "apiVersion: apps/v1\nkind: Deployment\nspec: {args: [\"--config=/etc/authserver-config.yaml\"]}\n",
+        ),
+        (
+            "others-config-map.yaml",
+            "apiVersion: v1\nkind: ConfigMap\ndata: {config.yaml: \"scrape_configs: [upstream_inject]\"}\n",
+        ),
+        (
+            "route.yaml",
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {annotations: \
+             {gateway.envoyproxy.io/upstream-inject-backend: a}}\n",
+        ),
+        (
+            "dex.yaml",
+            "issuer: https://dex.example\nstorage: {type: memory}\n",
+        ),
+        ("bootstrap.yaml", "static_resources: {listeners: []}\n"),
+        (
+            "split.yaml",
+            "dynamic_resources: {lds_config: {path: lds.yaml}}\nstats_config: {stats_tags: [{regex: \
+             upstream_inject}]}\nstatic_resources: {listeners: [{http_filters: []}]}\n",
+        ),
+        (
+            "cds.yaml",
+            "resources: [{\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: \
+             upstream-inject-identity}]\n",
+        ),
+        (
+            "template.yaml",
+            "image: {{ .Values.authServer.image }}\nargs: [/etc/authserver-config.yaml\n",
+        ),
+    ] {
+        std::fs::write(bench.path("d").join(name), text).expect("writable");
+    }
+    let run = bench.run(&["check", "d"]).expect(0);
+    assert_eq!(
+        run.lines(),
+        ["d/ours.yaml: valid (read as a plugin configuration)"],
+        "{run:#?}"
+    );
+    // Named it is a mistake.
+    bench.run(&["check", "d/rules.yaml"]).expect(1);
+}
+
+#[test]
+fn what_this_project_ships_passes_as_folders() {
+    let run = run_in(repository(), &["check", "envoy", "docs"], b"", &[]).expect(0);
+    for file in [
+        "envoy/demo.yaml: valid",
+        "envoy/updates/listener.yaml: valid",
+        "docs/targets/example.yaml: valid",
+        "docs/targets/rendered/istio.yaml: valid",
+    ] {
+        assert!(run.stdout.contains(file), "{file}: {run:#?}");
+    }
 }
 
 #[test]

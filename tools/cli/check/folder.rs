@@ -1,21 +1,14 @@
 //! Folders: every file in them that may hold a configuration.
 
-use crate::input;
-use document::auth_server::SIBLING;
+use super::{envoy, kind};
+use crate::input::{self, Input};
+use document::auth_server::{self, SIBLING};
+use document::{get, get_text};
 use std::path::{Path, PathBuf};
+use upstream_inject::config::Node;
 
 /// Deeper than anybody nests configurations; a bound at all, because links can lead in circles.
 const MAX_DEPTH: usize = 16;
-
-/// Words of which at least one is in every file that this tool has something to say about.
-const MARKS: [&str; 6] = [
-    "outgoingAuth",
-    "authServer",
-    "upstream_inject",
-    "upstream-inject",
-    "upstreams",
-    "authserver-config",
-];
 
 /// The files that `names` stand for: a folder stands for those in it that hold something to check.
 /// The error names a folder without any.
@@ -27,26 +20,116 @@ pub(crate) fn expand(names: &[String]) -> Vec<Result<String, String>> {
             files.push(Ok(name.clone()));
             continue;
         }
-        let mut found = Vec::new();
-        collect(path, 0, &mut found);
-        found.retain(|file| holds_something(file));
+        let mut all = Vec::new();
+        collect(path, 0, &mut all);
+        let mut found: Vec<(PathBuf, Holds)> = all
+            .into_iter()
+            .map(|file| {
+                let holds = look_into(&file);
+                (file, holds)
+            })
+            .filter(|(_, holds)| *holds != Holds::Nothing)
+            .collect();
         // What a configuration beside it takes along is not a file of its own.
         let taken: Vec<PathBuf> = found
             .iter()
-            .filter(|file| !is_sibling(file) && holds(file, &["outgoingAuth"]))
-            .filter_map(|file| Some(file.parent()?.join(SIBLING)))
+            .filter(|(_, holds)| *holds == Holds::WithoutAuthServer)
+            .filter_map(|(file, _)| Some(file.parent()?.join(SIBLING)))
             .collect();
-        found.retain(|file| !is_sibling(file) || !taken.contains(file));
+        found.retain(|(file, _)| !taken.contains(file));
         if found.is_empty() {
             files.push(Err(name.clone()));
         }
-        files.extend(found.iter().map(|file| Ok(file.display().to_string())));
+        let names = found.iter().map(|(file, _)| file.display().to_string());
+        files.extend(names.map(Ok));
     }
     files
 }
 
-fn is_sibling(file: &Path) -> bool {
-    file.file_name().is_some_and(|name| name == SIBLING)
+/// What a file in a folder has to do with this tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holds {
+    /// A folder holds other things too, which are nobody's mistake.
+    Nothing,
+    /// A configuration, or what was meant to be one.
+    Something,
+    /// A configuration whose auth server is in the file beside it, if there is one.
+    WithoutAuthServer,
+}
+
+/// Told by what is in it. Of a file that nobody can read as YAML or JSON, the words of its keys have to do.
+fn look_into(file: &Path) -> Holds {
+    if file.file_name().is_some_and(|name| name == SIBLING) {
+        return Holds::Something;
+    }
+    match input::read(&file.display().to_string()) {
+        Ok(mut input) => {
+            if let Some(opened) = kind::opened(&input.documents) {
+                input.documents = opened;
+            }
+            what_is_in(&input)
+        }
+        Err(_) if has_our_keys(&input::peek(file)) => Holds::Something,
+        Err(_) => Holds::Nothing,
+    }
+}
+
+fn what_is_in(input: &Input) -> Holds {
+    if envoy::kind_of(input).is_some() {
+        return match input.documents.iter().any(envoy::has_to_do_with_the_filter) {
+            true => Holds::Something,
+            false => Holds::Nothing,
+        };
+    }
+    let roots = || input.documents.iter().map(|document| &document.root);
+    if roots().any(lacks_auth_server) {
+        Holds::WithoutAuthServer
+    } else if roots().any(kind::is_for_this_tool) || roots().any(is_our_config_map) {
+        Holds::Something
+    } else {
+        Holds::Nothing
+    }
+}
+
+/// A vMCP file, or a ConfigMap with it, that says nothing of an auth server itself.
+fn lacks_auth_server(root: &Node) -> bool {
+    if auth_server::is_config_map(root) {
+        return is_our_config_map(root) && data(root, SIBLING).is_none();
+    }
+    let has = |key| get(root, key).is_some();
+    !kind::is_kubernetes(root) && has("outgoingAuth") && !has("authServer")
+}
+
+/// Everybody calls a key of a ConfigMap `config.yaml`: what stands there tells.
+fn is_our_config_map(root: &Node) -> bool {
+    let is_ours = |text: &str| match document::parse(text.as_bytes()) {
+        Ok(documents) => documents
+            .iter()
+            .any(|document| kind::is_for_this_tool(&document.root)),
+        Err(_) => has_our_keys(text),
+    };
+    kind::is_vmcp_config_map(root)
+        && (data(root, SIBLING).is_some() || data(root, "config.yaml").is_some_and(is_ours))
+}
+
+fn data<'a>(config_map: &'a Node, key: &str) -> Option<&'a str> {
+    get(config_map, "data").and_then(|data| get_text(data, key))
+}
+
+/// Whether a text that is broken has keys that only these configurations have. One in UTF-16 has a zero
+/// beside each letter.
+fn has_our_keys(text: &str) -> bool {
+    let text = text.replace('\0', "");
+    let has = |key: &str| {
+        text.split(key).skip(1).any(|rest| {
+            rest.trim_start_matches(['\\', '"', '\'', ' '])
+                .starts_with(':')
+        })
+    };
+    ["outgoingAuth", "authServer", "upstreamInject", SIBLING]
+        .iter()
+        .any(|key| has(key))
+        || (has("upstreams") && has("issuer"))
 }
 
 fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
@@ -75,21 +158,4 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
             found.push(path);
         }
     }
-}
-
-/// A folder holds other things too, which are nobody's mistake.
-fn holds_something(file: &Path) -> bool {
-    is_sibling(file) || (holds(file, &MARKS) && !is_for_others(file))
-}
-
-fn holds(file: &Path, marks: &[&str]) -> bool {
-    let text = input::peek(file);
-    marks.iter().any(|mark| text.contains(mark))
-}
-
-/// A JSON Schema, resources that `convert` takes.
-fn is_for_others(file: &Path) -> bool {
-    let text = input::peek(file);
-    let is_resource = text.contains("toolhive.stacklok.") && text.contains("apiVersion");
-    text.contains("\"$schema\"") || is_resource
 }

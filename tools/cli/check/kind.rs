@@ -87,6 +87,19 @@ pub(super) fn unknown_keys(root: &Node) -> impl Iterator<Item = &str> {
         .filter(|key| !PLUGIN_KEYS.contains(key) && !VMCP_KEYS.contains(key))
 }
 
+/// Whether `root` is, by its own keys, a configuration of the filter or of vMCP, or an auth server's: so
+/// that its neighbours in a folder are left alone, and one with a slip in its first key is not.
+pub(super) fn is_for_this_tool(root: &Node) -> bool {
+    let has = |key| document::get(root, key).is_some();
+    let is_auth_server = document::auth_server::is_run_config(root)
+        && document::get(root, "upstreams").is_some_and(|list| matches!(list, Node::List(_)))
+        && (has("issuer") || has("schema_version") || has("storage"));
+    let has_outgoing = document::entries(root)
+        .iter()
+        .any(|(key, _)| document::words::meant(key, ["outgoingAuth"]).is_some());
+    !is_kubernetes(root) && (has_outgoing || has("authServer") || is_auth_server)
+}
+
 /// Whether `root` is a ConfigMap with the files of a vMCP.
 pub(super) fn is_vmcp_config_map(root: &Node) -> bool {
     let has =

@@ -9,7 +9,7 @@ mod source;
 pub use keys::unknown as unknown_keys;
 pub use read::read;
 pub(crate) use source::find_for;
-pub use source::{Found, NotFound, SIBLING, find, is_config_map};
+pub use source::{Found, NotFound, SIBLING, find, is_config_map, is_run_config};
 
 use std::time::Duration;
 

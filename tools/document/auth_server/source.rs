@@ -224,7 +224,7 @@ fn with_main(found: Found, main: Document) -> Found {
 
 /// A `RunConfig` by itself: keys that no other file has at its top.
 #[must_use]
-fn is_run_config(root: &Node) -> bool {
+pub fn is_run_config(root: &Node) -> bool {
     let has = |key| get(root, key).is_some();
     !has("outgoingAuth")
         && !has("incomingAuth")

@@ -96,6 +96,29 @@ fn is_discovery(root: &Part<'_>) -> bool {
     })
 }
 
+/// Whether the filter is in it, or was meant to be: it is named where filters stand. What only says where
+/// requests go, runs what belongs to the filter, or gets its listeners from elsewhere is not asked for it.
+pub(super) fn has_to_do_with_the_filter(document: &Document) -> bool {
+    const WITH_FILTERS: [&str; 4] = [
+        "EnvoyFilter",
+        "EnvoyPatchPolicy",
+        "WasmPlugin",
+        "EnvoyExtensionPolicy",
+    ];
+    let root = root_of(document);
+    if let Some(kind) = root.text("kind") {
+        return WITH_FILTERS.contains(&kind) && view::is_our_text(&root);
+    }
+    if !View::of(std::slice::from_ref(&root)).filters.is_empty() {
+        return true;
+    }
+    let mut has_filters = false;
+    root.walk(&mut |part| has_filters |= part.get("http_filters").is_some());
+    let gets_listeners = |key| root.at(&["dynamic_resources", key]).is_some();
+    let is_elsewhere = gets_listeners("lds_config") || gets_listeners("ads_config");
+    has_filters && !is_elsewhere && view::is_our_text(&root)
+}
+
 /// Checks the documents as what they are.
 pub(super) fn check(
     input: &Input,
