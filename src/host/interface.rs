@@ -179,8 +179,8 @@ pub fn is_import(name: &str) -> bool {
 /// that the host hands to a VM and the callbacks that it would call, by name without module.
 /// (`_initialize`, the allocator and the ABI's name it takes unasked.)
 ///
-/// The list must be whole: without `proxy_on_request_headers` or `proxy_on_configure` in it, Envoy
-/// never calls the filter, says nothing, and requests go by unchanged.
+/// The list must be whole: without `proxy_on_request_headers` in it Envoy never asks the filter, says nothing,
+/// and requests go by unchanged; without `proxy_on_configure` they hang.
 pub fn capabilities() -> BTreeSet<&'static str> {
     let functions = IMPORTS
         .iter()

@@ -19,6 +19,7 @@ mod emit;
 mod explain;
 mod input;
 mod keys;
+mod kubernetes;
 mod output;
 mod render;
 mod report;

@@ -2,6 +2,7 @@
 
 use super::{envoy, kind};
 use crate::input::{self, Input};
+use crate::kubernetes::is_kubernetes;
 use document::auth_server::{self, SIBLING};
 use document::{get, get_text};
 use std::path::{Path, PathBuf};
@@ -97,7 +98,7 @@ fn lacks_auth_server(root: &Node) -> bool {
         return is_our_config_map(root) && data(root, SIBLING).is_none();
     }
     let has = |key| get(root, key).is_some();
-    !kind::is_kubernetes(root) && has("outgoingAuth") && !has("authServer")
+    !is_kubernetes(root) && has("outgoingAuth") && !has("authServer")
 }
 
 /// Everybody calls a key of a ConfigMap `config.yaml`: what stands there tells.

@@ -1,5 +1,6 @@
 //! What a file is, told by its top-level keys.
 
+use crate::kubernetes::{is_kubernetes, unfold};
 use document::Document;
 use upstream_inject::config::{Node, Path};
 
@@ -106,27 +107,6 @@ pub(super) fn is_vmcp_config_map(root: &Node) -> bool {
         |key| document::get(root, "data").is_some_and(|data| document::get(data, key).is_some());
     document::auth_server::is_config_map(root)
         && (has("config.yaml") || has(document::auth_server::SIBLING))
-}
-
-/// Whether `root` is a Kubernetes resource of any kind.
-pub(crate) fn is_kubernetes(root: &Node) -> bool {
-    document::get_text(root, "apiVersion").is_some() && document::get_text(root, "kind").is_some()
-}
-
-/// The resources in `root`, each with its place: `kubectl get -o yaml` answers with a list.
-pub(crate) fn unfold(root: &Node) -> Vec<(Path, &Node)> {
-    let is_list = document::get_text(root, "kind").is_some_and(|kind| kind.ends_with("List"));
-    match document::get(root, "items") {
-        Some(list @ Node::List(_)) if is_list => {
-            let path = Path::root().key("items");
-            document::items(list)
-                .iter()
-                .enumerate()
-                .map(|(index, item)| (path.index(index), item))
-                .collect()
-        }
-        _ => vec![(Path::root(), root)],
-    }
 }
 
 /// The documents of a file with each resource of a list as one of them; none if there is no list.

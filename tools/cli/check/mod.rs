@@ -23,11 +23,11 @@ mod vmcp;
 use advice::strategies;
 pub(crate) use advice::{providers, upstream_name};
 pub(crate) use folder::expand;
-pub(crate) use kind::{Kind, is_kubernetes, unfold};
+pub(crate) use kind::Kind;
 
 use crate::codes;
-use crate::convert;
 use crate::input::{self, Input};
+use crate::kubernetes::{is_converted, is_kubernetes};
 use crate::report::{FileReport, Finding, Severity};
 use document::Document;
 use document::auth_server::NotFound;
@@ -262,7 +262,7 @@ pub(crate) fn single(documents: &[Document]) -> Result<&Document, Finding> {
 /// neighbours.
 pub(crate) fn something_else(document: &Document) -> Option<Finding> {
     let kind = document::get_text(&document.root, "kind").unwrap_or_default();
-    let text = if is_kubernetes(&document.root) && convert::is_converted(kind) {
+    let text = if is_kubernetes(&document.root) && is_converted(kind) {
         "a Kubernetes resource; `upstream-inject convert` makes a configuration of it"
     } else if is_kubernetes(&document.root) {
         "a Kubernetes resource in which there is no configuration of the filter, and none that \

@@ -2,9 +2,10 @@
 
 use super::backends::Backend;
 use super::gateway::Gateway;
-use super::resource::{Kind, Resource};
+use super::resource::Resource;
 use super::variables::{self, Assigned, Need};
 use super::{Conversion, Work};
+use crate::kubernetes::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 use upstream_inject::config::Node;
 

@@ -1,9 +1,10 @@
 //! Where the auth server's upstreams come from: V-02 compares provider names with them.
 
 use super::block::{Block, Wrongs};
-use super::resource::{self, Kind, Resource};
-use crate::check::{self, is_kubernetes};
+use super::resource::{self, Resource};
+use crate::check;
 use crate::input::Input;
+use crate::kubernetes::{Kind, is_kubernetes};
 use crate::report::{Finding, Severity};
 use document::{Position, get, get_text, items};
 use upstream_inject::config::path::Step;

@@ -2,12 +2,13 @@
 
 use super::admission::{self, Type};
 use super::auth_server::{self, AuthServer};
-use super::resource::{Kind, Resource};
+use super::resource::Resource;
 use super::select::Selection;
 use super::strategy::{self, Strategy};
 use super::wanted::{Source, Wanted};
 use super::workload::{Address, Workload};
 use super::{Options, Work};
+use crate::kubernetes::Kind;
 use crate::report::Severity;
 use std::collections::{BTreeMap, BTreeSet};
 use upstream_inject::config::Path;

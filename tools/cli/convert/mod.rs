@@ -27,14 +27,14 @@ mod workload;
 
 pub(crate) use auth_server::auth_server_node;
 pub(crate) use output::{env, json, yaml};
-pub(crate) use resource::is_converted;
 pub(crate) use variables::variable_name;
 
 use crate::input::{self, Input};
+use crate::kubernetes::Kind;
 use crate::report::{FileReport, Finding, Severity, Verdict, worst};
 use auth_server::AuthServer;
 use block::Wrongs;
-use resource::{Kind, Resource};
+use resource::Resource;
 use std::collections::{BTreeSet, HashMap};
 use upstream_inject::config::{Node, Path};
 use variables::Variable;

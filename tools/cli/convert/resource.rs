@@ -1,8 +1,8 @@
 //! Kubernetes resources in a file: which are there, and which of them count.
 
 use super::block::meant;
-use crate::check::unfold;
 use crate::codes;
+use crate::kubernetes::{KINDS, Kind, unfold};
 use crate::report::{Finding, Severity};
 use document::{Document, Position, entries, get, get_text, items};
 use std::collections::BTreeSet;
@@ -14,37 +14,6 @@ const GROUPS: [&str; 2] = ["toolhive.stacklok.dev", "toolhive.stacklok.io"];
 
 /// The versions whose fields are known here.
 const VERSIONS: [&str; 2] = ["v1alpha1", "v1beta1"];
-
-/// What a resource is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Becomes a strategy, or supplies the auth server.
-    ExternalAuthConfig,
-    /// Says which workloads belong together, and may supply the auth server.
-    VirtualServer,
-    /// A backend: a container behind the operator's proxy.
-    Server,
-    /// A backend: the operator's proxy before a server elsewhere.
-    RemoteProxy,
-    /// A backend: a server elsewhere, without a proxy.
-    ServerEntry,
-    /// Who issues the tokens that clients present.
-    OidcConfig,
-}
-
-const KINDS: [(&str, Kind); 6] = [
-    ("MCPExternalAuthConfig", Kind::ExternalAuthConfig),
-    ("VirtualMCPServer", Kind::VirtualServer),
-    ("MCPServer", Kind::Server),
-    ("MCPRemoteProxy", Kind::RemoteProxy),
-    ("MCPServerEntry", Kind::ServerEntry),
-    ("MCPOIDCConfig", Kind::OidcConfig),
-];
-
-/// Whether `convert` makes something of resources of this kind.
-pub(crate) fn is_converted(kind: &str) -> bool {
-    KINDS.iter().any(|(name, _)| *name == kind)
-}
 
 /// One resource of the operator.
 #[derive(Clone)]

@@ -2,11 +2,12 @@
 
 use super::admission::{Type, admit};
 use super::names;
-use super::resource::{Kind, Resource};
+use super::resource::Resource;
 use super::virtual_server::VirtualServer;
 use super::wanted::{ONE_BY_ONE, Source, Wanted};
 use super::workload::Workload;
 use super::{Catalogue, Work};
+use crate::kubernetes::Kind;
 use crate::report::Severity;
 use std::collections::BTreeSet;
 use upstream_inject::config::Path;

@@ -2,7 +2,8 @@
 //! come in, and what it guards that the filter does not.
 
 use super::block::{Block, Wrongs};
-use super::resource::{Kind, Resource};
+use super::resource::Resource;
+use crate::kubernetes::Kind;
 use document::{get, get_text};
 use upstream_inject::config::{Node, Path};
 

@@ -1,7 +1,8 @@
 //! Backends as the operator has them: where they are, and which resource says what they want.
 
 use super::block::{Block, SecretKey, Wrongs};
-use super::resource::{Kind, Resource};
+use super::resource::Resource;
+use crate::kubernetes::Kind;
 use document::get_text;
 use upstream_inject::config::{Node, Path};
 
