@@ -93,6 +93,9 @@ impl Bucket {
             outcome,
         };
         let record = Record::new(address, passing);
+        if record.size() > bounds.passing {
+            return;
+        }
         while self.passing().saturating_add(record.size()) > bounds.passing {
             if !self.evict_one(Kind::Passing) {
                 return;

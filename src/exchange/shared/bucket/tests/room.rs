@@ -126,6 +126,16 @@ fn what_is_told_to_those_who_wait_fills_its_part_to_the_last_byte_and_no_more() 
     pass(&mut bucket, "c", 1, &bounds);
     assert_eq!(told(&bucket), [false, true, true], "the oldest goes");
     assert!(bucket.passing() <= bounds.passing);
+    let narrow = Bounds {
+        passing: size - 1,
+        ..WIDE
+    };
+    pass(&mut bucket, "a", 2, &narrow);
+    assert_eq!(
+        told(&bucket),
+        [false, true, true],
+        "and none for what has no room"
+    );
 }
 
 #[test]
