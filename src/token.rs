@@ -72,6 +72,14 @@ impl BearerToken {
         first.len() == self.0.len() && self.0.split(dot).count() == 3
     }
 
+    /// Whether it has no more parts than a JWT.
+    ///
+    /// What stands before the JWT in a field, `jwt_authn` looks for anywhere in it. Where that ends as a
+    /// token may, whatever is in front of the JWT could be that, too.
+    pub fn has_the_parts_of_a_jwt_at_most(&self) -> bool {
+        self.0.iter().filter(|byte| **byte == b'.').count() <= 2
+    }
+
     /// Whether the last character holds no more than the bits that belong to the signature of a JWT,
     /// which begins with an object's `{` and a blank or a quote.
     ///

@@ -223,9 +223,10 @@ impl Identity {
             Attribute::Bytes(field) => BearerToken::from_authorization(&field)?,
             _ => return None,
         };
-        // What nobody has checked may have any signature, or none at all.
-        let has_one_spelling = token.has_one_spelling()
-            && (token.has_no_bits_left_over() || !self.is_checked(attributes));
+        // What nobody has checked may have any signature, or none at all, and be no JWT.
+        let is_plain = token.has_the_parts_of_a_jwt_at_most() && token.has_no_bits_left_over();
+        let has_one_spelling =
+            token.has_one_spelling() && (is_plain || !self.is_checked(attributes));
         has_one_spelling.then_some(token)
     }
 

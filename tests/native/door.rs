@@ -90,6 +90,10 @@ fn a_signature_that_was_checked_has_one_spelling() {
             ("eyJ.eyJ.CANARYsignatureQAB", false),
             ("CANARY.not.aB", true),
             ("CANARY-opaque", true),
+            // A prefix of `jwt_authn` that ends without a blank is found behind anything.
+            ("x.Bearer.eyJ.eyJ.CANARYsignatureg", false),
+            ("x.Bearer~eyJ.eyJ.CANARYsignatureg", false),
+            ("eyJ.key.iv.CANARY.tag", false),
         ] {
             let request = Request::to("api").kept(&format!("Bearer {token}"));
             let stream = plugin.request(&request.clone().metadata(payload.clone()));

@@ -49,7 +49,15 @@ pub(super) fn url(url: &str) -> String {
 
 /// Form fields whose values are nobody's to see.
 fn is_secret(name: &str) -> bool {
-    const WORDS: [&str; 8] = [
+    const WORDS: [&str; 16] = [
+        "auth",
+        "bearer",
+        "cookie",
+        "hmac",
+        "jwt",
+        "otp",
+        "pin",
+        "sig",
         "token",
         "secret",
         "assertion",
@@ -97,7 +105,7 @@ mod tests {
     fn nothing_that_could_be_used_is_shown() {
         assert_eq!(shortened("hunter2"), "… (7 characters)");
         assert_eq!(shortened(&"a".repeat(40)), "aaaaaa… (40 characters)");
-        let fields = form(b"grant_type=x&subject_token=hunter2&subject_token_type=y&client_secret=upstream-inject-explains%3A%24ENV&connection=github&X-Api-Key=hunter2&passphrase=hunter2", &["connection", "X-Api-Key", "passphrase"]);
+        let fields = form(b"grant_type=x&subject_token=hunter2&subject_token_type=y&client_secret=upstream-inject-explains%3A%24ENV&connection=github&X-Api-Key=hunter2&passphrase=hunter2&sig=hunter2", &["connection", "X-Api-Key", "passphrase", "sig"]);
         let fields: Vec<_> = fields
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
@@ -112,6 +120,7 @@ mod tests {
                 ("connection", "github"),
                 ("X-Api-Key", "<as configured>"),
                 ("passphrase", "<as configured>"),
+                ("sig", "<as configured>"),
             ]
         );
     }
