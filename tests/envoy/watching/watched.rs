@@ -143,7 +143,7 @@ impl Watched {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         };
-        let all = bed::within(Duration::from_secs(40), "alerts", all).await;
+        let all = bed::within(Duration::from_secs(90), "alerts", all).await;
         if let Err(error) = all {
             let firing = self.alerts("firing").await;
             panic!("{error}: {waits_for:#?}; these fire: {firing:#?}");
