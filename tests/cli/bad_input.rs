@@ -52,6 +52,27 @@ fn what_cannot_be_read_is_2() {
     }
 }
 
+/// Whatever is in there, nobody has looked at it.
+#[test]
+fn in_a_folder_what_cannot_be_opened_is_named() {
+    let bench = Workbench::new();
+    std::fs::create_dir(bench.path("d")).expect("writable");
+    let text = "outgoingAuth: {default: {type: unauthenticated}}\n";
+    std::fs::write(bench.path("d/ours.yaml"), text).expect("writable");
+    let link = |name: &str, to: &str| {
+        std::os::unix::fs::symlink(to, bench.path("d").join(name)).expect("writable");
+    };
+    link("nothing.yaml", "gone.yaml");
+    bench.run(&["check", "d"]).expect(0);
+    link("circle.yaml", "circle.yaml");
+    let run = bench.run(&["check", "d"]).expect(2);
+    assert!(
+        run.stdout
+            .contains("d/circle.yaml: error: cannot be read: "),
+        "{run:#?}"
+    );
+}
+
 #[test]
 fn a_folder_without_a_configuration_is_2() {
     let bench = Workbench::new();

@@ -133,6 +133,62 @@ fn what_is_elsewhere_is_said() {
     );
 }
 
+/// As `istioctl proxy-config listener -o json` prints what is rendered for Istio.
+#[test]
+fn a_list_of_listeners_is_right_whose_filter_and_routes_come_by_themselves() {
+    let mut listeners = bootstrap()["static_resources"]["listeners"].clone();
+    let manager = &mut listeners[0]["filter_chains"][0]["filters"][0]["typed_config"];
+    manager["route_config"] = Value::Null;
+    manager["rds"] = json!({"route_config_name": "http.80", "config_source": {"ads": {}}});
+    let filters = &mut manager["http_filters"][1]["typed_config"]["upstream_http_filters"];
+    filters[0] = json!({"name": "upstream_inject", "config_discovery": {
+        "config_source": {"ads": {}, "initial_fetch_timeout": "0s"},
+        "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
+    }});
+    // What the proxy tells of itself is no backend.
+    for (cluster, prefix) in [
+        ("prometheus_stats", "/stats/prometheus"),
+        ("agent", "/healthz/ready"),
+    ] {
+        let route = json!({"match": {"prefix": prefix}, "route": {"cluster": cluster}});
+        let hosts = json!([{"name": "backend", "domains": ["*"], "routes": [route]}]);
+        let router = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+        let manager = json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "route_config": {"virtual_hosts": hosts},
+            "http_filters": [{"name": "router", "typed_config": {"@type": router}}],
+        });
+        let chains = json!([{"filters": [{"name": "manager", "typed_config": manager}]}]);
+        let all = listeners.as_array_mut().expect("a list");
+        all.push(json!({"address": {}, "filter_chains": chains}));
+    }
+    let dump = json!({"configs": [{
+        "@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump",
+        "dynamic_listeners": [{"active_state": {"listener": listeners[0]}}],
+        "static_listeners": [{"listener": listeners[1]}, {"listener": listeners[2]}],
+    }]});
+    for form in [listeners.clone(), camel(&listeners, false), dump] {
+        let bench = Workbench::with("listeners.json", form.to_string());
+        let run = bench
+            .run(&["check", "--strict", "listeners.json"])
+            .expect(0);
+        for text in [
+            "the filter's configuration comes by itself",
+            "the routes \"http.80\" are not in this file",
+        ] {
+            assert!(run.stdout.contains(text), "{text} {run:#?}");
+        }
+    }
+    let elsewhere = listeners.to_string().replace("/healthz/ready", "/");
+    let run = check(&elsewhere).expect(1);
+    assert!(run.stdout.contains("[envoy-no-filter]"), "{run:#?}");
+    let without = listeners
+        .to_string()
+        .replace(r#""name":"upstream_inject""#, r#""name":"another""#);
+    let run = check(&without).expect(1);
+    assert!(run.stdout.contains("[envoy-no-filter]"), "{run:#?}");
+}
+
 #[test]
 fn machines_are_told_where_it_is() {
     let text = BOOTSTRAP

@@ -181,17 +181,14 @@ fn before_the_router_the_door_is_a_filter() {
     );
     let run = shipped(file, "                - remove: x-api-key\n", "").expect(0);
     assert!(run.stdout.contains("[envoy-door]"), "{run:#?}");
-    // Before who reads the token it comes too early.
+    // Before who reads the token it comes too early, though something does take it off.
     let late = "          - name: upstream_inject\n";
     let between = format!(
         "          - {{name: again, typed_config: {{\"@type\": \
          type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz}}}}\n{late}"
     );
-    let run = shipped(file, late, &between).expect(1);
-    assert!(
-        run.stdout.contains("nothing takes the client's token off"),
-        "{run:#?}"
-    );
+    let run = shipped(file, late, &between).expect(0);
+    assert!(run.stdout.contains("off too early"), "{run:#?}");
     // The router takes off what the filter has set, wherever it is told to.
     let domains = "              domains: [\"*\"]\n";
     for header in ["authorization", "x-api-key"] {
@@ -205,12 +202,103 @@ fn before_the_router_the_door_is_a_filter() {
 }
 
 #[test]
+fn before_the_router_only_what_the_filter_sets_must_stay() {
+    let file = "downstream.yaml";
+    for (cluster, header, is_wrong) in [
+        ("github-tools", "authorization", true),
+        ("github-tools", "x-api-key", false),
+        ("internal-api", "x-api-key", true),
+        ("internal-api", "Authorization", false),
+    ] {
+        let route = format!("route: {{cluster: {cluster}, prefix_rewrite: /, timeout: 0s}}\n");
+        let removes = format!("{route}                request_headers_to_remove: [{header}]\n");
+        let run = shipped(file, &route, &removes).expect(i32::from(is_wrong));
+        let is_said = run.stdout.contains("takes its credential off again");
+        assert_eq!(is_said, is_wrong, "{cluster} {header} {run:#?}");
+        assert_eq!(run.stdout.contains("[envoy-door]"), is_wrong, "{run:#?}");
+    }
+    // Where the filter is off, the route is the door.
+    let first = "              - match: {prefix: /github-tools/}\n";
+    let off = format!(
+        "              - match: {{prefix: /oauth/}}\n                route: {{cluster: \
+         embedded-as-http}}\n                request_headers_to_remove: [authorization]\n                \
+         typed_per_filter_config: {}\n{first}",
+        per_filter("upstream_inject", true)
+    );
+    let run = shipped(file, first, &off).expect(0);
+    assert!(!run.stdout.contains("[envoy-door]"), "{run:#?}");
+}
+
+#[test]
+fn what_jwt_authn_takes_off_itself_counts() {
+    let file = "downstream.yaml";
+    let text = std::fs::read_to_string(repository().join("envoy").join(file)).expect(file);
+    let text = text
+        .replacen("                - remove: authorization\n", "", 1)
+        .replacen("forward: true", "forward: false", 1);
+    let check = |text: &str| Workbench::with("envoy.yaml", text).run(&["check", "envoy.yaml"]);
+    let run = check(&text).expect(0);
+    assert!(run.stdout.contains("only jwt_authn takes"), "{run:#?}");
+    // It leaves alone where it does not look.
+    let run = check(&text.replace("name: Authorization", "name: x-token")).expect(1);
+    assert!(
+        run.stdout.contains("nothing takes the client's token off"),
+        "{run:#?}"
+    );
+}
+
+#[test]
+fn off_for_all_is_right_where_routes_switch_it_on() {
+    let outgoing = format!("{OURS}/typed_config/config/configuration/value/outgoingAuth");
+    let mut config = bootstrap();
+    put(&mut config, OURS, "disabled", json!(true));
+    let default = json!({"type": "unauthenticated"});
+    put(&mut config, &outgoing, "default", default.clone());
+    for route in [2, 3, 4] {
+        let route = format!("/route_config/virtual_hosts/0/routes/{route}");
+        put(
+            &mut config,
+            &route,
+            KEY,
+            per_filter("upstream_inject", false),
+        );
+    }
+    let routes = config.pointer_mut(&format!("{MANAGER}/route_config/virtual_hosts/0/routes"));
+    let routes = routes.and_then(Value::as_array_mut).expect("routes");
+    routes.push(json!({"match": {"prefix": "/health"}, "route": {"cluster": "vmcp"}}));
+    let run = check(&config).expect(0);
+    assert!(!run.stdout.contains("envoy-off"), "{run:#?}");
+    // Nobody does, and any cluster may be a backend.
+    let mut config = bootstrap();
+    put(&mut config, OURS, "disabled", json!(true));
+    put(&mut config, &outgoing, "default", default);
+    put(&mut config, &outgoing, "backends", json!({}));
+    let run = check(&config).expect(0);
+    assert!(run.stdout.contains("the filter is off here"), "{run:#?}");
+    assert!(run.stdout.contains("[envoy-off]"), "{run:#?}");
+}
+
+#[test]
+fn where_requests_say_which_cluster_the_filter_may_stand_in_clusters() {
+    let file = "in-clusters.yaml";
+    let text = std::fs::read_to_string(repository().join("envoy").join(file)).expect(file);
+    let text = text.replace("route: {cluster: ", "route: {cluster_header: x-");
+    let check = |text: &str| Workbench::with("envoy.yaml", text).run(&["check", "envoy.yaml"]);
+    let run = check(&text).expect(0);
+    assert!(run.stdout.contains("[envoy-goes-by]"), "{run:#?}");
+    let nowhere = text.replace("\n        http_filters:\n", "\n        unused:\n");
+    let run = check(&nowhere).expect(1);
+    assert!(run.stdout.contains("[envoy-no-filter]"), "{run:#?}");
+}
+
+#[test]
 fn a_list_of_capabilities_must_be_whole() {
     for (missing, code, expected) in [
         ("proxy_on_request_headers", "envoy-fail-open", 1),
         ("proxy_on_configure", "envoy-fail-open", 1),
         ("proxy_replace_header_map_value", "envoy-config", 1),
         ("proxy_set_shared_data", "envoy-config", 0),
+        ("proxy_set_property", "envoy-config", 0),
     ] {
         let line = format!("                  {missing}: {{}}\n");
         let run = shipped("in-clusters.yaml", &line, "").expect(expected);

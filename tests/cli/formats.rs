@@ -212,6 +212,12 @@ fn in_a_folder_what_is_ours_is_told_by_what_it_holds() {
             "outgoingAuth: {backends: {\n",
             "broken.yaml:",
         ),
+        ("colon.yaml", "outgoingAuth\n  backends: [\n", "colon.yaml:"),
+        (
+            "filter.yaml",
+            "http_filters: [{name: upstream_inject, typed_config: {\n",
+            "filter.yaml:",
+        ),
         (
             "envoy.yaml",
             "http_filters: [{name: envoy.filters.http.router}]\nstat_prefix: upstream_inject\n",
@@ -292,6 +298,7 @@ fn in_a_folder_what_is_ours_is_told_by_what_it_holds() {
             "template.yaml",
             "image: {{ .Values.authServer.image }}\nargs: [/etc/authserver-config.yaml\n",
         ),
+        ("names.yaml", "authServerImage: [\nname: upstream_inject\n"),
     ] {
         std::fs::write(bench.path("d").join(name), text).expect("writable");
     }

@@ -41,14 +41,13 @@ pub(crate) fn read(name: &str) -> Result<Input, FileReport> {
     })
 }
 
-/// The text of a file, as far as it can be read as one: to see what it is.
-pub(crate) fn peek(file: &std::path::Path) -> String {
-    let Ok(file) = File::open(file) else {
-        return String::new();
-    };
+/// The text of a file, as far as it can be read as one: to see what it is. The error says why it cannot
+/// be opened.
+pub(crate) fn peek(file: &std::path::Path) -> io::Result<String> {
+    let file = File::open(file)?;
     let mut bytes = Vec::new();
     let _ = file.take(MAX_BYTES).read_to_end(&mut bytes);
-    String::from_utf8_lossy(&bytes).into_owned()
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn read_bytes(name: &str) -> io::Result<Vec<u8>> {

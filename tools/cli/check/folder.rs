@@ -5,6 +5,7 @@ use crate::input::{self, Input};
 use crate::kubernetes::is_kubernetes;
 use document::auth_server::{self, SIBLING};
 use document::{get, get_text};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use upstream_inject::config::Node;
 
@@ -58,7 +59,8 @@ enum Holds {
     WithoutAuthServer,
 }
 
-/// Told by what is in it. Of a file that nobody can read as YAML or JSON, the words of its keys have to do.
+/// Told by what is in it. Of a file that nobody can read as YAML or JSON, the words in it have to do; what
+/// may not be opened may be anything.
 fn look_into(file: &Path) -> Holds {
     if file.file_name().is_some_and(|name| name == SIBLING) {
         return Holds::Something;
@@ -70,8 +72,13 @@ fn look_into(file: &Path) -> Holds {
             }
             what_is_in(&input)
         }
-        Err(_) if has_our_keys(&input::peek(file)) => Holds::Something,
-        Err(_) => Holds::Nothing,
+        Err(_) => match input::peek(file) {
+            Ok(text) if has_our_keys(&text) || has_our_filter(&text) => Holds::Something,
+            Ok(_) => Holds::Nothing,
+            // A link to nothing.
+            Err(error) if error.kind() == ErrorKind::NotFound => Holds::Nothing,
+            Err(_) => Holds::Something,
+        },
     }
 }
 
@@ -117,8 +124,8 @@ fn data<'a>(config_map: &'a Node, key: &str) -> Option<&'a str> {
     get(config_map, "data").and_then(|data| get_text(data, key))
 }
 
-/// Whether a text that is broken has keys that only these configurations have. One in UTF-16 has a zero
-/// beside each letter.
+/// Whether a text that is broken has keys that only these configurations have, or one of them at a line's
+/// beginning that has lost its colon. One in UTF-16 has a zero beside each letter.
 fn has_our_keys(text: &str) -> bool {
     let text = text.replace('\0', "");
     let has = |key: &str| {
@@ -131,6 +138,32 @@ fn has_our_keys(text: &str) -> bool {
         .iter()
         .any(|key| has(key))
         || (has("upstreams") && has("issuer"))
+        || text.lines().any(begins_like_ours)
+}
+
+fn begins_like_ours(line: &str) -> bool {
+    let line = line.trim_start_matches([' ', '\t', '"', '\'']);
+    ["outgoingAuth", "authServer"].iter().any(|key| {
+        line.strip_prefix(key).is_some_and(|rest| {
+            !rest.starts_with(|next: char| next.is_alphanumeric() || "_-.".contains(next))
+        })
+    })
+}
+
+/// Whether a text that is broken names the filter, and has a key of those that stand where filters do.
+fn has_our_filter(text: &str) -> bool {
+    const PLACES: [&str; 7] = [
+        "http_filters",
+        "httpFilters",
+        "config_discovery",
+        "configDiscovery",
+        "configPatches",
+        "typed_config",
+        "typedConfig",
+    ];
+    let text = text.replace('\0', "");
+    let has = |word: &&str| text.contains(word);
+    ["upstream_inject", "upstream-inject"].iter().any(has) && PLACES.iter().any(has)
 }
 
 fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {

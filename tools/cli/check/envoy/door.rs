@@ -1,6 +1,6 @@
 //! The door: who keeps the client's token for the filter, and that the routes take it off.
 
-use super::filter::Known;
+use super::filter::{AUTHORIZATION, Known};
 use super::hazards::TOKEN_OBJECT;
 use super::part::Part;
 use super::placement::Placement;
@@ -8,9 +8,7 @@ use super::routes::Route;
 use super::view::{Manager, is_ours};
 use crate::check::said::{Notes, quoted};
 use crate::codes;
-use upstream_inject::config::Node;
-
-const AUTHORIZATION: &str = "authorization";
+use upstream_inject::config::{Node, Path};
 
 /// What a route, its virtual host and its configuration take off.
 const REMOVED: &str = "request_headers_to_remove";
@@ -75,7 +73,8 @@ pub(super) fn on(
     notes: &mut Notes,
 ) {
     if placement == Placement::Downstream {
-        on_taken_again(routes, all, known, notes);
+        let passing: Vec<&Route<'_>> = all.iter().filter(|route| !route.is_off).collect();
+        on_taken_again(routes, &passing, known, notes);
         on_chain(manager, known, notes);
         return;
     }
@@ -102,23 +101,42 @@ pub(super) fn on(
     }
 }
 
-/// In the manager's list the filter comes before the router.
-fn on_taken_again(routes: &Part<'_>, all: &[Route<'_>], known: &Known, notes: &mut Notes) {
+/// In the manager's list the filter comes before the router. `passing` are the routes for which it is on.
+fn on_taken_again(routes: &Part<'_>, passing: &[&Route<'_>], known: &Known, notes: &mut Notes) {
     let mut places: Vec<&Part<'_>> = vec![routes];
-    for route in all {
+    for route in passing {
         places.extend([&route.host, &route.part]);
     }
+    places.sort_by(|one, other| one.path.cmp(&other.path));
     places.dedup_by(|one, other| one.path == other.path);
-    let set = || known.headers.iter().map(String::as_str);
     for place in places {
-        if std::iter::once(AUTHORIZATION)
-            .chain(set())
-            .any(|name| removes(place, name))
-        {
-            let text = "the filter stands before the router, which takes its credential off again: put \
-                        the filter into the router, or take the door before the filter \
-                        (header_mutation)";
-            notes.error(&codes::ENVOY_DOOR, place.path_of(REMOVED), text);
+        let others = known.headers.iter().map(String::as_str);
+        let mut is_sure: Option<bool> = None;
+        for name in std::iter::once(AUTHORIZATION).chain(others) {
+            if !removes(place, name) {
+                continue;
+            }
+            for route in passing {
+                if route.part.path.steps().starts_with(place.path.steps()) {
+                    is_sure = is_sure.max(known.sets(name, &route.clusters));
+                }
+            }
+        }
+        let path = place.path_of(REMOVED);
+        match is_sure {
+            Some(true) => {
+                let text = "the filter stands before the router, which takes its credential off again: \
+                            put the filter into the router, or take the door before the filter \
+                            (header_mutation)";
+                notes.error(&codes::ENVOY_DOOR, path, text);
+            }
+            Some(false) => {
+                let text = "the filter stands before the router, which takes this off behind it: where a \
+                            strategy sets it, the backend gets no credential; take the door before the \
+                            filter (header_mutation)";
+                notes.warn(&codes::ENVOY_DOOR, path, text);
+            }
+            None => {}
         }
     }
 }
@@ -143,10 +161,7 @@ fn on_chain(manager: &Manager<'_>, known: &Known, notes: &mut Notes) {
     };
     let path = manager.part.path_of("http_filters");
     if !has(AUTHORIZATION) {
-        let text = "nothing takes the client's token off before the filter: wherever that is switched off \
-                    the token goes on; put envoy.filters.http.header_mutation with request_mutations: \
-                    [{remove: authorization}] right before the filter";
-        notes.error(&codes::ENVOY_DOOR, path, text);
+        on_no_door(before, path, notes);
         return;
     }
     for header in known.headers.iter().filter(|header| !has(header)) {
@@ -156,6 +171,52 @@ fn on_chain(manager: &Manager<'_>, known: &Known, notes: &mut Notes) {
         );
         notes.warn(&codes::ENVOY_DOOR, path.clone(), text);
     }
+}
+
+/// Right before the filter nothing takes the client's token off.
+fn on_no_door(before: &[Part<'_>], path: Path, notes: &mut Notes) {
+    let takes_it_off = |filter: &&Part<'_>| takes_off(filter, AUTHORIZATION);
+    if let Some(early) = before.iter().rfind(takes_it_off) {
+        let text = "takes the client's token off too early: a filter behind it reads the token, or may put \
+                    it on again; move it right before the filter";
+        notes.warn(&codes::ENVOY_DOOR, early.path.clone(), text);
+    } else if before.iter().any(takes_what_it_checks) {
+        let text = "only jwt_authn takes the client's token off, and only where it checks one: wherever \
+                    the filter is switched off, what nobody has checked goes on; put \
+                    envoy.filters.http.header_mutation with request_mutations: [{remove: authorization}] \
+                    right before the filter";
+        notes.warn(&codes::ENVOY_DOOR, path, text);
+    } else {
+        let text = "nothing takes the client's token off before the filter: wherever that is switched off \
+                    the token goes on; put envoy.filters.http.header_mutation with request_mutations: \
+                    [{remove: authorization}] right before the filter";
+        notes.error(&codes::ENVOY_DOOR, path, text);
+    }
+}
+
+/// Whether a filter is a `jwt_authn` that takes each token off that it has found good.
+fn takes_what_it_checks(filter: &Part<'_>) -> bool {
+    let typed = filter
+        .get("typed_config")
+        .filter(|typed| typed.is("JwtAuthentication") && !filter.is_on("disabled"));
+    let providers = typed.and_then(|typed| typed.get("providers"));
+    let providers = providers.map(|providers| providers.entries());
+    let providers = providers.unwrap_or_default();
+    let is_taken = |provider: &Part<'_>| !provider.is_on("forward") && is_of_header(provider);
+    !providers.is_empty() && providers.iter().all(|(_, provider)| is_taken(provider))
+}
+
+/// Whether a provider of `jwt_authn` looks for tokens in `authorization`, as it does unless told otherwise.
+fn is_of_header(provider: &Part<'_>) -> bool {
+    let headers = provider.list("from_headers");
+    let is_told = ["from_headers", "from_params", "from_cookies"]
+        .iter()
+        .any(|key| !provider.list(key).is_empty());
+    !is_told
+        || headers
+            .iter()
+            .filter_map(|header| header.text("name"))
+            .any(|name| name.eq_ignore_ascii_case(AUTHORIZATION))
 }
 
 /// Whether a filter is a `header_mutation` that takes this header off every request.

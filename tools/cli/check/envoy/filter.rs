@@ -6,7 +6,8 @@ use crate::report::{Finding, Severity};
 use crate::{codes, keys};
 use document::configuration::Configuration;
 use document::{Document, get, get_text, items};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use upstream_inject::config::path::Step;
 use upstream_inject::config::{Node, Path};
 use upstream_inject::host::interface;
 
@@ -134,14 +135,15 @@ fn on_failure(config: &Part<'_>, document: &Document, findings: &mut Vec<Finding
 /// Without one of these the filter loads, and is not asked: Envoy says nothing.
 const ASKS: [&str; 2] = ["proxy_on_request_headers", "proxy_on_configure"];
 
-/// What the filter can do without, and says so when it starts: other workers' tokens, its memory of
-/// whom a request began with, the time of day from another call, what a crash leaves behind.
-const SPARED: [&str; 6] = [
+/// What the filter can do without: other workers' tokens, its memory of whom a request began with, the
+/// outcome in access logs, the time of day from another call, what a crash leaves behind.
+const SPARED: [&str; 7] = [
     "clock_time_get",
     "fd_write",
     "proc_exit",
     "proxy_call_foreign_function",
     "proxy_get_shared_data",
+    "proxy_set_property",
     "proxy_set_shared_data",
 ];
 
@@ -194,11 +196,16 @@ fn error(document: &Document, path: &Path, text: impl Into<String>) -> Finding {
     Finding::about_value(Severity::Error, document.position(path), path, text)
 }
 
+/// Where credentials usually go, and where the client's token is.
+pub(super) const AUTHORIZATION: &str = "authorization";
+
 /// What the rules on Envoy's part need of the filter's.
 #[derive(Default)]
 pub(super) struct Known {
     /// The headers that strategies set, but for `authorization`.
     pub(super) headers: BTreeSet<String>,
+    /// By the backend (`None` is the default), the headers that its strategy sets.
+    sets: BTreeMap<Option<String>, BTreeSet<String>>,
     /// The listed backends.
     pub(super) backends: BTreeSet<String>,
     pub(super) has_default: bool,
@@ -229,6 +236,26 @@ impl Known {
         known
     }
 
+    /// Whether a strategy of the backends to which `clusters` lead sets this header: `true` is for
+    /// certain, `false` for perhaps.
+    pub(super) fn sets(&self, header: &str, clusters: &[String]) -> Option<bool> {
+        if self.sets.is_empty() {
+            return Some(false); // its configuration is elsewhere
+        }
+        let is_known = self.by_cluster && !clusters.is_empty();
+        let of = |name: &String| {
+            let own = self.sets.get(&Some(name.clone()));
+            own.or_else(|| self.sets.get(&None))
+        };
+        let sets: Vec<&BTreeSet<String>> = match is_known {
+            true => clusters.iter().filter_map(of).collect(),
+            false => self.sets.values().collect(),
+        };
+        let has = |set: &&BTreeSet<String>| set.contains(header);
+        let is_set = sets.iter().any(has);
+        is_set.then(|| is_known || sets.iter().all(has))
+    }
+
     fn add(&mut self, root: &Node) {
         self.by_cluster &= get_text(root, "backendFrom").is_none_or(|from| from == "cluster_name");
         let outgoing = get(root, "outgoingAuth");
@@ -249,14 +276,16 @@ impl Known {
         self.from_filter_state |= by_exchange || token_from == Some("filter_state");
         self.in_metadata |= !by_exchange && get(root, "authServer").is_some();
         for (path, strategy) in check::strategies(root) {
-            for (block, key) in keys::headers() {
-                let name = get(strategy, block).and_then(|block| get_text(block, key));
-                let name = name.map(str::to_ascii_lowercase);
-                self.headers
-                    .extend(name.filter(|name| name != "authorization" && !name.is_empty()));
-            }
-            let names_provider = check::providers(strategy).next().is_some();
+            let backend = match path.steps() {
+                [_, _, Step::Key(name)] => Some(name.clone()),
+                _ => None,
+            };
             let kind = get_text(strategy, "type").unwrap_or_default();
+            let set = headers_of(strategy, kind);
+            let others = set.iter().filter(|name| *name != AUTHORIZATION);
+            self.headers.extend(others.cloned());
+            self.sets.entry(backend.clone()).or_default().extend(set);
+            let names_provider = check::providers(strategy).next().is_some();
             let is_exchange = kind == "token_exchange" || kind == "obo";
             self.needs_token |= match names_provider {
                 true => by_exchange,
@@ -274,14 +303,27 @@ impl Known {
             if names_provider {
                 wait += identity_wait;
             }
-            if let [_, _, upstream_inject::config::path::Step::Key(name)] = path.steps() {
+            if let Some(name) = backend {
                 self.backends.insert(name.clone());
                 if wait > 0.0 {
-                    self.waits.push((name.clone(), wait));
+                    self.waits.push((name, wait));
                 }
             }
         }
     }
+}
+
+/// The headers that a strategy sets: those that it names, or else the usual one.
+fn headers_of(strategy: &Node, kind: &str) -> BTreeSet<String> {
+    let named = keys::headers()
+        .filter_map(|(block, key)| get_text(get(strategy, block)?, key))
+        .filter(|name| !name.is_empty())
+        .map(str::to_ascii_lowercase);
+    let mut named: BTreeSet<String> = named.collect();
+    if named.is_empty() && kind != "unauthenticated" {
+        named.insert(AUTHORIZATION.to_owned());
+    }
+    named
 }
 
 fn timeout(block: &Node) -> f64 {

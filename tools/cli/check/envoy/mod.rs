@@ -96,6 +96,11 @@ fn is_discovery(root: &Part<'_>) -> bool {
     })
 }
 
+/// Resources of one kind, by themselves.
+fn is_list(root: &Part<'_>) -> bool {
+    matches!(root.node, Node::List(_)) || is_discovery(root)
+}
+
 /// Whether the filter is in it, or was meant to be: it is named where filters stand. What only says where
 /// requests go, runs what belongs to the filter, or gets its listeners from elsewhere is not asked for it.
 pub(super) fn has_to_do_with_the_filter(document: &Document) -> bool {
@@ -130,7 +135,8 @@ pub(super) fn check(
     let allowed: Option<Vec<&str>> = allowed
         .as_ref()
         .map(|found| audiences::allowed_in(found.run_config()));
-    let mut has_filter = false;
+    let mut has_entry = false;
+    let mut has_settings = false;
     let mut plugins = Vec::new();
     for document in &input.documents {
         let root = root_of(document);
@@ -139,7 +145,8 @@ pub(super) fn check(
         if kind == RESOURCES {
             settings.extend(plugin_resources(&root));
         }
-        has_filter |= !settings.is_empty();
+        has_entry |= !placement::entries_in(&view).is_empty();
+        has_settings |= !settings.is_empty();
         for settings in &settings {
             plugins.extend(filter::read(settings, document, &input.text, &mut findings));
         }
@@ -151,8 +158,12 @@ pub(super) fn check(
         let root = root_of(document);
         let mut notes = Notes::default();
         let view = View::of(std::slice::from_ref(&root));
+        if !has_settings {
+            placement::on_settings_elsewhere(&view, &mut notes);
+        }
         if kind != RESOURCES {
-            rules::on(&view, &known, &mut notes);
+            let is_list = kind == DUMP || is_list(&root);
+            rules::on(&view, is_list, &known, &mut notes);
         }
         let excused = routes::auth_server_clusters(&view);
         has_door |= is_door(&root);
@@ -165,7 +176,7 @@ pub(super) fn check(
                 .coded(said.code)
         }));
     }
-    if !has_filter {
+    if !has_settings && !has_entry {
         let at = input.documents.first().map(Document::start);
         let text = match has_listener {
             true => "the filter is nowhere in here: requests go on with whatever is on them",

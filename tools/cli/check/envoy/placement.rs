@@ -3,13 +3,15 @@
 use super::part::Part;
 use super::routes::{Route, is_auth_servers};
 use super::view::{Manager, View, is_ours, own_filters};
+use crate::check::said::Notes;
+use crate::codes;
 
 /// Where the filter stands, for a manager's requests.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Placement {
     /// In the router's list.
     Router,
-    /// In the list of each cluster that a route leads to.
+    /// In the list of each cluster that a route leads to, as far as routes name them.
     Clusters,
     /// In the manager's own list, before the router.
     Downstream,
@@ -57,13 +59,51 @@ impl<'a> Entries<'a> {
         if self.router.is_some() {
             return Placement::Router;
         }
-        let backends = routes.iter().filter(|route| !is_auth_servers(&route.part));
-        let mut clusters = backends.flat_map(|route| &route.clusters).peekable();
-        let is_in_each = clusters.peek().is_some()
-            && clusters.all(|cluster| self.before(cluster, view).is_some());
-        match is_in_each {
+        let is_backends = |route: &&&Route<'a>| !is_auth_servers(&route.part);
+        let backends: Vec<_> = routes.iter().filter(is_backends).collect();
+        let mut clusters = backends.iter().flat_map(|route| &route.clusters).peekable();
+        let is_in_clusters = match clusters.peek() {
+            Some(_) => clusters.all(|cluster| self.before(cluster, view).is_some()),
+            // Requests say where they go.
+            None => !backends.is_empty() && entries_in_clusters(view).next().is_some(),
+        };
+        match is_in_clusters {
             true => Placement::Clusters,
             false => Placement::Nowhere,
+        }
+    }
+}
+
+fn entries_in_clusters<'a>(view: &View<'a>) -> impl Iterator<Item = Part<'a>> {
+    let filters = view.clusters.iter().flat_map(own_filters);
+    filters.filter(is_ours)
+}
+
+/// The filter's entries, wherever it stands, that say what it is or where that is said.
+pub(super) fn entries_in<'a>(view: &View<'a>) -> Vec<Part<'a>> {
+    let mut found = Vec::new();
+    for manager in &view.managers {
+        found.extend(Entries::of(manager).own().cloned());
+    }
+    found.extend(entries_in_clusters(view));
+    let has = |entry: &Part<'a>, key| entry.get(key).is_some();
+    found.retain(|entry| has(entry, "typed_config") || has(entry, "config_discovery"));
+    found
+}
+
+/// The filter stands here, and what it is configured with is nowhere in the file.
+pub(super) fn on_settings_elsewhere(view: &View<'_>, notes: &mut Notes) {
+    for entry in entries_in(view) {
+        if entry.get("config_discovery").is_some() {
+            let text = "the filter's configuration comes by itself (ECDS) and is not in this file, so that \
+                        nothing is said about it; `check` of a live /config_dump?include_eds sees it";
+            let path = entry.path_of("config_discovery");
+            notes.note(&codes::ENVOY_CONFIG, path, text);
+        } else {
+            let text = "the filter stands here, and its configuration is in no form that is read here, so \
+                        that nothing is said about it: write it as a Wasm filter's";
+            let path = entry.path_of("typed_config");
+            notes.warn(&codes::ENVOY_CONFIG, path, text);
         }
     }
 }

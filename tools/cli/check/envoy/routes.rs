@@ -95,14 +95,30 @@ fn switched_off(filter: Option<Part<'_>>, places: &[Part<'_>]) -> Option<Path> {
 
 /// Whether a route's path is one of the auth server's own: a login's, or a metadata document's.
 pub(super) fn is_auth_servers(route: &Part<'_>) -> bool {
-    let path = route.get("match").and_then(|matched| {
-        ["prefix", "path", "path_separated_prefix"]
-            .iter()
-            .find_map(|key| matched.text(key))
-    });
-    path.is_some_and(|path| {
+    path_of(route).is_some_and(|path| {
         path == "/oauth" || path.contains("/oauth/") || path.contains("/.well-known/")
     })
+}
+
+/// What the proxies of Istio and Envoy Gateway tell of themselves, on listeners of their own: the cluster,
+/// and the path that leads there.
+const OF_THE_PROXY: [(&str, &str); 2] = [
+    ("prometheus_stats", "/stats/prometheus"),
+    ("agent", "/healthz/ready"),
+];
+
+/// Whether a route leads to what the proxy tells of itself.
+pub(super) fn is_proxys(route: &Route<'_>) -> bool {
+    let path = path_of(&route.part).unwrap_or_default();
+    let is_one = |name: &String| OF_THE_PROXY.contains(&(name.as_str(), path));
+    !route.clusters.is_empty() && route.clusters.iter().all(is_one)
+}
+
+fn path_of<'a>(route: &Part<'a>) -> Option<&'a str> {
+    let matched = route.get("match")?;
+    ["prefix", "path", "path_separated_prefix"]
+        .iter()
+        .find_map(|key| matched.text(key))
 }
 
 /// The clusters to which only the auth server's own paths lead.

@@ -5,27 +5,34 @@ use super::filter::{Known, milliseconds};
 use super::hazards::FORWARD_PROXY;
 use super::part::Part;
 use super::placement::{Entries, Placement, router};
-use super::routes::{Route, is_auth_servers, routes_in};
+use super::routes::{Route, is_auth_servers, is_proxys, routes_in};
 use super::view::{Manager, View, is_ours, matched, own_filters};
 use crate::check::said::{Notes, quoted};
 use crate::codes;
 use std::collections::BTreeSet;
 
 /// Judges each connection manager with its routes and clusters.
-pub(super) fn on(view: &View<'_>, known: &Known, notes: &mut Notes) {
+///
+/// `is_list` is whether routes may rightly be elsewhere: it is a list of some of the resources.
+pub(super) fn on(view: &View<'_>, is_list: bool, known: &Known, notes: &mut Notes) {
+    let has_routes = view
+        .routes
+        .iter()
+        .any(|routes| !is_in_manager(routes, view));
     let mut routed: BTreeSet<String> = BTreeSet::new();
     for manager in &view.managers {
         let entries = Entries::of(manager);
         let Some(routes) = view.routes_of(manager) else {
-            on_unknown_routes(manager, &entries, notes);
+            let is_expected = is_list && !has_routes;
+            on_unknown_routes(manager, &entries, is_expected, notes);
             continue;
         };
         let all = routes_in(&routes, &|cluster| entries.before(cluster, view));
         let leading: Vec<&Route<'_>> = all.iter().filter(|route| !route.is_off).collect();
         for route in &all {
-            on_switched_off(route, known, notes);
+            on_switched_off(route, &routes, !leading.is_empty(), known, notes);
         }
-        if leading.is_empty() {
+        if leading.iter().all(|route| is_proxys(route)) {
             continue;
         }
         for route in &leading {
@@ -40,6 +47,7 @@ pub(super) fn on(view: &View<'_>, known: &Known, notes: &mut Notes) {
         }
         for route in leading {
             on_clusters(route, placement, view, known, notes);
+            on_chosen(route, placement, notes);
             on_timeouts(route, known, notes);
         }
         on_upgrades(manager, placement, notes);
@@ -47,7 +55,17 @@ pub(super) fn on(view: &View<'_>, known: &Known, notes: &mut Notes) {
     on_endpoints(view, known, &routed, notes);
 }
 
-fn on_unknown_routes(manager: &Manager<'_>, entries: &Entries<'_>, notes: &mut Notes) {
+fn is_in_manager(routes: &Part<'_>, view: &View<'_>) -> bool {
+    let mut managers = view.managers.iter();
+    managers.any(|manager| routes.path.steps().starts_with(manager.part.path.steps()))
+}
+
+fn on_unknown_routes(
+    manager: &Manager<'_>,
+    entries: &Entries<'_>,
+    is_expected: bool,
+    notes: &mut Notes,
+) {
     let rds = manager.part.get("rds");
     let name = rds.as_ref().and_then(|rds| rds.text("route_config_name"));
     let which = name.map(|name| format!(" {}", quoted(name)));
@@ -56,7 +74,11 @@ fn on_unknown_routes(manager: &Manager<'_>, entries: &Entries<'_>, notes: &mut N
          the client's token off; `check` of a live /config_dump?include_eds sees them",
         which.unwrap_or_default()
     );
-    notes.warn(&codes::ENVOY_CONFIG, manager.part.path_of("rds"), text);
+    let path = manager.part.path_of("rds");
+    match is_expected {
+        true => notes.note(&codes::ENVOY_CONFIG, path, text),
+        false => notes.warn(&codes::ENVOY_CONFIG, path, text),
+    }
     for entry in entries.own().filter(|entry| entry.is_on("disabled")) {
         let text = "the filter is off here: only requests of routes that switch it on pass it";
         notes.warn(&codes::ENVOY_OFF, entry.path_of("disabled"), text);
@@ -148,6 +170,16 @@ fn on_clusters(
     }
 }
 
+/// In clusters the filter is only where a route names one of them.
+fn on_chosen(route: &Route<'_>, placement: Placement, notes: &mut Notes) {
+    let is_named = !route.clusters.is_empty() || is_auth_servers(&route.part);
+    if placement == Placement::Clusters && !is_named {
+        let text = "requests say to which cluster they go, and the filter stands in clusters: those to one \
+                    without it go by it, without a credential";
+        notes.warn(&codes::ENVOY_GOES_BY, route.part.path_of("route"), text);
+    }
+}
+
 fn is_unlisted(name: &str, known: &Known) -> bool {
     known.by_cluster
         && !known.has_default
@@ -164,18 +196,37 @@ fn on_unlisted(name: &str, route: &Route<'_>, notes: &mut Notes) {
     notes.warn(&codes::ENVOY_BACKEND, route.part.path_of("route"), text);
 }
 
-fn on_switched_off(route: &Route<'_>, known: &Known, notes: &mut Notes) {
+/// `is_on_elsewhere` is whether the filter is on for any of the routes.
+fn on_switched_off(
+    route: &Route<'_>,
+    routes: &Part<'_>,
+    is_on_elsewhere: bool,
+    known: &Known,
+    notes: &mut Notes,
+) {
     for (name, path) in &route.off {
-        // Where backends have other names than clusters, or need none, the auth server is told by its
-        // paths, and whoever switches the filter off for all routes has hardly meant it alone.
-        let is_for_all = !path.steps().starts_with(route.host.path.steps());
-        let is_any = is_for_all && (known.has_default || !known.by_cluster);
-        if known.backends.contains(name) || is_any && !is_auth_servers(&route.part) {
+        if known.backends.contains(name) {
             let text = format!(
                 "the filter is off here for requests to the backend {}: they get no credential",
                 quoted(name)
             );
             notes.error(&codes::ENVOY_OFF, path.clone(), text);
+            continue;
+        }
+        // Where backends have other names than clusters, or need none, any cluster can be one. Off for
+        // all routes may be meant for those alone that do not switch it on; the auth server is told by
+        // its paths.
+        let is_within = |part: &Part<'_>| path.steps().starts_with(part.path.steps());
+        let may_be_one = known.has_default || !known.by_cluster;
+        let is_own = !is_within(routes);
+        let is_meant = is_within(&route.host) || is_own && is_on_elsewhere;
+        if may_be_one && !is_meant && !is_auth_servers(&route.part) {
+            let text = format!(
+                "the filter is off here for requests to cluster {}: if that is a backend, they get no \
+                 credential",
+                quoted(name)
+            );
+            notes.warn(&codes::ENVOY_OFF, path.clone(), text);
         }
     }
 }
