@@ -326,23 +326,43 @@ fn printed(what: &str, limit: Duration, command: Command) -> Result<Value, Strin
         .map_err(|_| format!("{what}:\n{}", String::from_utf8_lossy(&output.stderr)))
 }
 
-/// Judges a file of Kubernetes resources by the schemas and types that Envoy Gateway and Istio
-/// publish; the answer is what `tests/counterparts/kubernetes/validate.mjs` prints.
+/// What is in a file of Kubernetes resources, and what is wrong with it.
+#[derive(Debug)]
+pub struct KubernetesVerdict {
+    /// Kind and name of each resource.
+    pub found: Vec<String>,
+    /// What does not fit.
+    pub wrong: Vec<String>,
+}
+
+/// Judges files of Kubernetes resources, each by itself, by the schemas and types that Envoy Gateway and
+/// Istio publish, with `tests/counterparts/kubernetes/validate.mjs`.
 ///
 /// # Errors
-/// The schemas cannot be installed, a resource does not fit them, or the verdict takes too long.
-pub fn kubernetes_verdict(file: &Path) -> Result<String, String> {
+/// The schemas cannot be installed or read, or the verdict takes too long.
+pub fn kubernetes_verdicts(files: &[&Path]) -> Result<Vec<KubernetesVerdict>, String> {
     let installed = installed("kubernetes")?;
     let mut command = Command::new(installed.join("bin/node"));
     command
         .arg(installed.join("kubernetes/validate.mjs"))
-        .arg(file);
-    let output = process::output("validate.mjs", PATIENCE, command)?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    if output.status.success() {
-        return Ok(said);
+        .args(files);
+    let verdicts = printed("validate.mjs", PATIENCE, command)?;
+    let verdicts = verdicts.as_array().map(Vec::as_slice).unwrap_or_default();
+    if verdicts.len() != files.len() {
+        return Err(format!("validate.mjs: {} verdicts", verdicts.len()));
     }
-    Err(said + &String::from_utf8_lossy(&output.stderr))
+    let verdict = |verdict: &Value| KubernetesVerdict {
+        found: texts(&verdict["found"]),
+        wrong: texts(&verdict["wrong"]),
+    };
+    Ok(verdicts.iter().map(verdict).collect())
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    let items = list.as_array().into_iter().flatten();
+    items
+        .filter_map(|item| item.as_str().map(str::to_owned))
+        .collect()
 }
 
 /// Envoy Gateway's translator, built from the source that `tests/egctl/go.mod` pins.

@@ -43,8 +43,8 @@ pub use bed::{Bed, Placement, Plan};
 pub use bootstrap::PluginConfig;
 pub use client::{Client, Reply, Request, raw_exchange};
 pub use counterpart::{
-    Counterpart, Program, Sdk, egctl, gateway_dumps, kubernetes_verdict, mcp_client,
-    mcp_conformance, mcp_login,
+    Counterpart, KubernetesVerdict, Program, Sdk, egctl, gateway_dumps, kubernetes_verdicts,
+    mcp_client, mcp_conformance, mcp_login,
 };
 pub use echo::{Echo, EventStream, Recorded};
 pub use envoy::{Envoy, EnvoyOptions};

@@ -4,7 +4,8 @@
 //
 //   node validate.mjs FILE…
 //
-// Prints `OK KIND NAME` for each resource, or what is wrong with it; exit 1 if anything is.
+// Prints a JSON list with an entry for each file, in their order: what is `found` in it (`KIND NAME`), and
+// what is `wrong` with that. All files at once, since reading the schemas and types takes the time.
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -21,37 +22,37 @@ const modules = {
   "security.istio.io/v1": "@kubernetes-models/istio/security.istio.io/v1",
 };
 
-let failed = false;
-
-function fail(message) {
-  failed = true;
-  console.log(`WRONG ${message}`);
+// Of one file.
+class Verdict {
+  found = [];
+  wrong = [];
 }
 
-function resources(file) {
+function resources(file, verdict) {
   return parseAllDocuments(readFileSync(file, "utf8"), { version: "1.1", uniqueKeys: true }).flatMap((document) => {
-    document.errors.forEach((error) => fail(`${file}: ${error.message}`));
+    verdict.wrong.push(...document.errors.map((error) => error.message));
     const resource = document.toJS();
     return resource === null ? [] : [resource];
   });
 }
 
-async function againstSchema(resource, name) {
+async function againstSchema({ resource, name, verdict }) {
   const model = (await import(modules[resource.apiVersion]))[resource.kind];
   try {
     new model(resource).validate();
   } catch (error) {
-    fail(`${name}: ${error.message}`);
+    verdict.wrong.push(`${name}: ${error.message}`);
   }
 }
 
 // An object literal that is assigned to a type may have no property that the type has not.
 function againstTypes(checked) {
   const sources = new Map(
-    checked.map(({ resource, name }, index) => [
+    checked.map(({ resource, name, verdict }, index) => [
       path.join(here, `resource-${index}.mts`),
       {
         name,
+        verdict,
         text: `import type { I${resource.kind} } from ${JSON.stringify(modules[resource.apiVersion])};
 const resource: I${resource.kind} = ${JSON.stringify(resource, null, 2)};
 export default resource;
@@ -79,27 +80,34 @@ export default resource;
   const program = ts.createProgram([...sources.keys()], options, host);
   for (const diagnostic of ts.getPreEmitDiagnostics(program)) {
     const message = ts.flattenDiagnosticMessageText(diagnostic.messageText, "\n");
-    fail(`${sources.get(diagnostic.file?.fileName)?.name ?? diagnostic.file?.fileName}: ${message}`);
+    const source = sources.get(diagnostic.file?.fileName);
+    if (source === undefined) {
+      throw new Error(`${diagnostic.file?.fileName}: ${message}`);
+    }
+    source.verdict.wrong.push(`${source.name}: ${message}`);
   }
 }
 
+const verdicts = [];
 const checked = [];
 for (const file of process.argv.slice(2)) {
-  for (const resource of resources(file)) {
+  const verdict = new Verdict();
+  verdicts.push(verdict);
+  for (const resource of resources(file, verdict)) {
     const name = `${resource.kind} ${resource.metadata?.name}`;
+    verdict.found.push(name);
     if (modules[resource.apiVersion] === undefined) {
-      fail(`${name}: no schema is known for ${resource.apiVersion}`);
+      verdict.wrong.push(`${name}: no schema is known for ${resource.apiVersion}`);
       continue;
     }
-    await againstSchema(resource, name);
-    checked.push({ resource, name });
+    checked.push({ resource, name, verdict });
+  }
+  if (verdict.found.length === 0) {
+    verdict.wrong.push("nothing to check");
   }
 }
-if (checked.length === 0) {
-  fail("nothing to check");
+for (const one of checked) {
+  await againstSchema(one);
 }
 againstTypes(checked);
-if (!failed) {
-  checked.forEach(({ name }) => console.log(`OK ${name}`));
-}
-process.exit(failed ? 1 : 0);
+console.log(JSON.stringify(verdicts));
