@@ -63,7 +63,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// How long the search for canaries may take.
 const SEARCH_LIMIT: Duration = Duration::from_secs(110);
 
-/// How many tests are named as the slowest after a run of more.
+/// How many tests, and topics, are named as the slowest after a run of more.
 const SLOWEST: usize = 12;
 
 fn main() {
@@ -120,7 +120,7 @@ fn main() {
     trials.push(Trial::test(name, move || named_tests_exist(&names)));
     let mut conclusion = libtest_mimic::run(&arguments, trials);
     if conclusion.num_passed + conclusion.num_failed > SLOWEST as u64 {
-        println!("\nthe slowest:\n{}", trial::slowest(SLOWEST));
+        println!("\n{}", trial::slowest(SLOWEST));
     }
     let all = arguments.filter.is_none() && arguments.skip.is_empty();
     if !arguments.list && conclusion.num_passed + conclusion.num_failed > 0 {

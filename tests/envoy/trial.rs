@@ -1,6 +1,7 @@
 //! How one behaviour becomes one named test.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -49,15 +50,36 @@ pub fn trial(topic: &str, name: &str, body: impl FnOnce() -> Body + Send + 'stat
 /// How long each test has taken, whatever came of it.
 static TOOK: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
 
-/// The tests that took longest, a line each: where a suite's time can be won.
+/// The tests that took longest, a line each, and then the topics: where a suite's time can be won.
 pub fn slowest(count: usize) -> String {
-    let mut took = TOOK.lock().map(|took| took.clone()).unwrap_or_default();
-    took.sort_unstable_by(|one, other| other.cmp(one));
-    let lines = took
+    let took = TOOK.lock().map(|took| took.clone()).unwrap_or_default();
+    let mut topics: BTreeMap<&str, Duration> = BTreeMap::new();
+    for (duration, name) in &took {
+        let topic = name
+            .split_once("::")
+            .map_or(name.as_str(), |(topic, _)| topic);
+        *topics.entry(topic).or_default() += *duration;
+    }
+    let tests = took
         .iter()
+        .map(|(duration, name)| (*duration, name.as_str()));
+    let topics = topics
+        .into_iter()
+        .map(|(topic, duration)| (duration, topic));
+    format!(
+        "the slowest:\n{}\ntopics, by what their tests took together:\n{}",
+        longest(tests.collect(), count),
+        longest(topics.collect(), count)
+    )
+}
+
+/// The longest of these, a line each.
+fn longest(mut took: Vec<(Duration, &str)>, count: usize) -> String {
+    took.sort_unstable_by(|one, other| other.cmp(one));
+    took.iter()
         .take(count)
-        .map(|(duration, name)| format!("{:7.1} s  {name}\n", duration.as_secs_f64()));
-    lines.collect()
+        .map(|(duration, name)| format!("{:7.1} s  {name}\n", duration.as_secs_f64()))
+        .collect()
 }
 
 /// Runs a test's body; a failure says what broke around it, and shows the end of Envoy's log.
