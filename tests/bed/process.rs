@@ -359,15 +359,20 @@ mod tests {
 
     #[test]
     fn a_command_that_does_not_end_is_killed_and_its_last_words_are_told() {
-        let started = Instant::now();
-        let limit = Duration::from_millis(300);
-        let error = output("the sleeper", limit, shell("echo so far; sleep 1000")).unwrap_err();
-        assert!(
-            error.contains("the sleeper did not end within 300ms"),
-            "{error}"
-        );
-        assert!(error.contains("so far"), "{error}");
-        assert!(started.elapsed() < Duration::from_secs(30));
+        // A busy machine may need longer until it speaks.
+        for milliseconds in [300, 3_000, 20_000] {
+            let started = Instant::now();
+            let limit = Duration::from_millis(milliseconds);
+            let sleeper = shell("echo so far; sleep 1000");
+            let error = output("the sleeper", limit, sleeper).unwrap_err();
+            let reason = format!("the sleeper did not end within {limit:?}");
+            assert!(error.contains(&reason), "{error}");
+            assert!(started.elapsed() < limit + Duration::from_secs(30));
+            if error.contains("so far") {
+                return;
+            }
+        }
+        panic!("its last words are not told");
     }
 
     #[test]

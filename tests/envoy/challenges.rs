@@ -537,10 +537,17 @@ async fn the_challenge_of_a_backend_that_answers_early_reaches_nobody() {
         lane.request(&lane.login("gets"), "a"),
         Request::post("/hasty/a", "{}").bearer(&lane.login("posts")),
     ] {
-        let reply = bed.http1().send(request).await;
-        assert_eq!(reply.status, 401);
-        assert_eq!(reply.header("x-from"), "the-backend");
-        assert_eq!(reply.header("www-authenticate"), "");
+        let mut statuses = Vec::new();
+        // On a machine that stops, the answer may come before Envoy has a stream after all.
+        while !statuses.contains(&401) && statuses.len() < 5 {
+            let reply = bed.http1().send(request.clone()).await;
+            assert_eq!(reply.header("www-authenticate"), "");
+            if reply.status == 401 {
+                assert_eq!(reply.header("x-from"), "the-backend");
+            }
+            statuses.push(reply.status);
+        }
+        assert!(statuses.contains(&401), "{statuses:?}");
     }
     lane.sts().release();
 }

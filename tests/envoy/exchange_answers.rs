@@ -5,7 +5,7 @@ use bed::Bed;
 use serde_json::{Value, json};
 
 use crate::exchange_answer_table::{Expected, Row, statuses, unusable, usable, words};
-use crate::exchange_lane::{Lane, exchanged, lanes, refused};
+use crate::exchange_lane::{Lane, exchanged, lanes, overlay, patient, refused};
 use crate::trial::{SharedBed, trials};
 
 trials!(
@@ -23,7 +23,11 @@ async fn bed() -> &'static Bed {
         let names = [usable(), unusable(), words(), statuses()].concat();
         let all: Vec<(&str, Value)> = names
             .iter()
-            .map(|row| (row.lane, row.settings.clone()))
+            .map(|row| {
+                let mut settings = patient();
+                overlay(&mut settings, &row.settings);
+                (row.lane, settings)
+            })
             .collect();
         // What is remembered of a refusal is tested elsewhere.
         lanes(

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bed::{Answer, Bed, Request};
 use serde_json::{Value, json};
 
-use crate::exchange_lane::{Lane, assert_refused, exchanged, lanes};
+use crate::exchange_lane::{Lane, assert_refused, exchanged, lanes, patient, patient_lanes};
 use crate::trial::{SharedBed, trials};
 
 trials!(
@@ -28,16 +28,14 @@ static BED: SharedBed = SharedBed::new();
 async fn bed() -> &'static Bed {
     BED.get(|| {
         let mut all = different();
-        for name in [
+        all.extend(patient_lanes([
             "thousand",
             "users",
             "remembered",
             "forbidden",
             "unauthorized",
             "not-401",
-        ] {
-            all.push((name, json!({})));
-        }
+        ]));
         let cache = json!({"tokenCache": {"negativeTtl": "5s"}});
         lanes("exchange-cache", &all, cache)
             .environment("FIRST", "first cAnArYcAnArY")
@@ -50,6 +48,7 @@ async fn bed() -> &'static Bed {
 /// Exchanges at one STS that differ from each other in one thing.
 fn different() -> Vec<(&'static str, Value)> {
     let at = |url: &str, mut settings: Value| {
+        settings["timeout"] = patient()["timeout"].take();
         settings["cluster"] = json!("sts-same");
         settings["tokenUrl"] = json!(url);
         settings
@@ -141,7 +140,7 @@ async fn backends_that_differ_in_one_parameter_share_nothing() {
 async fn a_bounded_cache_drops_the_least_recently_used() {
     // Of a worker on its own: what all workers share is bounded for itself.
     let cache = json!({"tokenCache": {"maxEntries": 3, "share": false}});
-    let bed = lanes("exchange-bound", &[("bound", json!({}))], cache)
+    let bed = lanes("exchange-bound", &patient_lanes(["bound"]), cache)
         .start()
         .await;
     let lane = Lane::of(&bed, "bound");
@@ -168,7 +167,7 @@ async fn a_bounded_cache_drops_the_least_recently_used() {
     }
     let gauge = "wasmcustom.upstream_inject.cache.entries";
     lane.expect_outcome("exchanged", 12 + 26).await;
-    assert_eq!(bed.envoy.stat(gauge).await, 3);
+    bed.envoy.expect_stat(gauge, 3).await;
 
     // A refusal never takes a token's place.
     lane.sts().answer_next(Answer::error(400, "invalid_grant"));
@@ -183,7 +182,7 @@ async fn a_bounded_cache_drops_the_least_recently_used() {
 
 async fn without_a_cache_every_request_exchanges() {
     let cache = json!({"tokenCache": {"maxEntries": 0}});
-    let bed = lanes("exchange-no-cache", &[("no-cache", json!({}))], cache)
+    let bed = lanes("exchange-no-cache", &patient_lanes(["no-cache"]), cache)
         .start()
         .await;
     let lane = Lane::of(&bed, "no-cache");

@@ -28,6 +28,17 @@ pub fn lanes<N: AsRef<str>>(name: &str, lanes: &[(N, Value)], rest: Value) -> be
     plan
 }
 
+/// Of a lane's settings: a busy machine may take its time for a call whose timeout is not what is
+/// tested.
+pub fn patient() -> Value {
+    json!({"timeout": "60s"})
+}
+
+/// Lanes of these names that are [`patient`].
+pub fn patient_lanes<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<(&'a str, Value)> {
+    names.into_iter().map(|name| (name, patient())).collect()
+}
+
 /// The plugin configuration for these lanes.
 pub fn configuration<N: AsRef<str>>(lanes: &[(N, Value)], rest: Value) -> Value {
     let mut backends = json!({});
@@ -56,7 +67,7 @@ fn sts_of(lane: &str) -> String {
 }
 
 /// Puts the members of `over` in place of those of `under`.
-fn overlay(under: &mut Value, over: &Value) {
+pub fn overlay(under: &mut Value, over: &Value) {
     for (key, value) in over.as_object().into_iter().flatten() {
         under[key] = value.clone();
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use walrus::ir::BinaryOp;
 use walrus::{ExportItem, FunctionBuilder, Module};
 
-use crate::exchange_lane::{Lane, configuration, exchanged, lanes};
+use crate::exchange_lane::{Lane, configuration, exchanged, lanes, patient_lanes};
 use crate::trial::trials;
 
 trials!(
@@ -24,12 +24,12 @@ trials!(
 const TRIPWIRE: i32 = 60;
 
 fn two_lanes(secret: Value) -> [(&'static str, Value); 2] {
-    let mut changing = json!({"clientId": "envoy"});
+    let mut changing = json!({"clientId": "envoy", "timeout": "60s"});
     for (key, value) in secret.as_object().into_iter().flatten() {
         changing[key] = value.clone();
     }
     [
-        ("steady", json!({"audience": "steady"})),
+        ("steady", json!({"audience": "steady", "timeout": "60s"})),
         ("changing", changing),
     ]
 }
@@ -205,7 +205,7 @@ pub fn tripping(request: Request) -> Request {
 }
 
 async fn a_trapped_vm_lets_nothing_through_and_comes_back() {
-    let bed = lanes("trap-request", &[("trap", json!({}))], json!({}))
+    let bed = lanes("trap-request", &patient_lanes(["trap"]), json!({}))
         .artifact(with_tripwire("trap-request"))
         .start()
         .await;

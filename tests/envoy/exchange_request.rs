@@ -3,7 +3,9 @@
 use bed::{Answer, Bed, Request, canary};
 use serde_json::{Value, json};
 
-use crate::exchange_lane::{Lane, PROVIDER, assert_refused, exchanged, lanes, refused};
+use crate::exchange_lane::{
+    Lane, PROVIDER, assert_refused, exchanged, lanes, patient, patient_lanes, refused,
+};
 use crate::trial::{SharedBed, trials};
 
 trials!(
@@ -34,21 +36,28 @@ async fn bed() -> &'static Bed {
             .into_iter()
             .map(|row| (row.lane, row.settings))
             .collect();
-        let identity = json!({"subjectProviderName": null});
+        let patiently = |key: &str, value: Value| {
+            let mut settings = patient();
+            settings[key] = value;
+            settings
+        };
+        let identity = patiently("subjectProviderName", Value::Null);
+        all.extend(patient_lanes([
+            "headers",
+            "odd",
+            "upstream-back",
+            "missing",
+            "unsendable",
+        ]));
         all.extend([
-            ("headers", json!({})),
-            ("odd", json!({})),
             ("identity", identity.clone()),
-            ("empty-name", json!({"subjectProviderName": ""})),
+            ("empty-name", patiently("subjectProviderName", json!(""))),
             ("identity-back", identity.clone()),
             ("identity-spelt", identity.clone()),
-            ("upstream-back", json!({})),
             ("no-identity", identity),
-            ("missing", json!({})),
-            ("unsendable", json!({})),
             (
                 "elsewhere",
-                json!({"externalTokenHeaderName": "X-Upstream-Token"}),
+                patiently("externalTokenHeaderName", json!("X-Upstream-Token")),
             ),
         ]);
         lanes("exchange-request", &all, json!({}))

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::exchange_lane::{Lane, MARGIN, assert_refused, exchanged, lanes};
+use crate::exchange_lane::{Lane, MARGIN, assert_refused, exchanged, lanes, patient};
 use crate::trial::{SharedBed, trials};
 
 trials!(
@@ -36,7 +36,9 @@ const CROWD: usize = 200;
 
 async fn bed() -> &'static Bed {
     BED.get(|| {
-        let twin = json!({"tokenUrl": "http://localhost/twin", "cluster": "sts-twin"});
+        let mut twin = patient();
+        twin["tokenUrl"] = json!("http://localhost/twin");
+        twin["cluster"] = json!("sts-twin");
         let mut other_twin = twin.clone();
         other_twin["externalTokenHeaderName"] = json!("x-token");
         let mut all = vec![("twin", twin), ("other-twin", other_twin)];
@@ -50,7 +52,7 @@ async fn bed() -> &'static Bed {
             "crowd-refused",
         ] {
             // What is tested here takes as long as the machine is busy.
-            all.push((name, json!({"timeout": "60s"})));
+            all.push((name, patient()));
         }
         all.push(("hanging", json!({"timeout": "3s"})));
         lanes("exchange-stampede", &all, json!({})).start()
@@ -129,8 +131,7 @@ async fn two_hundred_streams_of_one_connection_wait_for_one_call() {
 }
 
 async fn two_workers_make_one_call() {
-    let settings = json!({"timeout": "60s"});
-    let bed = lanes("exchange-workers", &[("workers", settings)], json!({}))
+    let bed = lanes("exchange-workers", &[("workers", patient())], json!({}))
         .concurrency(2)
         .start()
         .await;
@@ -232,10 +233,13 @@ async fn those_who_wait_are_all_told_of_a_refusal() {
     let requests = (0..50)
         .map(|n| lane.request(&jwt, &n.to_string()))
         .collect();
-    let (replies, ()) = tokio::join!(lane.all_at_once(requests), async {
+    let (replies, released) = tokio::join!(lane.all_at_once(requests), async {
         lane.expect_sts("joined", 49).await;
+        let released = Instant::now();
         lane.sts().release();
+        released
     });
+    let seconds = released.elapsed().as_secs() as usize;
     for reply in &replies {
         assert_refused(reply, 403, "token_exchange_forbidden");
     }
@@ -248,9 +252,10 @@ async fn those_who_wait_are_all_told_of_a_refusal() {
     // One line for all of them: the rest are counted in the next one, if there is one.
     let log = lane.bed.envoy.log();
     let start = "token_exchange_forbidden: backend \"refused\"";
+    let lines = log.matches(start).count();
     assert!(
-        (1..=3).contains(&log.matches(start).count()),
-        "more than a line a second"
+        (1..=2 + seconds).contains(&lines),
+        "more than a line a second: {lines} after {seconds} s"
     );
 }
 
@@ -258,26 +263,43 @@ async fn those_who_wait_are_told_in_time_that_the_sts_hangs() {
     let lane = Lane::of(bed().await, "hanging");
     let jwt = lane.login("alice");
     lane.sts().set_script(|_| Answer::hang());
-    let start = Instant::now();
-    let requests = (0..50)
-        .map(|n| lane.request(&jwt, &n.to_string()))
-        .collect();
-    let replies = lane.all_at_once(requests).await;
-    let elapsed = start.elapsed();
-    assert!(
-        elapsed >= Duration::from_millis(2900),
-        "answered after {elapsed:?}"
-    );
-    assert!(
-        elapsed < Duration::from_secs(3) + MARGIN,
-        "answered after {elapsed:?}"
-    );
-    for reply in &replies {
-        assert_refused(reply, 504, "token_exchange_timeout");
+    let mut all = 0;
+    let mut took = Vec::new();
+    // A machine that stops for seconds may be late once, but hardly each of three times.
+    while took.len() < 3 {
+        let start = Instant::now();
+        let requests = (0..50)
+            .map(|n| lane.request(&jwt, &n.to_string()))
+            .collect();
+        let replies = lane.all_at_once(requests).await;
+        let elapsed = start.elapsed();
+        took.push(elapsed);
+        assert!(
+            elapsed >= Duration::from_millis(2900),
+            "answered after {elapsed:?}"
+        );
+        for reply in &replies {
+            assert_refused(reply, 504, "token_exchange_timeout");
+        }
+        all += 50;
+        lane.expect_outcome("token_exchange_timeout", all).await;
+        if elapsed < Duration::from_secs(3) + MARGIN {
+            break;
+        }
     }
-    lane.expect_outcome("token_exchange_timeout", 50).await;
+    let in_time = |took: &Duration| *took < Duration::from_secs(3) + MARGIN;
+    assert!(took.iter().any(in_time), "answered after {took:?}");
     lane.sts().set_script(Answer::token_for);
-    lane.get_ok(&jwt, "next").await;
+    // Its timeout is short for a machine that stops.
+    eventually("the next one to be served", || async {
+        let reply = lane.get(&jwt, "next").await;
+        if reply.status != 200 {
+            assert_refused(&reply, 504, "token_exchange_timeout");
+            return None;
+        }
+        Some(exchanged(&reply))
+    })
+    .await;
 }
 
 async fn each_who_waits_is_refused_in_its_own_name() {

@@ -2,31 +2,57 @@
 //! lies between two that were seen.
 //!
 //! Tests of lifetimes must hold on a machine that stops for seconds. So they never say "after two
-//! seconds", but compare instants that the filter's own must lie between: it obtains a token after
-//! the STS has got the call and before anybody sees the token, and it decides on a request after
-//! the client has sent it and before the client has its answer.
+//! seconds", but compare instants that the filter's own must lie between. A token's life begins when
+//! the filter decides to ask for it: after the client has sent the request that makes it ask, and
+//! before the STS gets the call, by which time a second may have gone by. The filter decides on a
+//! request after the client has sent it and before the client has its answer.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bed::{Answer, Reply, canary};
 use serde_json::Value;
 
 use crate::exchange_lane::{Lane, exchanged};
 
-/// Every token that a lane's STS has issued, and every use of one.
+/// An instant on both of the clocks by which the filter measures a life; it ends on whichever is
+/// first. Only the steady one is never set.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// The time on the wall.
+    pub wall: SystemTime,
+    /// The clock that only goes forward.
+    pub steady: Instant,
+}
+
+impl Seen {
+    /// This instant.
+    pub fn now() -> Self {
+        Self {
+            wall: SystemTime::now(),
+            steady: Instant::now(),
+        }
+    }
+
+    /// Whether this much time, which began at `earlier`, was over by now on one of the clocks.
+    pub fn is_after(self, duration: Duration, earlier: Self) -> bool {
+        self.steady >= earlier.steady + duration || self.wall >= earlier.wall + duration
+    }
+}
+
+/// A lane's STS that notes its calls, and the uses of what it issued.
 pub struct Timeline {
-    issued: Arc<Mutex<Vec<SystemTime>>>,
+    called: Arc<Mutex<Vec<Seen>>>,
     uses: Vec<Use>,
 }
 
 /// One request that went through.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Use {
     /// Just before it was sent.
-    pub sent: SystemTime,
+    pub sent: Seen,
     /// Just after its answer was there.
-    pub answered: SystemTime,
+    pub answered: Seen,
     /// Which token it went through with: the first that was issued is 0.
     pub token: usize,
 }
@@ -45,15 +71,15 @@ impl Timeline {
 
     /// The same with an answer of the test's own, made from the token's number.
     pub fn with(lane: Lane<'_>, answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Self {
-        let issued = Arc::new(Mutex::new(Vec::new()));
-        let calls = Arc::clone(&issued);
+        let called = Arc::new(Mutex::new(Vec::new()));
+        let calls = Arc::clone(&called);
         lane.sts().set_script(move |_| {
             let mut calls = calls.lock().expect("no panic in here");
-            calls.push(SystemTime::now());
+            calls.push(Seen::now());
             answer(calls.len() - 1)
         });
         Self {
-            issued,
+            called,
             uses: Vec::new(),
         }
     }
@@ -61,9 +87,9 @@ impl Timeline {
     /// Sends one request; the answer is for the test to judge. If the request went through, it is
     /// on the timeline.
     pub async fn send(&mut self, lane: Lane<'_>, jwt: &str) -> Reply {
-        let sent = SystemTime::now();
+        let sent = Seen::now();
         let reply = lane.get(jwt, "x").await;
-        let answered = SystemTime::now();
+        let answered = Seen::now();
         if reply.is_from_backend() {
             let token = number_of(&exchanged(&reply));
             self.uses.push(Use {
@@ -77,18 +103,18 @@ impl Timeline {
 
     /// How many calls the STS has answered.
     pub fn calls(&self) -> usize {
-        self.issued.lock().expect("no panic in here").len()
+        self.called.lock().expect("no panic in here").len()
     }
 
     /// When the STS got the call that it answered with this token.
-    pub fn issued(&self, token: usize) -> SystemTime {
-        self.issued.lock().expect("no panic in here")[token]
+    pub fn called(&self, token: usize) -> Seen {
+        self.called.lock().expect("no panic in here")[token]
     }
 
-    /// When this token was seen first.
-    pub fn first_seen(&self, token: usize) -> SystemTime {
+    /// The request that saw this token first.
+    pub fn first_use(&self, token: usize) -> Use {
         let mut uses = self.uses.iter().filter(|one| one.token == token);
-        uses.next().expect("the token was used").answered
+        *uses.next().expect("the token was used")
     }
 
     /// The uses so far.
@@ -100,10 +126,10 @@ impl Timeline {
     /// were of tokens that had been seen before.
     pub fn assert_never_used_after(&self, usable: Duration) -> usize {
         for one in &self.uses {
-            let latest = self.first_seen(one.token) + usable;
-            let late = one.sent.duration_since(latest);
+            let latest = self.first_use(one.token).answered.steady + usable;
+            let late = one.sent.steady.checked_duration_since(latest);
             assert!(
-                late.is_err(),
+                late.is_none_or(|late| late.is_zero()),
                 "token {} was used {late:?} too late",
                 one.token
             );
@@ -112,13 +138,26 @@ impl Timeline {
         self.uses.len() - tokens.map_or(0, |last| last + 1)
     }
 
-    /// Asserts that the call for `token` came no sooner than `usable` after the one before it.
+    /// Asserts that the call for `token` came when `usable` was over for the one before it, which was
+    /// asked for by the request that saw it first.
     pub fn assert_not_called_before(&self, token: usize, usable: Duration) {
-        let pause = self.issued(token).duration_since(self.issued(token - 1));
-        let pause = pause.expect("in order");
+        self.assert_apart(self.first_use(token - 1).sent, token, usable);
+    }
+
+    /// Asserts that the call for `token` came no sooner than so many times `pause` after the first
+    /// request: renewals are asked for by requests that see nothing of it, so that only the
+    /// beginning of the first token's life is known.
+    pub fn assert_not_renewed_before(&self, token: usize, pause: Duration) {
+        let times = u32::try_from(token).expect("few tokens");
+        self.assert_apart(self.first_use(0).sent, token, pause * times);
+    }
+
+    fn assert_apart(&self, asked: Seen, token: usize, least: Duration) {
+        let called = self.called(token);
         assert!(
-            pause >= usable,
-            "token {token} was asked for after {pause:?}"
+            called.is_after(least, asked),
+            "token {token} was asked for within {:?}, not {least:?}: {asked:?}, {called:?}",
+            called.steady.duration_since(asked.steady),
         );
     }
 }

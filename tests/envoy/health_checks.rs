@@ -4,7 +4,7 @@ use bed::{Answer, Bed, PluginConfig, Request, canary};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-use crate::exchange_lane::{Lane, PROVIDER, lanes};
+use crate::exchange_lane::{Lane, PROVIDER, lanes, patient_lanes};
 use crate::plugin;
 use crate::trial::{SharedBed, trials};
 
@@ -54,11 +54,13 @@ fn identity(marker: Value) -> Value {
 async fn a_marked_request_asks_nobody_although_its_identity_is_in_hand() {
     let identity = json!({
         "source": "exchange",
-        "exchange": {"tokenUrl": "http://localhost/identity", "cluster": "sts-identity"},
+        "exchange": {
+            "tokenUrl": "http://localhost/identity", "cluster": "sts-identity", "timeout": "60s",
+        },
     });
     let bed = lanes(
         "health-by-exchange",
-        &[("api", json!({}))],
+        &patient_lanes(["api"]),
         json!({"identity": identity}),
     )
     .sts("sts-identity")

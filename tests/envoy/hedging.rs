@@ -5,7 +5,7 @@ use std::time::Duration;
 use bed::{Answer, Bed, Placement, Request, canary};
 use serde_json::{Value, json};
 
-use crate::exchange_lane::{Lane, assert_refused, lanes};
+use crate::exchange_lane::{Lane, assert_refused, lanes, patient_lanes};
 use crate::trial::trials;
 
 trials!("hedging":
@@ -26,8 +26,7 @@ async fn start(placement: Placement) -> Bed {
             "hedge_policy": {"hedge_on_per_try_timeout": true},
         },
     });
-    let all = [("hedged", json!({})), ("internal", json!({}))];
-    lanes("hedging", &all, json!({}))
+    lanes("hedging", &patient_lanes(["hedged", "internal"]), json!({}))
         .placed(placement)
         .route(hedged)
         .manager(&json!({
