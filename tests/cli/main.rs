@@ -24,6 +24,7 @@ mod reference;
 mod render;
 mod render_callers;
 mod render_control_planes;
+mod render_istio;
 mod render_options;
 mod render_paths;
 mod reread;

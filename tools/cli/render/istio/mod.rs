@@ -1,6 +1,7 @@
 //! Resources for Istio: the filter and what stands in front of it as patches of the gateway, the
 //! routes, and Istio's own policies as the net below.
 
+mod callees;
 mod patches;
 mod routes;
 mod services;
@@ -25,7 +26,7 @@ const AUTHENTICATED: &str = "upstream-inject-authenticated";
 /// Renders the resources.
 pub(super) fn render(target: &mut Rendering<'_>) -> Result<String, String> {
     let hosts = Hosts::of(target)?;
-    let services = services::render(target)?;
+    let services = callees::render(target)?;
     let plugin = target.plugin(str::to_owned, |sts| services::cluster_name(&sts.endpoint))?;
     let plugin = hosts.named(&plugin)?;
     let patches = patches::render(target, &plugin)?;

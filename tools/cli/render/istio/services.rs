@@ -1,13 +1,8 @@
-//! Whom the gateway calls, under the names that Istio gives their clusters.
+//! Where the backends are, under the names that Istio gives their clusters.
 
 use super::super::Rendering;
 use super::super::endpoint::Endpoint;
-use super::super::identity::Identity;
-use super::super::parts::quoted;
-use super::super::template::{block, fill, raw, scalar};
 use document::{entries, get};
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use upstream_inject::config::Node;
 use upstream_inject::strategy::REGISTRY;
 
@@ -214,129 +209,6 @@ fn at(map: &Node, key: &str, change: impl Fn(&Node) -> Node) -> Node {
     Node::Map(changed.collect())
 }
 
-/// What makes services known, and how they are called.
-pub(super) struct Services {
-    pub(super) yaml: String,
-    /// `annotations` of the EnvoyFilter: where a gateway is sent only the clusters that its routes
-    /// use, these are sent, too.
-    pub(super) annotations: String,
-}
-
-/// Resources for everyone that the filter or Envoy asks.
-///
-/// # Errors
-/// An address that Istio has no name for.
-pub(super) fn render(target: &Rendering<'_>) -> Result<Services, String> {
-    let mut callees: Vec<(String, &Endpoint)> = Vec::new();
-    for sts in &target.setup.token_endpoints {
-        callees.push((
-            format!("The STS of {}", sts.backends.join(", ")),
-            &sts.endpoint,
-        ));
-    }
-    match &target.gateway.identity {
-        Identity::Unused => {}
-        Identity::Exchange(service) => {
-            callees.push((
-                "The identity service".to_owned(),
-                &service.endpoint.endpoint,
-            ));
-        }
-        Identity::Metadata(endpoint) => {
-            callees.push(("Who answers ext_authz".to_owned(), endpoint));
-        }
-    }
-    if let Some(authentication) = &target.gateway.authentication {
-        callees.push(("The keys of the issuer".to_owned(), &authentication.keys));
-    }
-    if let Some(server) = &target.gateway.auth_server {
-        callees.push(("ToolHive's auth server".to_owned(), &server.endpoint));
-    }
-    let mut services = Services {
-        yaml: String::new(),
-        annotations: String::new(),
-    };
-    let mut seen = BTreeSet::new();
-    let mut hosts = BTreeSet::new();
-    for (what, endpoint) in callees {
-        refuse_what_has_no_name(&what, endpoint)?;
-        hosts.insert(host_of(endpoint));
-        if seen.insert(cluster_name(endpoint)) {
-            let yaml = callee(target, &what, endpoint);
-            services.yaml.push_str(&yaml);
-        }
-    }
-    if !hosts.is_empty() {
-        let hosts: Vec<String> = hosts.into_iter().collect();
-        let _ = write!(
-            services.annotations,
-            "annotations:\n  # With PILOT_FILTER_GATEWAY_CLUSTER_CONFIG no route leads to these.\n  \
-             envoyfilter.istio.io/referenced-services: {}\n",
-            quoted(&hosts.join(","))
-        );
-    }
-    Ok(services)
-}
-
-/// Istio names a cluster after a host; of an address or a short name there is none.
-fn refuse_what_has_no_name(what: &str, endpoint: &Endpoint) -> Result<(), String> {
-    let authority = endpoint.authority();
-    if endpoint.is_address() {
-        return Err(format!(
-            "{what}, {authority}: Istio knows services by name; write one, such as \
-             NAME.NAMESPACE.svc.cluster.local:{port}, or make a ServiceEntry with a host for this \
-             address and write that host",
-            port = endpoint.port
-        ));
-    }
-    if !endpoint.host.contains('.') {
-        return Err(format!(
-            "{what}, {authority}: a short name means nothing to Istio; write \
-             {}.NAMESPACE.svc.cluster.local",
-            endpoint.host
-        ));
-    }
-    Ok(())
-}
-
-fn callee(target: &Rendering<'_>, what: &str, endpoint: &Endpoint) -> String {
-    let protocol = if endpoint.tls { "HTTPS" } else { "HTTP" };
-    let tls = if endpoint.tls {
-        fill(
-            include_str!("../templates/istio/tls.yaml"),
-            &[("host", scalar(&host_of(endpoint)))],
-        )
-    } else {
-        "# Without TLS, as the URL says.\n".to_owned()
-    };
-    let host = host_of(endpoint);
-    let name = format!("upstream-inject-{host}-{}", endpoint.port);
-    let values = [
-        ("what", raw(what)),
-        ("cluster", raw(&cluster_name(endpoint))),
-        ("name", scalar(&name)),
-        ("namespace", scalar(target.options.namespace())),
-        ("host", scalar(&host)),
-        ("port", raw(&endpoint.port.to_string())),
-        ("port_name", scalar(&protocol.to_ascii_lowercase())),
-        ("protocol", scalar(protocol)),
-        ("tls", block(tls)),
-    ];
-    let mut rendered = String::new();
-    // What runs in the cluster is known to Istio anyway.
-    if !endpoint.is_in_cluster() {
-        rendered.push_str(&fill(
-            include_str!("../templates/istio/service-entry.yaml"),
-            &values,
-        ));
-    }
-    rendered.push_str(&fill(
-        include_str!("../templates/istio/destination-rule.yaml"),
-        &values,
-    ));
-    rendered
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -372,21 +244,6 @@ mod tests {
             "outbound|1|a.b",
         ] {
             assert_eq!(Host::parse("x", address), None, "{address}");
-        }
-    }
-
-    #[test]
-    fn what_istio_has_no_name_for_is_refused_with_what_to_write() {
-        for (url, hint) in [
-            ("https://10.0.0.5:9193", "ServiceEntry"),
-            (
-                "https://identity:9193",
-                "identity.NAMESPACE.svc.cluster.local",
-            ),
-        ] {
-            let endpoint = Endpoint::of_url(url).unwrap();
-            let error = refuse_what_has_no_name("It", &endpoint).unwrap_err();
-            assert!(error.contains(hint), "{error}");
         }
     }
 }
