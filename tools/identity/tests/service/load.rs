@@ -14,6 +14,16 @@ use crate::bed::session::{expired, get, put, row};
 /// So many sessions; every other one has expired, at a provider that rotates.
 const SESSIONS: usize = 30;
 
+/// As patient as it is by itself, so that some requests meet the store while it is away.
+const IMPATIENT: [&str; 6] = [
+    "--refresh-timeout",
+    "20s",
+    "--refresh-wait",
+    "2s",
+    "--store-timeout",
+    "1s",
+];
+
 #[tokio::test]
 async fn a_store_that_is_killed_under_load_costs_no_session_and_gives_no_wrong_answer() {
     let mut bed = Bed::with_redis(&["--appendonly", "yes", "--appendfsync", "always"]).await;
@@ -35,10 +45,7 @@ async fn a_store_that_is_killed_under_load_costs_no_session_and_gives_no_wrong_a
         let slow = Script::Slow(Duration::from_millis(50 * number as u64), 3600, true);
         bed.provider.script(&refresh_token, [slow]);
     }
-    let replicas = [
-        bed.service(&["--refresh-timeout", "20s"]).await,
-        bed.service(&["--refresh-timeout", "20s"]).await,
-    ];
+    let replicas = [bed.service(&IMPATIENT).await, bed.service(&IMPATIENT).await];
     let mut doors = Vec::new();
     for replica in &replicas {
         doors.push((replica, client(replica.check_port).await));

@@ -9,10 +9,10 @@ use crate::bed::check::{Check, Verdict, check, client};
 use crate::bed::service::Bed;
 use crate::bed::session::{put, row, run};
 
-/// A number that `INFO` has in a line that begins with this.
-async fn info(redis: &mut MultiplexedConnection, section: &str) -> BTreeMap<String, u64> {
+/// The numbers that `INFO` has, all of one moment, by what their lines begin with.
+async fn info(redis: &mut MultiplexedConnection) -> BTreeMap<String, u64> {
     let info: String = redis::cmd("INFO")
-        .arg(section)
+        .arg("all")
         .query_async(redis)
         .await
         .unwrap();
@@ -53,8 +53,8 @@ async fn each_request_is_one_round_trip() {
             Verdict::Goes(json!({}))
         );
     }
-    let calls = info(&mut redis, "commandstats").await;
-    let trips = info(&mut redis, "stats").await["total_reads_processed"];
+    let calls = info(&mut redis).await;
+    let trips = calls["total_reads_processed"];
 
     let called = |name: &str| calls.get(name).copied().unwrap_or_default();
     assert_eq!(called("cmdstat_smembers"), 3 * EACH);
@@ -63,6 +63,7 @@ async fn each_request_is_one_round_trip() {
     let looks = called("cmdstat_exists");
     let others: Vec<_> = calls
         .keys()
+        .filter(|name| name.starts_with("cmdstat_"))
         .filter(|name| {
             !["smembers", "mget", "exists", "info", "config|resetstat"]
                 .map(|known| format!("cmdstat_{known}"))
@@ -70,6 +71,7 @@ async fn each_request_is_one_round_trip() {
         })
         .collect();
     assert!(others.is_empty(), "{others:?}");
-    let own = trips - 3 * EACH - looks;
+    // Such a look may arrive together with a request.
+    let own = trips.saturating_sub(3 * EACH + looks);
     assert!(own <= 3, "{own} of {trips} are not accounted for");
 }

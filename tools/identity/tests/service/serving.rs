@@ -228,19 +228,30 @@ async fn a_port_that_is_taken_is_told() {
     assert!(log.contains(&taken), "{log}");
 }
 
+/// Waits until nobody gets in any more.
+async fn until_closed(port: u16) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while tokio::net::TcpStream::connect(("127.0.0.1", port))
+        .await
+        .is_ok()
+    {
+        assert!(Instant::now() < deadline, "{port} is still open");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test]
 async fn sigterm_finishes_what_is_under_way() {
     let bed = Bed::new().await;
     let mut redis = bed.redis.connect().await;
     put(&mut redis, "S", "github", &expired("github", "rt")).await;
-    bed.provider.script(
-        "rt",
-        [Script::Slow(Duration::from_millis(1500), 3600, true)],
-    );
+    bed.provider.script("rt", [Script::Held(3600, true)]);
     let mut service = bed.service(&["--refresh-wait", "100ms"]).await;
     let answer = service.ask(&bed.token("S"), "github", &[]).await;
     assert_eq!(answer.status, 503);
     service.signal("-TERM");
+    until_closed(service.token_port).await;
+    bed.provider.release();
     assert_eq!(service.ended().await.code(), Some(0), "{}", service.log());
     let row = get(&mut redis, "S", "github").await.unwrap();
     assert_eq!(
@@ -254,9 +265,8 @@ async fn sigterm_answers_who_waits_and_lets_nobody_in() {
     let bed = Bed::new().await;
     let mut redis = bed.redis.connect().await;
     put(&mut redis, "S", "github", &expired("github", "rt")).await;
-    let slow = Script::Slow(Duration::from_secs(5), 3600, true);
-    bed.provider.script("rt", [slow]);
-    let mut service = bed.service(&["--refresh-wait", "20s"]).await;
+    bed.provider.script("rt", [Script::Held(3600, true)]);
+    let mut service = bed.service(&["--refresh-wait", "60s"]).await;
     let token = bed.token("S");
     let ports = [service.token_port, service.check_port];
     let is_answered = std::cell::Cell::new(false);
@@ -266,23 +276,14 @@ async fn sigterm_answers_who_waits_and_lets_nobody_in() {
         answer
     };
     let ending = async {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while bed.provider.times("rt") == 0 {
-            assert!(Instant::now() < deadline, "the provider is not asked");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        bed.provider.until_asked("rt").await;
         service.signal("-TERM");
         for port in ports {
-            while tokio::net::TcpStream::connect(("127.0.0.1", port))
-                .await
-                .is_ok()
-            {
-                assert!(Instant::now() < deadline, "{port} is still open");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            until_closed(port).await;
         }
         // With the process they would close as well.
         assert!(!is_answered.get(), "a port was open until the answer");
+        bed.provider.release();
     };
     let (answer, ()) = tokio::join!(asked, ending);
     assert_eq!(answer.token(), "issued-at-1");

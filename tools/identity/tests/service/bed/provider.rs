@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use super::signer::unsigned;
 
@@ -39,6 +40,7 @@ struct State {
     /// Answers by refresh token, used up one after the other; the last one stays.
     scripts: Mutex<HashMap<String, Vec<Script>>>,
     issued: Mutex<u64>,
+    released: watch::Sender<bool>,
 }
 
 /// What a token endpoint does.
@@ -50,6 +52,8 @@ pub enum Script {
     Issue(u64, bool, Option<Value>),
     /// The same, after a while.
     Slow(Duration, u64, bool),
+    /// The same, once it is told to.
+    Held(u64, bool),
     /// Wants to be asked again after so many seconds.
     Later(u16, &'static str),
     /// Never answers.
@@ -67,6 +71,7 @@ impl Provider {
             documents: Mutex::default(),
             scripts: Mutex::default(),
             issued: Mutex::default(),
+            released: watch::Sender::new(false),
         });
         let provider = Self {
             address,
@@ -110,6 +115,20 @@ impl Provider {
 
     pub fn redemptions(&self) -> Vec<Redemption> {
         self.state.redemptions.lock().expect("no panic").clone()
+    }
+
+    /// Lets every answer go that is held, or would be.
+    pub fn release(&self) {
+        self.state.released.send_replace(true);
+    }
+
+    /// Waits until this refresh token has been presented.
+    pub async fn until_asked(&self, refresh_token: &str) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.times(refresh_token) == 0 {
+            assert!(Instant::now() < deadline, "nobody presents {refresh_token}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// How often this refresh token was presented.
@@ -173,6 +192,14 @@ impl State {
             Script::Issue(life, rotate, claims) => self.issue(life, rotate, claims),
             Script::Slow(time, life, rotate) => {
                 tokio::time::sleep(time).await;
+                self.issue(life, rotate, None)
+            }
+            Script::Held(life, rotate) => {
+                let mut released = self.released.subscribe();
+                released
+                    .wait_for(|released| *released)
+                    .await
+                    .expect("it is there as long as this");
                 self.issue(life, rotate, None)
             }
             Script::Later(status, seconds) => Response::builder()

@@ -97,7 +97,7 @@ impl Redis {
 
     /// Waits until it answers.
     pub async fn wait(&self) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             if let Ok(mut connection) = self.try_connect().await {
                 let pong: Result<String, _> = redis::cmd("PING").query_async(&mut connection).await;

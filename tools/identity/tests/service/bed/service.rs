@@ -183,7 +183,7 @@ pub fn run_to_its_end(arguments: &[&str]) -> (Option<i32>, String, String) {
         .stderr(Stdio::piped())
         .spawn()
         .expect("it runs");
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     let status = loop {
         match child.try_wait().expect("its state") {
             Some(status) => break status.code(),
@@ -200,7 +200,8 @@ pub fn run_to_its_end(arguments: &[&str]) -> (Option<i32>, String, String) {
 }
 
 impl Service {
-    /// Starts it at free ports and waits until it serves.
+    /// Starts it at free ports and waits until it serves. It is more patient than it is by itself,
+    /// unless told otherwise.
     pub async fn start(arguments: &[&str]) -> Self {
         let service = Self::spawn(arguments, &[]);
         service.wait_until_it_serves().await;
@@ -216,13 +217,16 @@ impl Service {
         let at = |port| format!("127.0.0.1:{port}");
         let (token, check, admin) = (at(token_port), at(check_port), at(admin_port));
         let mut all: Vec<&str> = Vec::new();
-        for (flag, address) in [
-            ("--exchange-listen", &token),
+        for (flag, value) in [
+            ("--exchange-listen", token.as_str()),
             ("--listen", &check),
             ("--admin", &admin),
+            // Long enough for a machine that stands still for a while.
+            ("--store-timeout", "10s"),
+            ("--refresh-wait", "20s"),
         ] {
             if !arguments.contains(&flag) {
-                all.extend([flag, address.as_str()]);
+                all.extend([flag, value]);
             }
         }
         all.extend(arguments);
@@ -247,7 +251,7 @@ impl Service {
     }
 
     pub async fn wait_until_it_serves(&self) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while self
             .admin("/healthz")
             .await
