@@ -72,6 +72,9 @@ pub async fn run(service: Service) -> Result<(), String> {
         )));
     }
     let (reporter, health) = tonic_health::server::health_reporter();
+    // Until the store has answered, nobody knows: by itself the one would be taken for serving, and the
+    // other for unknown.
+    reported(&reporter, ServingStatus::NotServing).await;
     if let Some((address, door)) = &service.check {
         let listener = listen(address).await?;
         let methods = Arc::new((door.clone(), health));
@@ -152,6 +155,13 @@ where
     tonic::Status::unimplemented(text).into_http()
 }
 
+/// Says this of the service, by either of its names.
+async fn reported(reporter: &HealthReporter, status: ServingStatus) {
+    for name in ["", AUTHORIZATION] {
+        reporter.set_service_status(name, status).await;
+    }
+}
+
 /// Tells gRPC health what `/readyz` says.
 async fn report(core: Arc<Core>, reporter: HealthReporter, mut stop: watch::Receiver<bool>) {
     loop {
@@ -162,9 +172,7 @@ async fn report(core: Arc<Core>, reporter: HealthReporter, mut stop: watch::Rece
         } else {
             ServingStatus::NotServing
         };
-        for name in ["", AUTHORIZATION] {
-            reporter.set_service_status(name, status).await;
-        }
+        reported(&reporter, status).await;
         if *stop.borrow() {
             return;
         }
