@@ -180,9 +180,10 @@ build_static() {
     done
 }
 
-# build_artifact_tool [ARGS]: what finishes and packages; it works for a second, so it is not optimized.
+# build_artifact_tool [ARGS]: what finishes and packages; it works for a second, so it is not optimized. By a
+# profile of its own: what the tests have compiled, with other features, is not compiled again after it.
 build_artifact_tool() {
-    cargo build --quiet --locked --package upstream-inject-artifact "$@"
+    cargo build --quiet --locked --profile artifact --package upstream-inject-artifact "$@"
 }
 
 # Sets what the artifact says of its origin: COMMIT, marked if the work tree differs from it, and
@@ -230,7 +231,8 @@ demo() {
     fi
     step "the demo"
     if [ -n "${AS_TESTED:-}" ]; then
-        cargo build --quiet --locked --workspace --all-features --bin demo
+        # Cargo compiles a package's programs with its tests.
+        "${CARGO_TEST[@]}" --quiet --no-run --test envoy
         in_envoy "$CARGO_TARGET_DIR/debug/demo" "$@"
     else
         in_envoy cargo run --quiet --locked --package upstream-inject-testbed --bin demo -- "$@"
@@ -437,7 +439,7 @@ leave() {
 # Absolute, since not every command here runs in this directory.
 CARGO_TARGET_DIR="$(realpath -m "${CARGO_TARGET_DIR:-target}")"
 export CARGO_TARGET_DIR
-readonly TOOLS="$CARGO_TARGET_DIR/tools" ARTIFACT="$CARGO_TARGET_DIR/debug/artifact"
+readonly TOOLS="$CARGO_TARGET_DIR/tools" ARTIFACT="$CARGO_TARGET_DIR/artifact/artifact"
 # Read as a whole before it runs, so that a pull in between does no harm.
 {
     main "$@"

@@ -33,10 +33,13 @@ run_tests() {
     # The identity service is tested against real servers, which the tests start and end themselves.
     need redis-server "the identity service cannot be tested" || exit 1
     ready toolhive
+    # Meanwhile, in what tests leave of the machine while they wait, and the linker.
+    beside "the build" ./build.sh
     within 30 "${CARGO_TEST[@]}" --lib --bins "${NATIVE[@]/#/--test=}"
     step "instructions per request"
     within 20 cargo test --quiet --locked --release --package upstream-inject-instructions
 
+    ready "the build"
     build
     step "tests of the artifact"
     UPSTREAM_INJECT_WASM="$PWD/$WASM" "${CARGO_TEST[@]}" --quiet --bin artifact -- --ignored
