@@ -22,6 +22,7 @@ mod operator;
 mod providers;
 mod reference;
 mod render;
+mod render_addresses;
 mod render_callers;
 mod render_control_planes;
 mod render_istio;

@@ -252,7 +252,7 @@ fn sts_clusters_verify_the_certificate() {
         &run,
         &[
             "address: localhost, port_value: 8080",
-            "# Without TLS, as the URL says.",
+            "# Without TLS: its address is no https URL.",
         ],
     );
 }

@@ -83,3 +83,195 @@ fn no_backend_has_the_paths_at_which_clients_log_in() {
         }
     }
 }
+
+/// The backend that is called at the gateway's own URL may be written first.
+#[test]
+fn no_metadata_document_hides_a_more_specific_one() {
+    let own = |name: &str, path: &str| {
+        format!(
+            "    {name}: {{resourceMetadata: \"https://mcp.example.com/.well-known/\
+             oauth-protected-resource{path}\"}}\n"
+        )
+    };
+    let config = format!(
+        "{}\nchallenge:\n  backends:\n{}{}",
+        named(&["a", "b", "c"]),
+        own("a", ""),
+        own("c", "/b/c/mcp")
+    );
+    let issuer = ["--issuer", "https://login.example.com"];
+    for target in [
+        &["envoy"][..],
+        &["istio"],
+        &["istio", "--gateway-selector", "istio=ingressgateway"],
+    ] {
+        let (target, more) = target.split_first().expect("one");
+        let run = render(&config, target, &[&PUBLIC[..], &issuer, more].concat()).expect(0);
+        let at = |resource: &str| {
+            let document = format!(r#"\"resource\":\"{resource}\""#);
+            let found: Vec<usize> = run
+                .stdout
+                .match_indices(&document)
+                .map(|(at, _)| at)
+                .collect();
+            assert_eq!(found.len(), 1, "{resource} {run:#?}");
+            found[0]
+        };
+        let (root, b) = (
+            at("https://mcp.example.com"),
+            at("https://mcp.example.com/b/mcp"),
+        );
+        let c = at("https://mcp.example.com/b/c/mcp");
+        // Each patch of Istio's goes before those above it.
+        match more.is_empty() && *target == "istio" {
+            true => assert!(root < b && b < c, "{run:#?}"),
+            false => assert!(c < b && b < root, "{run:#?}"),
+        }
+    }
+}
+
+/// Two backends, the first of which has this URL for its metadata.
+fn chosen(url: &str) -> String {
+    format!(
+        "{}\nchallenge: {{backends: {{a: {{resourceMetadata: {url}}}}}}}\n",
+        named(&["a", "b"])
+    )
+}
+
+const BOTH: [&str; 6] = [
+    "--issuer",
+    "https://login.example.com",
+    "--backend",
+    "a=https://a.example.com/mcp",
+    "--backend",
+    "b=https://b.example.com/mcp",
+];
+
+#[test]
+fn a_backend_is_where_the_url_of_its_metadata_says() {
+    let at = |path: &str| {
+        let url = format!("https://mcp.example.com/.well-known/oauth-protected-resource{path}");
+        render(&chosen(&url), "envoy", &[&PUBLIC[..], &BOTH].concat())
+    };
+    for (path, prefix) in [
+        ("/x", "/x"),
+        ("/x/y/mcp", "/x/y"),
+        ("/mcp", "/mcp"),
+        ("/x/", "/x"),
+    ] {
+        let run = at(path).expect(0);
+        for part in [
+            format!("match: {{path_separated_prefix: \"{prefix}\"}}"),
+            format!("match: {{safe_regex: {{regex: \"{prefix}/?\"}}}}"),
+            format!("pattern: {{regex: \"^{prefix}/?$\"}}, substitution: \"/mcp\"}}"),
+            format!(
+                "match: {{path_separated_prefix: \"/.well-known/oauth-protected-resource{prefix}\"}}"
+            ),
+        ] {
+            assert!(run.stdout.contains(&part), "{part}\n{}", run.stdout);
+        }
+        assert!(
+            !run.stdout.contains("path_separated_prefix: \"/a\""),
+            "{run:#?}"
+        );
+        let note = format!(
+            "a is at https://mcp.example.com{path}, as challenge.backends.a.resourceMetadata says, and \
+             no longer below /a"
+        );
+        assert!(run.stderr.contains(&note), "{note}\n{run:#?}");
+        let call = format!("http://127.0.0.1:10000{path} ");
+        assert!(run.stderr.contains(&call), "{call}\n{run:#?}");
+    }
+    // Where clients call below it, nothing moves.
+    for path in ["", "/a", "/a/mcp", "/a/v1"] {
+        let run = at(path).expect(0);
+        assert!(
+            run.stdout.contains("path_separated_prefix: \"/a\""),
+            "{run:#?}"
+        );
+        assert!(!run.stderr.contains("no longer below"), "{run:#?}");
+    }
+    for (path, expected) in [
+        ("/b", "a and b would be at one place"),
+        ("/b/mcp", "a and b would be at one place"),
+        (
+            "/x/../y",
+            "no request has the path /x/../y, since Envoy normalizes paths",
+        ),
+    ] {
+        let run = at(path).expect(1);
+        assert!(run.stderr.contains(expected), "{expected}\n{run:#?}");
+    }
+}
+
+#[test]
+fn a_backends_host_is_that_of_the_url_of_its_metadata() {
+    let at = |url: &str| {
+        let all = [&PUBLIC[..], &BOTH, &["--by-host"]].concat();
+        render(&chosen(url), "envoy", &all)
+    };
+    let run = at("https://k.example.org/.well-known/oauth-protected-resource/mcp").expect(0);
+    for part in [
+        r#"domains: ["k.example.org", "k.example.org:*"]"#,
+        r#"audiences: ["https://k.example.org/mcp"]"#,
+        r#"domains: ["b.mcp.example.com", "b.mcp.example.com:*"]"#,
+    ] {
+        assert!(run.stdout.contains(part), "{part}\n{}", run.stdout);
+    }
+    assert!(!run.stdout.contains("a.mcp.example.com"), "{run:#?}");
+    let run = at("https://k.example.org/.well-known/oauth-protected-resource/x").expect(0);
+    assert!(
+        run.stderr.contains("a backend's paths are its own"),
+        "{run:#?}"
+    );
+    for (url, expected) in [
+        (
+            "https://mcp.example.com/.well-known/oauth-protected-resource/mcp",
+            "challenge.backends.a.resourceMetadata: mcp.example.com is the gateway's own host",
+        ),
+        (
+            "https://b.mcp.example.com/.well-known/oauth-protected-resource/a",
+            "a and b would be at one place",
+        ),
+    ] {
+        let run = at(url).expect(1);
+        assert!(run.stderr.contains(expected), "{expected}\n{run:#?}");
+    }
+}
+
+#[test]
+fn a_url_at_which_no_document_is_served_is_pointed_out() {
+    for target in ["envoy", "envoy-gateway", "istio"] {
+        let issuer = ["--issuer", "https://login.example.com"];
+        let config = chosen("https://mcp.example.com/doc/a");
+        let run = render(&config, target, &[&PUBLIC[..], &issuer].concat()).expect(0);
+        let note = "challenge.backends.a.resourceMetadata: nothing in here serves a document at \
+                    https://mcp.example.com/doc/a; write \
+                    https://mcp.example.com/.well-known/oauth-protected-resource/a/mcp";
+        assert!(run.stderr.contains(note), "{run:#?}");
+    }
+}
+
+/// Else a token for one would serve the other.
+#[test]
+fn two_backends_have_one_url_only_where_all_share_an_audience() {
+    let url = "https://mcp.example.com/.well-known/oauth-protected-resource";
+    let config = format!(
+        "{}\nchallenge: {{backends: {{a: {{resourceMetadata: {url}}}, b: {{resourceMetadata: {url}/}}}}}}\n",
+        named(&["a", "b"])
+    );
+    for target in ["envoy", "istio"] {
+        let issuer = ["--issuer", "https://login.example.com"];
+        let arguments = [&PUBLIC[..], &issuer].concat();
+        let run = render(&config, target, &arguments).expect(1);
+        let expected = "challenge.backends: a and b have one URL, https://mcp.example.com, so that a token \
+                        for one serves the other";
+        assert!(run.stderr.contains(expected), "{run:#?}");
+        render(
+            &config,
+            target,
+            &[&arguments[..], &["--shared-audience"]].concat(),
+        )
+        .expect(0);
+    }
+}

@@ -16,6 +16,7 @@ mod codes;
 mod command_line;
 mod convert;
 mod emit;
+mod endpoint;
 mod explain;
 mod input;
 mod keys;

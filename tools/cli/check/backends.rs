@@ -2,6 +2,7 @@
 
 use super::said::{Notes, quoted};
 use crate::codes;
+use crate::endpoint::{Endpoint, HAS_QUERY, NO_URL};
 use document::{entries, get, get_text, items, words};
 use std::collections::HashSet;
 use upstream_inject::config::{Node, Path};
@@ -69,16 +70,21 @@ fn on_address(backend: &Node, at: &Path, notes: &mut Notes) {
     let Some(url) = get_text(backend, "url") else {
         return;
     };
-    let lower = url.to_ascii_lowercase();
-    let host = lower
-        .strip_prefix("https://")
-        .or_else(|| lower.strip_prefix("http://"));
-    let text = match host {
-        None => "must be an absolute http or https URL",
-        Some(host) if host.is_empty() || host.starts_with(['/', ':', '?', '#']) => "has no host",
-        Some(_) => return,
-    };
-    notes.warn(&codes::BACKEND_URL, at.key("url"), text);
+    let path = at.key("url");
+    match Endpoint::of_url(url) {
+        Ok(_) => {}
+        Err(NO_URL) => {
+            let text = "must be an absolute http or https URL with a host";
+            notes.warn(&codes::BACKEND_URL, path, text);
+        }
+        // vMCP sends it; who can read the file, or an access log, has what is in it.
+        Err(HAS_QUERY) => {
+            let text = "its query is sent by vMCP, and by nothing here: write it without; a key that the \
+                        backend wants goes into a header (header_injection)";
+            notes.warn(&codes::BACKEND_URL, path, text);
+        }
+        Err(text) => notes.error(&codes::BACKEND_URL, path, text),
+    }
 }
 
 /// Nothing is called what ends a line or moves a cursor; it would break out of what is made of it.

@@ -141,7 +141,8 @@ table! {
          mostly a slip: without a strategy (and without a default) each request is refused with \
          `backend_not_configured`.";
     BACKEND_URL = "backend-url", "A backend's address",
-        "An absolute `http` or `https` URL.";
+        "An absolute `http` or `https` URL, without user name and password. What stands in its query is \
+         not sent here.";
     NOT_SERVED = "not-served", "Known to vMCP, not served here",
         "The filter has no such strategy; the message says why, and what serves it.";
     AUTH_SERVER_KEY = "auth-server-key", "A key that ToolHive drops without a word",

@@ -1,9 +1,9 @@
 //! Who checks the TH-JWT: issuer, keys, and what a token must have been issued for.
 
 use super::backend::{AuthServer, Backend};
-use super::endpoint::Endpoint;
 use super::options::Options;
 use super::setup::Setup;
+use crate::endpoint::{Endpoint, shown};
 
 /// How the TH-JWT is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,18 +41,23 @@ impl Authentication {
                     .to_owned(),
             );
             if let Some(url) = &options.jwks_url {
-                return Err(format!("--jwks-url {url}: whose keys? give --issuer"));
+                return Err(format!(
+                    "--jwks-url {}: whose keys? give --issuer",
+                    shown(url)
+                ));
             }
             return Ok(None);
         };
-        Endpoint::of_url(&issuer).map_err(|error| format!("the issuer {issuer}: {error}"))?;
+        Endpoint::of_url(&issuer)
+            .map_err(|error| format!("the issuer {}: {error}", shown(&issuer)))?;
         let keys_url = keys_url(setup, options, &issuer, auth_server);
-        let keys =
-            Endpoint::of_url(&keys_url).map_err(|error| format!("keys at {keys_url}: {error}"))?;
+        let keys = Endpoint::of_called(&keys_url)
+            .map_err(|error| format!("keys at {}: {error}", shown(&keys_url)))?;
         if !keys.tls && !keys.is_loopback() {
             setup.notes.push(format!(
-                "the keys come from {keys_url} in plain text: whoever can change them on the way can \
-                 sign tokens; write https, or see to it that nobody can"
+                "the keys come from {} in plain text: whoever can change them on the way can sign \
+                 tokens; write https, or see to it that nobody can",
+                shown(&keys_url)
             ));
         }
         let gateway_audiences = public.map_or_else(Vec::new, |public| {

@@ -1,10 +1,11 @@
 //! What stands behind the gateway: the backends, and perhaps ToolHive's auth server.
 
 use super::challenge::{self, Challenge};
-use super::endpoint::Endpoint;
 use super::options::{Options, Target};
 use super::setup::Setup;
+use crate::endpoint::{self, Endpoint, shown};
 use document::get;
+use upstream_inject::config::Path;
 
 /// A backend, as clients see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,8 +17,10 @@ pub(super) struct Backend {
     pub(super) path_prefix: String,
     /// Its host, where each backend has one of its own.
     pub(super) host: Option<String>,
-    /// The URL that clients call, and tokens are issued for.
+    /// What tokens are issued for: the URL that clients call, or where it begins.
     pub(super) resource: Option<Endpoint>,
+    /// The path that clients call.
+    pub(super) called: String,
     pub(super) challenge: Challenge,
     /// The providers whose tokens its strategy needs.
     pub(super) providers: Vec<String>,
@@ -31,7 +34,7 @@ impl Backend {
     /// # Errors
     /// If it cannot have a host of its own, or a path.
     pub(super) fn of(
-        setup: &Setup,
+        setup: &mut Setup,
         options: &Options,
         public: Option<&Endpoint>,
         gateway: &Challenge,
@@ -40,54 +43,167 @@ impl Backend {
     ) -> Result<Self, String> {
         let own = get(&setup.plugin, "challenge")
             .and_then(|challenge| get(challenge, "backends"))
-            .and_then(|backends| get(backends, &name));
-        let host = match public.filter(|_| options.by_host) {
-            Some(public) => Some(host_of(&name, public)?),
-            None if options.by_host => {
-                return Err("--by-host needs --public-url, whose host is that of all".to_owned());
-            }
-            None => None,
-        };
-        let path_prefix = match &host {
-            Some(_) => String::new(),
-            None => format!(
-                "{}/{}",
-                public.map_or("", |public| public.path.as_str()),
-                path_of(&name)?
-            ),
-        };
+            .and_then(|backends| get(backends, &name))
+            .cloned();
         // Elsewhere an address names no path, but the file may.
         let of_file = setup.urls.iter().find(|(known, _)| *known == name);
         let url = match options.target {
             Target::Envoy => address.clone(),
             Target::EnvoyGateway | Target::Istio => of_file.map(|(_, url)| url.clone()),
         };
-        let resource = own
+        let path = path_at(url.as_deref());
+        let usual = format!(
+            "{}/{}",
+            public.map_or("", |public| &public.path),
+            path_of(&name)?
+        );
+        let own_url = own
+            .as_ref()
             .and_then(|own| document::get_text(own, "resourceMetadata"))
-            .and_then(challenge::resource_of)
-            .or_else(|| {
-                let mut resource = public?.clone();
-                if let Some(host) = &host {
-                    resource.host.clone_from(host);
-                }
-                resource.path = format!("{path_prefix}{}", path_at(url.as_deref()));
-                Some(resource)
-            });
+            .filter(|url| !url.is_empty());
+        let chosen = own_url.and_then(challenge::resource_of);
+        let place = Place::of(&name, options, public, chosen.as_ref(), (&usual, &path))?;
+        setup.notes.extend(place.note);
+        let called = place.called;
+        let resource = chosen.or_else(|| {
+            let mut resource = public?.clone();
+            if let Some(host) = &place.host {
+                resource.host.clone_from(host);
+            }
+            resource.path.clone_from(&called);
+            Some(resource)
+        });
+        if let (Some(own_url), Some(resource)) = (own_url, &resource) {
+            let key = key_of(&name);
+            setup.notes.extend(unserved(&key, own_url, resource));
+        }
         let known = Challenge {
             resource_metadata: resource.as_ref().map(challenge::metadata_url),
             ..gateway.clone()
         };
         Ok(Self {
-            challenge: Challenge::of(own, &known),
+            challenge: Challenge::of(own.as_ref(), &known),
             providers: setup.providers_of(&name),
             probes: Vec::new(),
+            called: match &resource {
+                Some(resource) if !is_below(&called, &resource.path) => resource.path.clone(),
+                _ => called,
+            },
             resource,
-            host,
-            path_prefix,
+            host: place.host,
+            path_prefix: place.prefix,
             name,
             address,
         })
     }
+}
+
+/// Where clients find a backend.
+struct Place {
+    host: Option<String>,
+    prefix: String,
+    /// The path that clients call.
+    called: String,
+    /// What the operator should know of it.
+    note: Option<String>,
+}
+
+impl Place {
+    /// By the backend's name, unless the file has `chosen` another URL. `usual` is the prefix that its name
+    /// makes, and the path of its own URL.
+    fn of(
+        name: &str,
+        options: &Options,
+        public: Option<&Endpoint>,
+        chosen: Option<&Endpoint>,
+        (usual, path): (&str, &str),
+    ) -> Result<Self, String> {
+        let key = key_of(name);
+        if options.by_host {
+            let Some(public) = public else {
+                return Err("--by-host needs --public-url, whose host is that of all".to_owned());
+            };
+            let host = match chosen {
+                Some(chosen) if chosen.host == public.host => {
+                    return Err(format!(
+                        "{key}: {} is the gateway's own host, and with --by-host each backend has one of \
+                         its own; leave the URL out, or write one of another host",
+                        chosen.host
+                    ));
+                }
+                Some(chosen) => chosen.host.clone(),
+                None => host_of(name, public)?,
+            };
+            let stray = chosen.filter(|chosen| !is_below(path, &chosen.path));
+            return Ok(Self {
+                prefix: String::new(),
+                called: path.to_owned(),
+                note: stray.map(|chosen| {
+                    format!(
+                        "{key} says {}, but with --by-host a backend's paths are its own, and its URL has \
+                         {path}",
+                        chosen.url()
+                    )
+                }),
+                host: Some(host),
+            });
+        }
+        let moved = chosen
+            .filter(|_| options.target == Target::Envoy)
+            .filter(|chosen| {
+                !is_below(&format!("{usual}{path}"), &chosen.path) && !is_below(&chosen.path, usual)
+            });
+        let Some(chosen) = moved else {
+            return Ok(Self {
+                host: None,
+                prefix: usual.to_owned(),
+                called: format!("{usual}{path}"),
+                note: None,
+            });
+        };
+        let whole = chosen.path.trim_end_matches('/');
+        if !endpoint::is_normal(whole) {
+            return Err(format!(
+                "{key}: no request has the path {whole}, since Envoy normalizes paths; write another URL"
+            ));
+        }
+        let prefix = whole
+            .strip_suffix(path.trim_end_matches('/'))
+            .filter(|prefix| !prefix.is_empty())
+            .unwrap_or(whole);
+        Ok(Self {
+            host: None,
+            prefix: prefix.to_owned(),
+            called: chosen.path.clone(),
+            note: Some(format!(
+                "{name} is at {}, as {key} says, and no longer below {usual}",
+                chosen.url()
+            )),
+        })
+    }
+}
+
+/// What the file says of a backend's own URL.
+fn key_of(name: &str) -> String {
+    let challenge = Path::root().key("challenge").key("backends");
+    challenge.key(name).key("resourceMetadata").to_string()
+}
+
+/// What to say of the URL of a metadata document that is not where documents are.
+pub(super) fn unserved(key: &str, url: &str, resource: &Endpoint) -> Option<String> {
+    challenge::resource_of(url).is_none().then(|| {
+        format!(
+            "{key}: nothing in here serves a document at {}; write {}, where it is served, or leave it out",
+            shown(url),
+            challenge::metadata_url(resource)
+        )
+    })
+}
+
+/// Whether a path is another one, or below it.
+fn is_below(path: &str, other: &str) -> bool {
+    path.strip_prefix(other.trim_end_matches('/'))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Where a backend serves MCP: the path of its URL, else where most do.
@@ -160,8 +276,9 @@ impl AuthServer {
                     .to_owned(),
             );
         };
-        let issuer =
-            Endpoint::of_url(issuer).map_err(|error| format!("issuer {issuer}: {error}"))?;
+        let issuer = Endpoint::of_url(issuer)
+            .map_err(|error| format!("issuer {}: {error}", shown(issuer)))?
+            .without_slash();
         Ok(Some(Self {
             endpoint,
             issuer_path: issuer.path,

@@ -1,6 +1,6 @@
 //! What a client is told that must log in, and where it finds out how (RFC 6750, RFC 9728).
 
-use super::endpoint::Endpoint;
+use crate::endpoint::Endpoint;
 use document::get_text;
 use upstream_inject::config::Node;
 
@@ -55,8 +55,10 @@ pub(super) fn metadata_url(resource: &Endpoint) -> String {
 /// The resource whose metadata is at `url`, if that is a place for it.
 pub(super) fn resource_of(url: &str) -> Option<Endpoint> {
     let mut resource = Endpoint::of_url(url).ok()?;
-    resource.path = resource.path.strip_prefix(WELL_KNOWN)?.to_owned();
-    Some(resource)
+    let path = resource.path.strip_prefix(WELL_KNOWN)?;
+    let is_one = path.is_empty() || path.starts_with('/');
+    resource.path = if path == "/" { "" } else { path }.to_owned();
+    is_one.then_some(resource)
 }
 
 /// The document that says where to get a token for a resource.
@@ -115,7 +117,13 @@ mod tests {
             assert_eq!(metadata_url(&endpoint), metadata);
             assert_eq!(resource_of(metadata), Some(endpoint));
         }
-        assert_eq!(resource_of("https://other.example/metadata"), None);
+        for url in [
+            "https://other.example/metadata",
+            "https://other.example/.well-known/oauth-protected-resources",
+            "https://other.example/.well-known/oauth-protected-resource/a?b=c",
+        ] {
+            assert_eq!(resource_of(url), None, "{url}");
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Clusters as Envoy itself describes them.
 
-use super::endpoint::Endpoint;
 use super::setup::TokenEndpoint;
 use super::template::{block, fill, raw, scalar};
+use crate::endpoint::Endpoint;
 
 /// What a cluster is asked in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl<'a> Cluster<'a> {
     fn transport_socket(&self, ca_file: &str) -> String {
         let endpoint = self.endpoint;
         if !endpoint.tls {
-            return "# Without TLS, as the URL says.\n".to_owned();
+            return "# Without TLS: its address is no https URL.\n".to_owned();
         }
         let (sni, san_type) = if endpoint.is_address() {
             (String::new(), "IP_ADDRESS")

@@ -1,9 +1,9 @@
 //! What an issuer says of itself: where its keys are, by the discovery document that somebody has fetched.
 
-use super::endpoint::Endpoint;
 use super::options::Options;
 use super::setup::Setup;
 use crate::codes;
+use crate::endpoint::{Endpoint, shown};
 use crate::input::{self, Input};
 use crate::report::{FileReport, Finding, Severity};
 use document::get_text;
@@ -22,6 +22,7 @@ pub(super) fn read(name: &str) -> Result<Input, FileReport> {
     {
         return input::read(name);
     }
+    let name = &shown(name);
     let url = match name.contains("/.well-known/") {
         true => name.to_owned(),
         false => format!("{}{WELL_KNOWN}", name.trim_end_matches('/')),
@@ -63,7 +64,7 @@ pub(super) fn apply(setup: &mut Setup, options: &Options, input: &Input) -> Resu
         None => setup.issuer = Some(issuer.to_owned()),
     }
     let place = |what: &str, url: &str| {
-        Endpoint::of_url(url).map_err(|error| wrong(&format!("{what} {url}: {error}")))
+        Endpoint::of_called(url).map_err(|error| wrong(&format!("{what} {}: {error}", shown(url))))
     };
     if place("issuer", issuer)?.tls && !place("jwks_uri", keys_url)?.tls {
         return Err(wrong(&format!(

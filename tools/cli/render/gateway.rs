@@ -4,13 +4,14 @@
 pub(super) use super::authentication::Authentication;
 pub(super) use super::backend::{AuthServer, Backend};
 use super::challenge::{self, Challenge, MetadataDocument};
-use super::endpoint::Endpoint;
 use super::identity::Identity;
 use super::options::{Options, Target};
 use super::setup::Setup;
 use crate::emit;
+use crate::endpoint::Endpoint;
 use document::get;
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 /// Everything that a target has to express.
 pub(super) struct Gateway {
@@ -29,8 +30,8 @@ pub(super) struct Gateway {
     pub(super) identity: Identity,
     /// ToolHive's auth server, if it is to be reached through the gateway.
     pub(super) auth_server: Option<AuthServer>,
-    /// The documents that say where to log in: the backends' first, the gateway's, whose prefix is
-    /// that of all, last.
+    /// The documents that say where to log in, longer paths first: the gateway's, whose prefix is that
+    /// of all, is the last, and left out where a backend has it.
     pub(super) documents: Vec<MetadataDocument>,
     /// The origins whose scripts may call.
     pub(super) cors: Vec<String>,
@@ -61,6 +62,10 @@ impl Gateway {
             );
         }
         let challenge = gateway_challenge(setup, public.as_ref());
+        if let (Some(url), Some(public)) = (&challenge.resource_metadata, &public) {
+            let unserved = super::backend::unserved("challenge.resourceMetadata", url, public);
+            setup.notes.extend(unserved);
+        }
         let mut described = Vec::new();
         for (name, address) in backends {
             let backend = Backend::of(setup, options, public.as_ref(), &challenge, name, address)?;
@@ -69,6 +74,9 @@ impl Gateway {
         described.sort_by_key(|backend| Reverse(backend.path_prefix.matches('/').count()));
         let probes = assign_probes(options, &mut described);
         let auth_server = AuthServer::of(setup, options)?;
+        if let (Some(server), Some(address)) = (&auth_server, &options.auth_server_address) {
+            super::note_tls_port(setup, "--auth-server-address", address, &server.endpoint);
+        }
         let authentication = Authentication::of(
             setup,
             options,
@@ -76,6 +84,7 @@ impl Gateway {
             &described,
             auth_server.as_ref(),
         )?;
+        refuse_what_is_shared(&described, authentication.as_ref())?;
         let gateway = Self {
             documents: documents(
                 authentication.as_ref(),
@@ -119,10 +128,41 @@ impl Gateway {
     }
 }
 
+/// What two backends cannot both have.
+fn refuse_what_is_shared(
+    backends: &[Backend],
+    authentication: Option<&Authentication>,
+) -> Result<(), String> {
+    let is_bound = authentication.is_some_and(|authentication| authentication.is_bound);
+    let mut places = BTreeMap::new();
+    let mut resources = BTreeMap::new();
+    for backend in backends {
+        let name = &backend.name;
+        let place = (&backend.host, &backend.path_prefix);
+        if let Some(other) = places.insert(place, name) {
+            return Err(format!(
+                "{other} and {name} would be at one place; give each a URL of its own in \
+                 challenge.backends"
+            ));
+        }
+        let Some(resource) = backend.resource.as_ref().filter(|_| is_bound) else {
+            continue;
+        };
+        let url = resource.clone().without_slash().url();
+        if let Some(other) = resources.insert(url.clone(), name) {
+            return Err(format!(
+                "challenge.backends: {other} and {name} have one URL, {url}, so that a token for one \
+                 serves the other; give each its own, or say that it is meant, with --shared-audience"
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// `--public-url`, or what the file lets one guess.
 fn public_url(setup: &Setup, options: &Options) -> Option<Endpoint> {
     if let Some(url) = &options.public_url {
-        return Endpoint::of_url(url).ok();
+        return Endpoint::of_url(url).ok().map(Endpoint::without_slash);
     }
     let of_challenge = get(&setup.plugin, "challenge")
         .and_then(|challenge| document::get_text(challenge, "resourceMetadata"));
@@ -134,7 +174,7 @@ fn public_url(setup: &Setup, options: &Options) -> Option<Endpoint> {
     let known = of_challenge
         .or(setup.incoming_resource.as_deref())
         .or(issuer)?;
-    let mut url = Endpoint::of_url(known).ok()?;
+    let mut url = Endpoint::of_called(known).ok()?;
     // The path of vMCP's own resource is that of its one endpoint, where the gateway has many.
     url.path = String::new();
     Some(url)
@@ -207,9 +247,9 @@ fn documents(
             .strip_prefix(&backend.path_prefix)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         let below = if is_below {
-            &backend.path_prefix
+            backend.path_prefix.as_str()
         } else {
-            &resource.path
+            resource.path.trim_end_matches('/')
         };
         Some(MetadataDocument {
             backend: Some(backend.name.clone()),
@@ -224,5 +264,14 @@ fn documents(
         path_prefix: challenge::WELL_KNOWN.to_owned(),
         body: body(public, challenge),
     };
-    of_backends.chain([of_gateway]).collect()
+    let mut documents: Vec<MetadataDocument> = of_backends.collect();
+    let is_same_place = |document: &MetadataDocument| {
+        (&document.host, &document.path_prefix) == (&of_gateway.host, &of_gateway.path_prefix)
+    };
+    if !documents.iter().any(is_same_place) {
+        documents.push(of_gateway);
+    }
+    // A backend may have the gateway's own URL: its path is the beginning of all others.
+    documents.sort_by_key(|document| Reverse(document.path_prefix.matches('/').count()));
+    documents
 }

@@ -1,9 +1,9 @@
 //! Where upstream tokens come from: the filter fetches them at the identity service, or `ext_authz`
 //! has put them into metadata.
 
-use super::endpoint::Endpoint;
 use super::options::{Options, Target};
 use super::setup::{Setup, TokenEndpoint};
+use crate::endpoint::{Endpoint, shown};
 use document::{entries, get, get_text};
 use upstream_inject::config::Node;
 
@@ -123,8 +123,8 @@ fn service(
             format!("{}/token", Endpoint::unknown(IDENTITY_CLUSTER).origin())
         }
     };
-    let mut endpoint =
-        Endpoint::of_url(&url).map_err(|error| format!("identity service {url}: {error}"))?;
+    let mut endpoint = Endpoint::of_called(&url)
+        .map_err(|error| format!("identity service {}: {error}", shown(&url)))?;
     endpoint.path = String::new();
     if is_given || of_file.is_none() {
         settings.retain(|(key, _)| key != "tokenUrl" && key != "insecureTokenUrl");
@@ -157,7 +157,8 @@ fn service(
 
 /// `--identity` as the URL of the token endpoint; tokens travel there in both directions.
 fn token_url(url: &str) -> Result<String, String> {
-    let endpoint = Endpoint::of_url(url).map_err(|error| format!("--identity {url}: {error}"))?;
+    let endpoint =
+        Endpoint::of_url(url).map_err(|error| format!("--identity {}: {error}", shown(url)))?;
     if !endpoint.tls && !endpoint.is_loopback() && !endpoint.is_in_cluster() {
         return Err(format!(
             "--identity {url}: users' tokens would travel in plain text; write https://, or the \

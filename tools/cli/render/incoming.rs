@@ -1,7 +1,8 @@
 //! What a vMCP file, or its auth server's part, says of those who call.
 
 use document::{get, get_text, items};
-use upstream_inject::config::Node;
+use std::collections::BTreeMap;
+use upstream_inject::config::{Node, Path};
 
 fn run_config(root: &Node) -> Option<&Node> {
     get(root, "authServer").and_then(|server| get(server, "runConfig"))
@@ -55,6 +56,19 @@ pub(super) fn urls(root: &Node) -> Vec<(String, String)> {
             Some((name.to_owned(), get_text(backend, "url")?.to_owned()))
         })
         .collect()
+}
+
+/// Where in the file each of them stands.
+pub(super) fn url_paths(root: &Node) -> BTreeMap<String, Path> {
+    let mut paths = BTreeMap::new();
+    let list = get(root, "backends").map(items).unwrap_or_default();
+    for (index, backend) in list.iter().enumerate() {
+        if let (Some(name), Some(_)) = (get_text(backend, "name"), get_text(backend, "url")) {
+            let path = Path::root().key("backends").index(index).key("url");
+            paths.entry(name.to_owned()).or_insert(path);
+        }
+    }
+    paths
 }
 
 /// Where the issuer's keys are.

@@ -5,7 +5,6 @@ mod backend;
 mod challenge;
 mod cluster;
 mod discovery;
-mod endpoint;
 mod envoy;
 mod envoy_gateway;
 mod gateway;
@@ -25,6 +24,7 @@ mod wasm;
 pub(crate) use options::{Options, Target};
 
 use crate::check::{self, AnyVariable, Assume, Kind, Read};
+use crate::endpoint::{self, Endpoint, shown};
 use crate::input::{self, Input};
 use crate::report::{FileReport, Finding, Severity};
 use gateway::Gateway;
@@ -226,13 +226,33 @@ fn backends(setup: &mut Setup, options: &Options) -> Result<Vec<(String, Option<
         if !setup.backends.iter().any(|known| known == name) {
             if !setup.has_default {
                 return Err(format!(
-                    "--backend {name}: there is no backend of this name ({})",
+                    "--backend {}: there is no backend of this name ({})",
+                    shown(name),
                     setup.backends.join(", ")
                 ));
             }
             setup.backends.push(name.to_owned());
         }
         given.push((name.to_owned(), address.to_owned()));
+    }
+    if options.target == Target::Envoy {
+        for (name, address) in &given {
+            let endpoint = Endpoint::of_address(address)
+                .map_err(|error| format!("--backend {name}={}: {error}", shown(address)))?;
+            note_tls_port(setup, &format!("--backend {name}"), address, &endpoint);
+        }
+    }
+    for (name, url) in &setup.urls {
+        let is_elsewhere = given.iter().any(|(known, _)| known == name);
+        let error = match (Endpoint::of_url(url), options.target) {
+            (Err(error), Target::Envoy) if !is_elsewhere => error,
+            // Elsewhere a URL that cannot be used is no address, but its path is the backend's.
+            (Err(endpoint::HAS_QUERY), Target::EnvoyGateway | Target::Istio) => endpoint::HAS_QUERY,
+            _ => continue,
+        };
+        if let (true, Some(path)) = (setup.backends.contains(name), setup.url_paths.get(name)) {
+            return Err(format!("{path}: {}: {error}", shown(url)));
+        }
     }
     let of_file = match options.target {
         Target::Envoy => setup.urls.clone(),
@@ -252,6 +272,17 @@ fn backends(setup: &mut Setup, options: &Options) -> Result<Vec<(String, Option<
         .collect())
 }
 
+/// The port says TLS, and the address does not.
+fn note_tls_port(setup: &mut Setup, option: &str, address: &str, endpoint: &Endpoint) {
+    if [443, 8443].contains(&endpoint.port) && !address.contains("://") {
+        setup.notes.push(format!(
+            "{option}: HOST:PORT is asked without TLS, and what users send travels in plain text; write \
+             https://{address} if {} speaks TLS, http://{address} if it does not",
+            endpoint.port
+        ));
+    }
+}
+
 /// Both may hold `=`: a backend that is known wins, the longest first.
 fn name_and_address<'a>(text: &'a str, known: &[String]) -> Result<(&'a str, &'a str), String> {
     let of_known = known
@@ -262,10 +293,16 @@ fn name_and_address<'a>(text: &'a str, known: &[String]) -> Result<(&'a str, &'a
         })
         .max_by_key(|name| name.len())
         .and_then(|name| Some((text.get(..name.len())?, text.get(name.len()..)?.get(1..)?)));
-    match of_known.or_else(|| text.split_once('=')) {
+    // A URL alone may have a query.
+    let of_other = || {
+        text.split_once('=')
+            .filter(|(name, _)| !name.contains("://"))
+    };
+    match of_known.or_else(of_other) {
         Some((name, address)) if !name.is_empty() && !address.is_empty() => Ok((name, address)),
         _ => Err(format!(
-            "--backend {text}: write NAME=ADDRESS, such as github-tools=https://mcp.example.com/mcp"
+            "--backend {}: write NAME=ADDRESS, such as github-tools=https://mcp.example.com/mcp",
+            shown(text)
         )),
     }
 }

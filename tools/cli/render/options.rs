@@ -1,6 +1,6 @@
 //! What a configuration does not say and its operator does: the options of `render`.
 
-use super::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, shown};
 use crate::output::Reporting;
 use std::path::PathBuf;
 
@@ -229,17 +229,25 @@ impl Options {
             ("--public-url", &self.public_url),
             ("--identity", &self.identity),
         ] {
-            if let Some(url) = url {
-                Endpoint::of_url(url).map_err(|error| format!("{flag} {url}: {error}"))?;
-            }
+            let Some(url) = url else { continue };
+            let read = match flag {
+                "--jwks-url" => Endpoint::of_called(url),
+                _ => Endpoint::of_url(url),
+            };
+            read.map_err(|error| format!("{flag} {}: {error}", shown(url)))?;
         }
         for (flag, address) in [
             ("--ext-authz", &self.ext_authz),
             ("--auth-server-address", &self.auth_server_address),
         ] {
             if let Some(address) = address {
-                Endpoint::of_address(address)
-                    .map_err(|error| format!("{flag} {address}: {error}"))?;
+                let wrong = |error| format!("{flag} {}: {error}", shown(address));
+                let endpoint = Endpoint::of_address(address).map_err(wrong)?;
+                if !endpoint.path.is_empty() {
+                    return Err(wrong(
+                        "write it without a path, which nothing would ask for",
+                    ));
+                }
             }
         }
         if self.ext_authz.is_some() && self.identity.is_some() {
@@ -300,8 +308,9 @@ fn check_origin(origin: &str) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!(
-            "--cors {origin}: write an origin as browsers send it, such as http://localhost:6274, \
-             without a path and without a slash at the end"
+            "--cors {}: write an origin as browsers send it, such as http://localhost:6274, \
+             without a path and without a slash at the end",
+            shown(origin)
         ))
     }
 }

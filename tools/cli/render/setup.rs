@@ -1,13 +1,13 @@
 //! What every target needs to know of a configuration.
 
-use super::endpoint::Endpoint;
 use super::incoming;
 use crate::check::{Kind, providers, upstream_name};
 use crate::convert::{auth_server_node, variable_name};
+use crate::endpoint::Endpoint;
 use crate::keys;
 use document::{entries, get, get_text, items};
-use std::collections::BTreeSet;
-use upstream_inject::config::Node;
+use std::collections::{BTreeMap, BTreeSet};
+use upstream_inject::config::{Node, Path};
 
 /// A valid configuration, taken apart.
 pub(super) struct Setup {
@@ -36,6 +36,8 @@ pub(super) struct Setup {
     pub(super) scopes_offered: Vec<String>,
     /// Where a vMCP file says that its backends are.
     pub(super) urls: Vec<(String, String)>,
+    /// Where in the file each of them stands.
+    pub(super) url_paths: BTreeMap<String, Path>,
     /// What the operator should know.
     pub(super) notes: Vec<String>,
 }
@@ -69,6 +71,7 @@ impl Setup {
             incoming_scope: incoming::scope(root),
             scopes_offered: incoming::scopes_offered(root),
             urls: incoming::urls(root),
+            url_paths: incoming::url_paths(root),
             notes: incoming::notes(root),
         };
         setup.variables = variables_in(&filter_part);
@@ -323,7 +326,7 @@ impl Setup {
         let Some(url) = get_text(settings, url_key) else {
             return Ok(None);
         };
-        let Ok(mut endpoint) = Endpoint::of_url(url) else {
+        let Ok(mut endpoint) = Endpoint::of_called(url) else {
             return Err(format!("{backend}: a {url_key} without a host and a port"));
         };
         endpoint.path = String::new();

@@ -1,7 +1,7 @@
 //! The smoke test: what to call after loading what was rendered, and what must come of it.
 
-use super::endpoint::Endpoint;
 use super::gateway::Gateway;
+use crate::endpoint::Endpoint;
 use std::fmt::Write as _;
 use upstream_inject::observe::counters::stat_name;
 
@@ -29,11 +29,7 @@ fn steps(
         Some(host) => format!(" -H {}", quoted(&format!("host: {host}"))),
         None => String::new(),
     };
-    let path = match &backend.resource {
-        Some(resource) => resource.path.clone(),
-        None => format!("{}/mcp", backend.path_prefix),
-    };
-    let url = quoted(&format!("{base}{path}"));
+    let url = quoted(&format!("{base}{}", backend.called));
     let mut steps = Vec::new();
     if gateway.authentication.is_some() {
         let metadata = match &backend.challenge.resource_metadata {

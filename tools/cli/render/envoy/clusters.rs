@@ -2,10 +2,10 @@
 
 use super::super::Rendering;
 use super::super::cluster::{Cluster, Protocol};
-use super::super::endpoint::Endpoint;
 use super::super::gateway::{Authentication, Gateway};
 use super::super::identity::Identity;
 use super::{AUTH_SERVER_CLUSTER, EXT_AUTHZ_CLUSTER, KEYS_CLUSTER};
+use crate::endpoint::{Endpoint, shown};
 use std::collections::BTreeSet;
 
 /// Where each backend is, in their order.
@@ -16,7 +16,7 @@ pub(super) fn places(target: &mut Rendering<'_>) -> Result<Vec<Endpoint>, String
         let name = &backend.name;
         places.push(match &backend.address {
             Some(address) => Endpoint::of_address(address)
-                .map_err(|error| format!("--backend {name}={address}: {error}"))?,
+                .map_err(|error| format!("--backend {name}={}: {error}", shown(address)))?,
             None => {
                 missing.push(format!(
                     "--backend {name}=… is missing: fill in where this backend is; until then \

@@ -4,13 +4,13 @@ mod clusters;
 mod routes;
 
 use super::Rendering;
-use super::endpoint::Endpoint;
 use super::identity::Identity;
 use super::options::EnvoyVersion;
 use super::parts::{self, ChallengeFrom, Rules};
 use super::smoke;
 use super::template::{block, fill, raw, scalar};
 use super::wasm::Wasm;
+use crate::endpoint::{Endpoint, shown};
 use document::get_text;
 use upstream_inject::config::Node;
 
@@ -113,6 +113,7 @@ fn address(flag: &str, text: &str) -> Result<Endpoint, String> {
         .ok()
         .filter(|endpoint| endpoint.is_address() && endpoint.path.is_empty() && !endpoint.tls)
         .ok_or_else(|| {
+            let text = shown(text);
             format!("{flag} {text}: not an IP address and a port, such as 127.0.0.1:10000")
         })
 }

@@ -3,13 +3,13 @@
 
 use super::super::Rendering;
 use super::super::challenge::MetadataDocument;
-use super::super::endpoint::Endpoint;
 use super::super::gateway::{AuthServer, Backend, Gateway};
 use super::super::identity::Identity;
 use super::super::parts::{self, quoted};
 use super::super::template::{block, fill, raw, scalar};
 use super::AUTH_SERVER_CLUSTER;
 use crate::emit;
+use crate::endpoint::Endpoint;
 
 /// The virtual hosts: one, or one for each backend and one for the rest.
 pub(super) fn virtual_hosts(target: &Rendering<'_>, places: &[Endpoint]) -> String {
@@ -109,17 +109,19 @@ impl Routes<'_> {
         let mut routes = String::new();
         for probe in &backend.probes {
             routes.push_str("# A probe brings no token: this path goes on without a credential.\n");
-            let rewrite = rewrite(backend, "/", false);
+            let rewrite = rewrite(&below(backend), "/");
             let matches = format!("{{path: {}}}", quoted(probe));
             routes.push_str(&self.backend_route(backend, place, &matches, rewrite, true));
         }
         let prefix = &backend.path_prefix;
         if !place.path.is_empty() && !prefix.is_empty() {
-            let matches = format!(
-                "{{safe_regex: {{regex: {}}}}}",
-                quoted(&format!("{}/?", escaped(prefix)))
-            );
-            let rewrite = rewrite(backend, &place.path, true);
+            let whole = match place.path.strip_suffix('/') {
+                // Without its slash the backend would answer with a redirect, past the prefix.
+                Some(path) => format!("{}(?:{})?/?", escaped(prefix), escaped(path)),
+                None => format!("{}/?", escaped(prefix)),
+            };
+            let matches = format!("{{safe_regex: {{regex: {}}}}}", quoted(&whole));
+            let rewrite = rewrite(&format!("^{whole}$"), &place.path);
             routes.push_str(&self.backend_route(backend, place, &matches, rewrite, false));
         }
         let matches = if prefix.is_empty() {
@@ -127,7 +129,7 @@ impl Routes<'_> {
         } else {
             format!("{{path_separated_prefix: {}}}", quoted(prefix))
         };
-        let rewrite = rewrite(backend, "/", false);
+        let rewrite = rewrite(&below(backend), "/");
         routes.push_str(&self.backend_route(backend, place, &matches, rewrite, false));
         routes
     }
@@ -246,16 +248,22 @@ impl Routes<'_> {
     }
 }
 
-/// Without the backend's prefix; all of it, where `is_whole`.
-fn rewrite(backend: &Backend, to: &str, is_whole: bool) -> String {
-    if backend.path_prefix.is_empty() {
+/// What the paths of a backend begin with, as a regular expression; empty where all are its own.
+fn below(backend: &Backend) -> String {
+    match backend.path_prefix.as_str() {
+        "" => String::new(),
+        prefix => format!("^{}/?", escaped(prefix)),
+    }
+}
+
+/// What matches becomes `to`.
+fn rewrite(pattern: &str, to: &str) -> String {
+    if pattern.is_empty() {
         return String::new();
     }
-    let pattern = format!("^{}/?", escaped(&backend.path_prefix));
-    let end = if is_whole { "$" } else { "" };
     format!(
         "regex_rewrite: {{pattern: {{regex: {}}}, substitution: {}}}\n",
-        quoted(&format!("{pattern}{end}")),
+        quoted(pattern),
         quoted(&to.replace('\\', "\\\\"))
     )
 }

@@ -9,12 +9,12 @@ mod rules;
 
 use super::Rendering;
 use super::cluster::Cluster;
-use super::endpoint::Endpoint;
 use super::identity::Identity;
 use super::parts;
 use super::smoke;
 use super::template::{block, fill, raw, scalar};
 use crate::emit;
+use crate::endpoint::Endpoint;
 use document::{entries, get_text};
 use listeners::Listeners;
 use patches::Patches;

@@ -1,7 +1,6 @@
 //! The HTTPRoutes: to the backends, to the documents that say where to log in, to the auth server.
 
 use super::super::Rendering;
-use super::super::endpoint::Endpoint;
 use super::super::gateway::Backend;
 use super::super::open_paths;
 use super::super::parts::quoted;
@@ -10,6 +9,7 @@ use super::listeners::Listeners;
 use super::places::{Place, is_name, service_of};
 use super::rules::{auth_server_rule, backend_rule, door, rewrite, rule};
 use crate::emit;
+use crate::endpoint::Endpoint;
 use document::get_text;
 use std::collections::BTreeMap;
 

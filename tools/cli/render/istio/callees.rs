@@ -1,11 +1,11 @@
 //! Whom the filter or Envoy asks: what makes them known to Istio, and how they are called.
 
 use super::super::Rendering;
-use super::super::endpoint::Endpoint;
 use super::super::identity::Identity;
 use super::super::parts::quoted;
 use super::super::template::{block, fill, raw, scalar};
 use super::services::{cluster_name, host_of};
+use crate::endpoint::Endpoint;
 use crate::report::printable;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -7,12 +7,12 @@ mod routes;
 mod services;
 
 use super::Rendering;
-use super::endpoint::Endpoint;
 use super::open_paths;
 use super::parts::quoted;
 use super::smoke;
 use super::template::{block, fill, raw, scalar};
 use crate::emit;
+use crate::endpoint::Endpoint;
 use services::Hosts;
 pub(super) use services::services;
 use std::fmt::Write as _;

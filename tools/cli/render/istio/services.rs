@@ -1,7 +1,7 @@
 //! Where the backends are, under the names that Istio gives their clusters.
 
 use super::super::Rendering;
-use super::super::endpoint::Endpoint;
+use crate::endpoint::Endpoint;
 use document::{entries, get};
 use upstream_inject::config::Node;
 use upstream_inject::strategy::REGISTRY;
