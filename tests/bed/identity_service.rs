@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::process::{self, Process};
-use crate::redis::free_port;
+use crate::redis::{free_port, on_some_port};
 use crate::waiting::wait_for;
 use crate::{Client, Request, paths};
 
@@ -35,7 +35,8 @@ impl IdentityService {
         arguments: &[&str],
         environment: &[(String, String)],
     ) -> Result<Self, String> {
-        Self::begin("--config", run_config, arguments, environment).await
+        on_some_port(async || Self::begin("--config", run_config, arguments, environment).await)
+            .await
     }
 
     /// The same with sessions from a file, and without a store.
@@ -47,7 +48,8 @@ impl IdentityService {
         arguments: &[&str],
         environment: &[(String, String)],
     ) -> Result<Self, String> {
-        Self::begin("--sessions", sessions, arguments, environment).await
+        on_some_port(async || Self::begin("--sessions", sessions, arguments, environment).await)
+            .await
     }
 
     async fn begin(

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -23,9 +23,14 @@ use crate::{
 /// The backends that clients use, each with another strategy.
 pub const LOGIN_BACKENDS: [&str; 3] = ["github-tools", "corporate-api", "internal-api"];
 
-/// With these arguments of the identity service, upstream tokens, which live for 75 s here, are due
-/// after 15, and a dead end is ended soon after a login.
+/// With these arguments of the identity service, upstream tokens, which live for 85 s here, are due
+/// after 25, and a dead end is ended soon after a login.
 pub const SHORT_LIVES: [&str; 4] = ["--refresh-ahead", "60s", "--end-dead-after", "1s"];
+
+/// How long upstream tokens live, and how long before their end they are due, in seconds: the first
+/// visits take some seconds, and on a busy machine many.
+const LIFE: i64 = 85;
+const AHEAD: i64 = 60;
 
 /// Everything, at a URL that clients can reach.
 pub struct LoginScene {
@@ -190,7 +195,7 @@ impl LoginScene {
                     "id": format!("thv-{name}"), "secret": secret(variable),
                     "redirect_uri": format!("{url}/oauth/callback"),
                 },
-                "accessTokenTtl": 75, "rotate": rotate, "user": "alice",
+                "accessTokenTtl": LIFE, "rotate": rotate, "user": "alice",
             });
             Counterpart::start(Program::Idp, &configuration)
         };
@@ -286,12 +291,13 @@ impl LoginScene {
         let client = until_it_pauses(&fresh, client).await?;
         let asked = self.neighbours.sts.requests();
         let asked = asked.last().ok_or("nobody asked the corporate STS")?;
-        let row = self.redis.run(&["GET", &self.row("corporate-idp")?]);
-        let row: Value = serde_json::from_str(&row).map_err(|error| error.to_string())?;
+        let row = self.content("corporate-idp")?;
         let held = row["access_token"].as_str().unwrap_or_default().to_owned();
         let subject = [asked.parameter("subject_token"), held];
         say("waiting until the upstream tokens are due");
-        tokio::time::sleep(Duration::from_secs(17)).await;
+        let ends = |row: &Value| row["expires_at"].as_i64().unwrap_or_default();
+        let last = ends(&row).max(ends(&self.content("github")?));
+        tokio::time::sleep(until(last - AHEAD + 1)).await;
         go_on(&fresh)?;
 
         let client = until_it_pauses(&lost, client).await?;
@@ -333,6 +339,12 @@ impl LoginScene {
         }
     }
 
+    /// What is in it.
+    fn content(&self, provider: &str) -> Result<Value, String> {
+        let row = self.redis.run(&["GET", &self.row(provider)?]);
+        serde_json::from_str(&row).map_err(|error| error.to_string())
+    }
+
     /// The keys of this provider's rows, of all sessions.
     #[must_use]
     pub fn rows(&self, provider: &str) -> Vec<String> {
@@ -341,6 +353,14 @@ impl LoginScene {
             .run(&["KEYS", &format!("*upstream:*:{provider}")]);
         keys.lines().map(str::to_owned).collect()
     }
+}
+
+/// How long it is until then, in Unix seconds.
+fn until(then: i64) -> Duration {
+    let then = Duration::from_secs(then.max(0).unsigned_abs());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    then.saturating_sub(now.unwrap_or_default())
+        .min(Duration::from_secs(LIFE.unsigned_abs()))
 }
 
 fn audiences(url: &str) -> Vec<String> {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::envoy::quote_query;
 use crate::installation::install;
 use crate::process::{self, Process};
-use crate::redis::free_port;
+use crate::redis::{free_port, on_some_port};
 use crate::waiting::{PATIENCE, wait_for};
 use crate::{Client, Request, paths, repository};
 
@@ -31,6 +31,10 @@ impl Prometheus {
     /// # Errors
     /// It cannot be had, or does not answer; what it said is in the message.
     pub async fn start(configuration: &str, rules: &str) -> Result<Self, String> {
+        on_some_port(async || Self::begin(configuration, rules).await).await
+    }
+
+    async fn begin(configuration: &str, rules: &str) -> Result<Self, String> {
         let directory = paths::scratch("prometheus").map_err(|error| error.to_string())?;
         let write = |name: &str, text: &str| {
             std::fs::write(directory.join(name), text).map_err(|error| error.to_string())

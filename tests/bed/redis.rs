@@ -41,6 +41,22 @@ pub fn free_port() -> std::io::Result<u16> {
     Err(last)
 }
 
+/// What is said of a port that somebody else has, in all languages.
+const IN_USE: &str = "address already in use";
+
+/// Starts something on a free port, and on another one if somebody else has taken that meanwhile.
+pub(crate) async fn on_some_port<T>(
+    start: impl AsyncFn() -> Result<T, String>,
+) -> Result<T, String> {
+    for _ in 0..3 {
+        match start().await {
+            Err(error) if error.to_ascii_lowercase().contains(IN_USE) => {}
+            outcome => return outcome,
+        }
+    }
+    start().await
+}
+
 /// Linux gives out ports from 32768 on; these are below.
 const FIRST_PORT: u16 = 20_000;
 const PORTS: u32 = 12_000;
@@ -51,13 +67,16 @@ impl Redis {
     /// # Errors
     /// There is no redis-server, or it does not answer.
     pub async fn start() -> Result<Self, String> {
-        let port = free_port().map_err(|error| error.to_string())?;
-        let redis = Self {
-            port,
-            process: Mutex::new(spawn(port)?),
-        };
-        redis.ready().await?;
-        Ok(redis)
+        on_some_port(async || {
+            let port = free_port().map_err(|error| error.to_string())?;
+            let redis = Self {
+                port,
+                process: Mutex::new(spawn(port)?),
+            };
+            redis.ready().await?;
+            Ok(redis)
+        })
+        .await
     }
 
     /// Its port.
@@ -90,10 +109,19 @@ impl Redis {
     }
 
     async fn ready(&self) -> Result<(), String> {
+        let process = Arc::clone(&self.process.lock().expect("no panic in here"));
+        // Another server may have that port.
+        let itself = format!("process_id:{}", process.id());
         wait_for("redis-server to answer", || async {
-            (self.try_run(&["PING"]).ok()?.trim() == "PONG").then_some(())
+            if let Some(status) = process.ended() {
+                return Some(Err(format!("{IN_USE}? redis-server has ended: {status}")));
+            }
+            let said = self.try_run(&["INFO", "server"]).ok()?;
+            said.lines()
+                .any(|line| line.trim_end() == itself)
+                .then_some(Ok(()))
         })
-        .await
+        .await?
     }
 
     /// Runs a command; what it prints.

@@ -81,9 +81,14 @@ async fn a_stopped_envoy_is_named() {
 async fn an_envoy_that_dies_is_named() {
     let bed = plan("mishap-dead").start().await;
     signal(&bed.envoy, libc::SIGKILL);
-    let said = failure_of_a_request(bed.http1(), "/plain/dead").await;
     let pid = bed.envoy.pid();
     let names = format!("Envoy mishap-dead (process {pid}) has ended by itself: signal: 9");
+    // Its ports are closed a moment before that.
+    eventually("Envoy to have ended", || async {
+        (bed::mishaps() == [names.clone()]).then_some(())
+    })
+    .await;
+    let said = failure_of_a_request(bed.http1(), "/plain/dead").await;
     assert_says(&said, &["/plain/dead", &names]);
     let (_, findings) = search_canaries(|envoy| envoy == "mishap-dead").await;
     assert_says(&findings.join("\n"), &[&names]);
@@ -92,11 +97,17 @@ async fn an_envoy_that_dies_is_named() {
 }
 
 async fn whoever_has_the_port_of_an_ended_envoy_is_not_asked() {
-    let bed = plan("mishap-succeeded").start().await;
-    bed.envoy.kill();
-    let successor = TcpListener::bind(bed.envoy.admin_address())
-        .await
-        .expect("the port of an Envoy that has ended is free");
+    // Somebody else may take the port first.
+    let mut attempts = 0;
+    let (bed, successor) = loop {
+        let bed = plan("mishap-succeeded").start().await;
+        bed.envoy.kill();
+        match TcpListener::bind(bed.envoy.admin_address()).await {
+            Ok(successor) => break (bed, successor),
+            Err(error) => assert!(attempts < 3, "it is not free: {error}"),
+        }
+        attempts += 1;
+    };
     let bed = Arc::new(bed);
     let ended = format!(
         "Envoy mishap-succeeded (process {}) has ended",

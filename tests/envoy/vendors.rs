@@ -2,7 +2,7 @@
 //! of answers that grows by a line for each vendor's oddity, and what it takes not to be a burden to
 //! them. `docs/providers.md` has the settings.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -479,6 +479,9 @@ async fn a_token_whose_life_nobody_states_lives_as_long_as_configured() {
     assert_eq!(lane.sts().calls(), 1);
 }
 
+/// How much the filter's clock, which is set now and then, may run ahead of this test's.
+const CLOCKS: Duration = Duration::from_millis(100);
+
 /// Every user gets the same answer; the endpoint, which may count wrong secrets, hears of few of them.
 async fn a_client_that_is_refused_is_not_locked_out() {
     let lane = Lane::of(bed().await, "wrong-secret");
@@ -491,8 +494,8 @@ async fn a_client_that_is_refused_is_not_locked_out() {
     }
     // Five, and then one in a second, in two, in four…
     let calls = lane.sts().calls();
-    let most = 5 + began.elapsed().as_secs() as usize;
-    assert!((5..=most.max(5)).contains(&calls), "{calls} calls");
+    let most = 5 + (began.elapsed() + CLOCKS).as_secs() as usize;
+    assert!((5..=most).contains(&calls), "{calls} calls");
 }
 
 /// Ten seconds are less than the skew: of so short a life a fifth is left out, not all.
@@ -505,6 +508,6 @@ async fn a_short_life_is_used() {
         lane.get_ok(&jwt, "x").await;
     }
     let calls = lane.sts().calls();
-    let most = 1 + began.elapsed().as_secs() as usize / 8;
+    let most = 1 + (began.elapsed() + CLOCKS).as_secs() as usize / 8;
     assert!((1..=most).contains(&calls), "{calls} calls");
 }

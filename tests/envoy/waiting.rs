@@ -63,6 +63,7 @@ async fn what_envoy_lets_go_early_goes_bare() {
 /// How often the impatient backend did this.
 #[derive(Default)]
 struct Counts {
+    accepted: AtomicUsize,
     served: AtomicUsize,
     closed: AtomicUsize,
 }
@@ -77,6 +78,7 @@ async fn impatient(patience: Duration) -> (SocketAddr, Arc<Counts>) {
         loop {
             let mut stream = bed::accept(&listener).await;
             let counts = Arc::clone(&counting);
+            counts.accepted.fetch_add(1, Ordering::Relaxed);
             tokio::spawn(async move {
                 let mut head = Vec::new();
                 let mut buffer = [0; 4096];
@@ -109,7 +111,10 @@ async fn a_backend_that_closes_an_idle_connection_meanwhile_costs_nobody_a_reque
     let (address, counts) = impatient(Duration::from_secs(1)).await;
     let bed = Bed::with(
         "impatient",
-        PluginConfig::Json(configuration(&[("hasty", json!({}))], json!({}))),
+        PluginConfig::Json(configuration(
+            &[("hasty", json!({"timeout": "60s"}))],
+            json!({}),
+        )),
     )
     .sts("sts-hasty")
     .cluster(bootstrap::cluster("hasty", address, false, &[]))
@@ -129,9 +134,10 @@ async fn a_backend_that_closes_an_idle_connection_meanwhile_costs_nobody_a_reque
         let client = bed.http1();
         let sent = tokio::spawn(async move { client.try_send(request).await.ok() });
         lane.sts().reached(user + 1).await;
-        let closed = counts.closed.load(Ordering::Relaxed);
+        // With every connection, whenever it has lost it with which.
         eventually("the backend to lose its patience", || async {
-            (counts.closed.load(Ordering::Relaxed) > closed).then_some(())
+            let closed = counts.closed.load(Ordering::Relaxed);
+            (closed > user && closed == counts.accepted.load(Ordering::Relaxed)).then_some(())
         })
         .await;
         lane.sts().release();

@@ -5,7 +5,7 @@ use bed::{Bed, Counterpart, Program, Reply, bootstrap, canary};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use super::{Lab, assert_refused, bed_for};
+use super::{Lab, PATIENT, assert_refused, bed_for};
 use crate::trial::{SharedBed, trials};
 
 trials!("cross_app":
@@ -107,6 +107,7 @@ fn cross_app(both: &Both, changes: Value) -> Value {
         "targetResource": RESOURCE,
         "scopes": ["files.read"],
         "subjectProviderName": "corp",
+        "timeout": PATIENT,
     });
     for (key, value) in changes.as_object().into_iter().flatten() {
         block[key] = value.clone();

@@ -6,7 +6,7 @@ use bed::{Bed, Counterpart, Program, canary};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use super::{AUDIENCE, Lab, assert_refused, bed_for, exchange};
+use super::{AUDIENCE, Lab, PATIENT, assert_refused, bed_for, exchange};
 use crate::trial::{SharedBed, trials};
 
 trials!("grants":
@@ -73,6 +73,7 @@ fn on_behalf_of(sts: &Counterpart, changes: Value) -> Value {
         "clientSecretEnv": "STS_CLIENT_SECRET",
         "scopes": [format!("{GRAPH}/User.Read")],
         "subjectTokenProviderName": "corp",
+        "timeout": PATIENT,
     });
     for (key, value) in changes.as_object().into_iter().flatten() {
         block[key] = value.clone();

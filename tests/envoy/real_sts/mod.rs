@@ -65,6 +65,9 @@ pub fn sts_configuration(secret: &str, access_token_ttl: u32) -> Value {
     })
 }
 
+/// How long a call may take: a program of a third party is slow on a busy machine.
+pub const PATIENT: &str = "30s";
+
 /// The `tokenExchange` block of a backend that does everything right, changed by `changes`; a
 /// `null` takes a key away.
 pub fn exchange(sts: &Counterpart, changes: Value) -> Value {
@@ -76,6 +79,7 @@ pub fn exchange(sts: &Counterpart, changes: Value) -> Value {
         "audience": AUDIENCE,
         "scopes": ["read"],
         "subjectProviderName": "corp",
+        "timeout": PATIENT,
     });
     for (key, value) in changes.as_object().into_iter().flatten() {
         block[key] = value.clone();
@@ -94,6 +98,8 @@ pub fn bed_for(name: &str, sts: &Counterpart, secret: &str, backends: Value, cac
     let mut plugin = config(&["corp", "agent"], backends);
     plugin["challenge"] = json!({"realm": "mcp", "resourceMetadata": RESOURCE_METADATA});
     plugin["tokenCache"] = cache;
+    // Longer than any test takes.
+    plugin["tokenCache"]["negativeTtl"] = json!("5m");
     let plan = Bed::with(name, PluginConfig::Json(plugin))
         .environment("STS_CLIENT_SECRET", secret)
         .environment("WRONG_SECRET", &canary::token("", "wrong-secret"))
@@ -142,6 +148,18 @@ impl Lab {
 
     /// The same for a token in this header.
     pub async fn verified_in(&self, header: &str, reply: &Reply, audience: &str) -> Value {
+        self.verified_at(seconds_now(), header, reply, audience)
+            .await
+    }
+
+    /// The same where the token need not have lived longer than until then, in Unix seconds.
+    pub async fn verified_at(
+        &self,
+        then: u64,
+        header: &str,
+        reply: &Reply,
+        audience: &str,
+    ) -> Value {
         assert_eq!(reply.status, 200, "{}", reply.text());
         let seen = reply.seen(header);
         let [authorization] = seen.as_slice() else {
@@ -157,14 +175,18 @@ impl Lab {
             .find(&header.kid.expect("a key id"))
             .expect("a key of the STS");
         let mut validation = Validation::new(Algorithm::RS256);
-        validation.leeway = 0;
+        // Judged below, as of another time than now.
+        validation.validate_exp = false;
         validation.set_audience(&[audience]);
         validation.set_issuer(&[self.sts.ready("issuer")]);
         validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
         let key = DecodingKey::from_jwk(key).expect("an RSA key");
-        jsonwebtoken::decode::<Value>(token, &key, &validation)
+        let claims = jsonwebtoken::decode::<Value>(token, &key, &validation)
             .expect("a valid token")
-            .claims
+            .claims;
+        let exp = claims["exp"].as_u64().expect("a time");
+        assert!(exp >= then, "it ended {} s before it was used", then - exp);
+        claims
     }
 
     /// The token requests that named this audience.
@@ -186,6 +208,14 @@ impl Lab {
         })
         .await
     }
+}
+
+/// Unix time.
+pub fn seconds_now() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs()
 }
 
 /// Asserts a refusal: status, code, and the challenge as a whole.

@@ -2,12 +2,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use bed::{Bed, Counterpart, Program, canary};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
-use super::{AUDIENCE, Lab, assert_refused, bed_for, common_backends, exchange, sts_configuration};
+use super::{
+    AUDIENCE, Lab, assert_refused, bed_for, common_backends, exchange, seconds_now,
+    sts_configuration,
+};
 use crate::trial::{SharedBed, trials};
 
 trials!("oidc_provider":
@@ -112,7 +116,8 @@ async fn a_denied_target_or_scope_is_forbidden() {
 }
 
 /// With tokens that live four seconds and are used for two: one after the other reaches the backend,
-/// each of them while it is valid, and no request fails. The verification has no leeway.
+/// each of them while it is valid, and no request fails. The verification has no leeway; a token was
+/// used no earlier than the request was sent.
 async fn tokens_are_renewed_before_they_end() {
     static STS: OnceCell<Counterpart> = OnceCell::const_new();
     static BED: SharedBed = SharedBed::new();
@@ -130,9 +135,13 @@ async fn tokens_are_renewed_before_they_end() {
     let subject = bed.login("kim", json!({}));
     let jwt = bed.login("kim", json!({"corp": subject}));
     let (tokens, requests) = (RefCell::new(BTreeSet::new()), Cell::new(0));
+    let began = Instant::now();
     bed::eventually("two renewals ahead of time", || async {
+        let sent = seconds_now();
         let reply = lab.get_with("short", &jwt).await;
-        let claims = lab.verified(&reply, AUDIENCE).await;
+        let claims = lab
+            .verified_at(sent, "authorization", &reply, AUDIENCE)
+            .await;
         requests.set(requests.get() + 1);
         tokens.borrow_mut().insert(claims["jti"].to_string());
         let renewals = bed
@@ -143,8 +152,10 @@ async fn tokens_are_renewed_before_they_end() {
     })
     .await;
     let (calls, requests) = (sts.token_requests().await.len(), requests.get());
+    // However few requests a busy machine makes, a token is used for more than a second.
+    let most = 2 + began.elapsed().as_secs() as usize;
     assert!(
-        calls * 4 < requests,
+        calls <= most && calls <= requests,
         "{calls} calls for {requests} requests"
     );
 }

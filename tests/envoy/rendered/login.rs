@@ -17,8 +17,7 @@ trials!("rendered_login":
 
 /// Clients compare URLs, so that the port has to be known before Envoy has it.
 fn free_address() -> SocketAddr {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    free.local_addr().expect("an address")
+    SocketAddr::from(([127, 0, 0, 1], bed::free_port().expect("a free port")))
 }
 
 async fn logs_in(sdk: Sdk, name: &str) {

@@ -21,8 +21,7 @@ trials!("rendered_plain_variants":
 
 /// An address at which nobody listens.
 fn nobody() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("bound").to_string()
+    format!("127.0.0.1:{}", bed::free_port().expect("a free port"))
 }
 
 async fn while_the_keys_cannot_be_had_nobody_is_sent_to_log_in() {
