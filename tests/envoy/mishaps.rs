@@ -85,7 +85,11 @@ async fn an_envoy_that_dies_is_named() {
     let names = format!("Envoy mishap-dead (process {pid}) has ended by itself: signal: 9");
     // Its ports are closed a moment before that.
     eventually("Envoy to have ended", || async {
-        (bed::mishaps() == [names.clone()]).then_some(())
+        let mishaps = bed::mishaps();
+        mishaps
+            .iter()
+            .any(|it| it.starts_with(&names))
+            .then_some(())
     })
     .await;
     let said = failure_of_a_request(bed.http1(), "/plain/dead").await;

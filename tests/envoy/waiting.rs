@@ -8,7 +8,8 @@ use std::time::Duration;
 use bed::{Answer, Bed, Placement, PluginConfig, Reply, Request, bootstrap, eventually};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::exchange_lane::{Lane, assert_refused, configuration, exchanged, lanes};
 use crate::trial::trials;
@@ -60,57 +61,82 @@ async fn what_envoy_lets_go_early_goes_bare() {
     }
 }
 
-/// How often the impatient backend did this.
-#[derive(Default)]
-struct Counts {
+/// A backend that answers each request, and closes all its connections when it is told to.
+struct Fickle {
+    told: watch::Sender<()>,
     accepted: AtomicUsize,
-    served: AtomicUsize,
     closed: AtomicUsize,
+    served: AtomicUsize,
 }
 
-/// A backend that answers each request, and closes a connection on which none comes for a while.
-async fn impatient(patience: Duration) -> (SocketAddr, Arc<Counts>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    let counts = Arc::new(Counts::default());
-    let counting = Arc::clone(&counts);
-    tokio::spawn(async move {
+impl Fickle {
+    async fn start() -> (SocketAddr, Arc<Self>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let backend = Arc::new(Self {
+            told: watch::Sender::new(()),
+            accepted: AtomicUsize::new(0),
+            closed: AtomicUsize::new(0),
+            served: AtomicUsize::new(0),
+        });
+        let accepting = Arc::clone(&backend);
+        tokio::spawn(async move {
+            loop {
+                let stream = bed::accept(&listener).await;
+                let told = accepting.told.subscribe();
+                accepting.accepted.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(Arc::clone(&accepting).serve(stream, told));
+            }
+        });
+        (address, backend)
+    }
+
+    async fn serve(self: Arc<Self>, mut stream: TcpStream, mut told: watch::Receiver<()>) {
+        let mut head = Vec::new();
+        let mut buffer = [0; 4096];
         loop {
-            let mut stream = bed::accept(&listener).await;
-            let counts = Arc::clone(&counting);
-            counts.accepted.fetch_add(1, Ordering::Relaxed);
-            tokio::spawn(async move {
-                let mut head = Vec::new();
-                let mut buffer = [0; 4096];
-                loop {
-                    let read = tokio::time::timeout(patience, stream.read(&mut buffer)).await;
-                    let Ok(Ok(length @ 1..)) = read else {
-                        drop(stream);
-                        counts.closed.fetch_add(1, Ordering::Relaxed);
-                        return;
-                    };
-                    head.extend_from_slice(&buffer[..length]);
-                    if head.ends_with(b"\r\n\r\n") {
-                        head.clear();
-                        counts.served.fetch_add(1, Ordering::Relaxed);
-                        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-                        if stream.write_all(answer).await.is_err() {
-                            return;
-                        }
-                    }
+            let read = tokio::select! {
+                read = stream.read(&mut buffer) => read,
+                _ = told.changed() => Ok(0),
+            };
+            let Ok(length @ 1..) = read else {
+                drop(stream);
+                self.closed.fetch_add(1, Ordering::Relaxed);
+                return;
+            };
+            head.extend_from_slice(&buffer[..length]);
+            if head.ends_with(b"\r\n\r\n") {
+                head.clear();
+                self.served.fetch_add(1, Ordering::Relaxed);
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                if stream.write_all(answer).await.is_err() {
+                    return;
                 }
-            });
+            }
         }
-    });
-    (address, counts)
+    }
+
+    /// Closes the connections that there are, of which there must be some.
+    async fn hang_up(&self) {
+        let closed = self.closed.load(Ordering::Relaxed);
+        eventually("a connection to the backend", || async {
+            (self.accepted.load(Ordering::Relaxed) > closed).then_some(())
+        })
+        .await;
+        self.told.send_replace(());
+        eventually("the backend to hang up", || async {
+            (self.closed.load(Ordering::Relaxed) > closed).then_some(())
+        })
+        .await;
+    }
 }
 
 /// The one retry that the shipped configurations have; in the router the connection is taken before
 /// the wait begins.
 async fn a_backend_that_closes_an_idle_connection_meanwhile_costs_nobody_a_request() {
-    let (address, counts) = impatient(Duration::from_secs(1)).await;
+    let (address, backend) = Fickle::start().await;
     let bed = Bed::with(
-        "impatient",
+        "fickle",
         PluginConfig::Json(configuration(
             &[("hasty", json!({"timeout": "60s"}))],
             json!({}),
@@ -134,16 +160,11 @@ async fn a_backend_that_closes_an_idle_connection_meanwhile_costs_nobody_a_reque
         let client = bed.http1();
         let sent = tokio::spawn(async move { client.try_send(request).await.ok() });
         lane.sts().reached(user + 1).await;
-        // With every connection, whenever it has lost it with which.
-        eventually("the backend to lose its patience", || async {
-            let closed = counts.closed.load(Ordering::Relaxed);
-            (closed > user && closed == counts.accepted.load(Ordering::Relaxed)).then_some(())
-        })
-        .await;
+        backend.hang_up().await;
         lane.sts().release();
         let reply = sent.await.expect("no panic").expect("an answer");
         assert_eq!((reply.status, reply.text()), (200, "ok".to_owned()));
-        assert_eq!(counts.served.load(Ordering::Relaxed), user + 1);
+        assert_eq!(backend.served.load(Ordering::Relaxed), user + 1);
     }
 }
 
