@@ -197,13 +197,13 @@ outgoingAuth:
         "3:84: warning: config: outgoingAuth.default.tokenExchange.insecureTokenUrl: allows what",
         "6:5: warning: config: outgoingAuth.backends[\"a/b\"]: shares its stats, as a_b, with the \
          backend \"a.b\"",
-        "outgoingAuth.backends[\"a/b\"].headerInjection.headerName: if a route matches on \
-         this header",
+        "outgoingAuth.backends[\"a/b\"].headerInjection.headerName: where the filter stands \
+         before the router",
         "outgoingAuth.backends[\"a/b\"].headerInjection.headerValue: a secret in plain text",
         "13:9: warning: config: outgoingAuth.backends.sts.tokenExchange.insecureTokenUrl: users' \
          tokens",
         "outgoingAuth.backends.sts.tokenExchange.clientSecret: a secret in plain text",
-        "outgoingAuth.backends.sts.tokenExchange.externalTokenHeaderName: if a route matches on",
+        "outgoingAuth.backends.sts.tokenExchange.externalTokenHeaderName: where the filter stands",
         "outgoingAuth.backends.env.headerInjection.headerValueEnv: no shell",
     ] {
         assert!(run.stdout.contains(expected), "{expected}\n{}", run.stdout);
@@ -299,4 +299,89 @@ fn colours_come_when_asked_for_or_on_a_terminal() {
         .run(&["check", "--color", "always", "config.yaml"])
         .expect(0);
     assert!(painted.stdout.contains("\u{1b}["), "{painted:#?}");
+}
+
+#[test]
+fn what_explain_hides_by_its_name_is_called_a_plain_secret() {
+    let text = "\
+outgoingAuth:
+  backends:
+    a:
+      type: token_exchange
+      tokenExchange:
+        tokenUrl: https://sts.example/t?api_key=hunter2&tenant=x
+        parameters: {connection: github, subscription_key: hunter2, auth_type: x, token_handler: x}
+    b: {type: token_exchange, tokenExchange: {tokenUrl: \"https://sts.example/t?tenant=x\"}}
+";
+    let run = check(text).expect(0);
+    for expected in [
+        "6:9: warning: config: outgoingAuth.backends.a.tokenExchange.tokenUrl: in its query a secret by its",
+        "7:42: warning: config: outgoingAuth.backends.a.tokenExchange.parameters.subscription_key: a secret \
+         by its name",
+    ] {
+        assert!(run.stdout.contains(expected), "{expected}\n{}", run.stdout);
+    }
+    assert_eq!(run.stdout.matches("by its name").count(), 2, "{run:#?}");
+    assert!(!run.stdout.contains("hunter2"), "{run:#?}");
+}
+
+#[test]
+fn what_belongs_to_a_signature_and_no_key_is_pointed_out() {
+    let text = "\
+authServer: {runConfig: {issuer: https://a.example, upstreams: [{name: a}]}}
+outgoingAuth:
+  backends:
+    a:
+      type: token_exchange
+      tokenExchange:
+        tokenUrl: https://sts.example/t
+        subjectProviderName: a
+        clientId: me
+        clientKeyId: k1
+        clientCertificateEnv: CERT
+        clientAssertionAudience: https://sts.example
+    b:
+      type: token_exchange
+      tokenExchange:
+        tokenUrl: https://sts.example/t
+        subjectProviderName: a
+        clientId: me
+        clientKeyId: k1
+        clientKeyEnv: KEY
+identity:
+  source: exchange
+  exchange: {tokenUrl: https://i.example/token, clientId: me, clientKeyId: k1}
+";
+    let run = check(text).expect(0);
+    let a = "warning: config: outgoingAuth.backends.a.tokenExchange";
+    for at in [
+        format!("10:9: {a}.clientKeyId"),
+        format!("11:9: {a}.clientCertificateEnv"),
+        format!("12:9: {a}.clientAssertionAudience"),
+        "warning: config: identity.exchange.clientKeyId".to_owned(),
+    ] {
+        let expected =
+            format!("{at}: belongs to a signed assertion, and without clientKeyEnv nothing is");
+        assert!(run.stdout.contains(&expected), "{expected}\n{}", run.stdout);
+    }
+    assert_eq!(
+        run.stdout.matches("nothing is signed").count(),
+        4,
+        "{run:#?}"
+    );
+}
+
+/// In the router, where `render` puts the filter, nothing is routed anew.
+#[test]
+fn a_header_that_routes_may_match_on_is_a_note_where_nobody_knows_where_the_filter_stands() {
+    let text = "outgoingAuth: {backends: {a: {type: header_injection, headerInjection: {headerName: \
+                X-Tenant, headerValueEnv: TENANT}}}}";
+    let run = Workbench::with("c.yaml", text)
+        .run(&["check", "--strict", "c.yaml"])
+        .expect(0);
+    assert!(
+        run.stdout.contains("note: config: outgoingAuth.backends.a"),
+        "{run:#?}"
+    );
+    assert!(run.stdout.contains("[routed-header]"), "{run:#?}");
 }

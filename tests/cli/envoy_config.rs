@@ -101,6 +101,16 @@ fn what_is_unwise_is_a_warning() {
             "envoy-timeout",
         ),
         (
+            "              domains: [\"*\"]\n",
+            "              domains: [\"*\"]\n              retry_policy: {retry_on: reset, per_try_timeout: 3s}\n",
+            "envoy-timeout",
+        ),
+        (
+            "              domains: [\"*\"]\n",
+            "              domains: [\"*\"]\n              retry_policy: {retry_on: reset, per_try_idle_timeout: 3s}\n",
+            "envoy-timeout",
+        ),
+        (
             "route: {cluster: corporate-api, timeout: 0s}",
             "route: {cluster: sts, timeout: 0s}",
             "envoy-sts",

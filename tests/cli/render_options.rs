@@ -399,3 +399,44 @@ fn a_backend_that_no_service_can_be_called_is_missed_by_name() {
         "--backend a.b/c=… is missing, and no Service can have its name: write the service";
     assert!(run.stderr.contains(expected), "{run:#?}");
 }
+
+#[test]
+fn what_no_listener_and_no_probe_can_have_is_refused() {
+    let one = ["--listen", "127.0.0.1:9000", "--admin", "127.0.0.1:9000"];
+    assert_refused(
+        "envoy",
+        &one,
+        "--listen and --admin: both would be on port 9000",
+    );
+    let any = ["--listen", "0.0.0.0:9901"];
+    assert_refused(
+        "envoy",
+        &any,
+        "--listen and --admin: both would be on port 9901",
+    );
+    // Any port that is free.
+    let free = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    render(CONFIG, "envoy", &free).expect(0);
+    for path in ["/a/../oauth", "/a//b", "/a/%2Fb", "/a/./b"] {
+        let probe = format!("--health-check-path={path}");
+        assert_refused("envoy", &[&probe], "as Envoy normalizes it: no /../");
+    }
+}
+
+#[test]
+fn no_envoy_that_cannot_sign_gets_a_client_with_a_key() {
+    let config = "\
+outgoingAuth:
+  backends:
+    a:
+      type: token_exchange
+      tokenExchange: {tokenUrl: https://sts.example/t, clientId: me, clientKeyEnv: KEY}
+";
+    for (version, code) in [("1.36", 1), ("1.37", 0)] {
+        let run = render(config, "envoy", &["--envoy-version", version]).expect(code);
+        let said = run
+            .stderr
+            .contains("private_key_jwt: Envoy signs from 1.37 on");
+        assert_eq!(said, code == 1, "{run:#?}");
+    }
+}

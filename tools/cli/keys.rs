@@ -78,6 +78,18 @@ fn variable(role: Role) -> Option<Role> {
     .then_some(role)
 }
 
+/// Whether a key of this name says where the private key of a client is.
+pub(crate) fn is_of_private_key(key: &str) -> bool {
+    let of_strategies = variables().map(|(_, key, role)| (key, role));
+    let mut all = of_strategies.chain(variables_of_identity());
+    all.any(|(known, role)| known == key && role == Role::KeyVariable)
+}
+
+/// Where further form fields of a call stand.
+pub(crate) fn parameters() -> impl Iterator<Item = (&'static str, &'static str)> {
+    having(|role| (role == Role::Parameters).then_some(())).map(|(block, key, ())| (block, key))
+}
+
 /// Where a token endpoint's URL stands, and the keys for its cluster and for plain http.
 pub(crate) fn token_endpoints() -> impl Iterator<Item = Keys<(&'static str, &'static str)>> {
     having(|role| match role {

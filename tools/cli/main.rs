@@ -24,6 +24,7 @@ mod kubernetes;
 mod output;
 mod render;
 mod report;
+mod secret_names;
 
 use check::{AnyVariable, ThisProcess};
 use clap::Parser;

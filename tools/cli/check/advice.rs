@@ -3,9 +3,11 @@
 use super::placeholders;
 use super::said::Notes;
 use super::vendors;
+use crate::secret_names::is_secret;
 use crate::{codes, keys};
 use document::{entries, get, get_text, items};
 use std::collections::{BTreeSet, HashMap};
+use upstream_inject::config::doc::Role;
 use upstream_inject::config::{Node, Path};
 use upstream_inject::observe::counters::stat_name;
 
@@ -14,11 +16,21 @@ pub(super) fn on(root: &Node, notes: &mut Notes) {
     let strategies: Vec<_> = strategies(root).collect();
     for (path, strategy) in &strategies {
         on_secrets(path, strategy, notes);
+        on_named_secrets(path, strategy, notes);
+        on_unsigned(path, strategy, notes);
         on_variables(path, strategy, notes);
         on_token_url(path, strategy, notes);
         on_header(path, strategy, notes);
         placeholders::on_scheme(path, strategy, notes);
         vendors::on(path, strategy, notes);
+    }
+    if let Some(exchange) = get(root, "identity").and_then(|identity| get(identity, "exchange")) {
+        let path = Path::root().key("identity").key("exchange");
+        for (key, role) in keys::variables_of_identity() {
+            if role == Role::KeyVariable {
+                on_unsigned_by(key, exchange, &path, notes);
+            }
+        }
     }
     on_unused_upstreams(root, &strategies, notes);
     on_shared_stat_names(root, notes);
@@ -49,6 +61,67 @@ fn on_secrets(path: &Path, strategy: &Node, notes: &mut Notes) {
         if get(strategy, block).is_some_and(|block| get(block, key).is_some()) {
             let text = format!("a secret in plain text; {variable} takes it from the environment");
             notes.warn(&codes::PLAIN_SECRET, path.key(block).key(key), text);
+        }
+    }
+}
+
+/// What is a secret by its name, where there is no variable for it.
+fn on_named_secrets(path: &Path, strategy: &Node, notes: &mut Notes) {
+    let text = "a secret by its name, in plain text, and so it stands in what `render` writes: a client's own \
+                belongs into clientSecretEnv; else keep both files as one keeps a secret";
+    for (block, key) in keys::parameters() {
+        let parameters = get(strategy, block).and_then(|block| get(block, key));
+        for (name, _) in parameters.map(entries).unwrap_or_default() {
+            if is_secret(name) {
+                let path = path.key(block).key(key).key(name);
+                notes.warn(&codes::PLAIN_SECRET, path, text);
+            }
+        }
+    }
+    for (block, key, _) in keys::token_endpoints() {
+        let url = get(strategy, block).and_then(|block| get_text(block, key));
+        let query = url
+            .and_then(|url| url.split_once('?'))
+            .map(|(_, query)| query);
+        let mut names = query
+            .unwrap_or_default()
+            .split('&')
+            .filter_map(|pair| pair.split_once('='));
+        if names.any(|(name, _)| is_secret(name)) {
+            let text = format!("in its query {text}");
+            notes.warn(&codes::PLAIN_SECRET, path.key(block).key(key), text);
+        }
+    }
+}
+
+/// What belongs to a signature of the client, and no key to sign with.
+fn on_unsigned(path: &Path, strategy: &Node, notes: &mut Notes) {
+    for (block, key, role) in keys::variables() {
+        if role == Role::KeyVariable
+            && let Some(settings) = get(strategy, block)
+        {
+            on_unsigned_by(key, settings, &path.key(block), notes);
+        }
+    }
+}
+
+fn on_unsigned_by(key: &str, settings: &Node, path: &Path, notes: &mut Notes) {
+    let has = |key: &str| get_text(settings, key).is_some_and(|text| !text.is_empty());
+    let Some(client) = key.strip_suffix("KeyEnv").filter(|_| !has(key)) else {
+        return;
+    };
+    // Without a key that is an error.
+    if get_text(settings, &format!("{client}AuthMethod")) == Some("private_key_jwt") {
+        return;
+    }
+    for of_key in ["KeyId", "CertificateEnv", "AssertionAudience"] {
+        let of_key = format!("{client}{of_key}");
+        if has(&of_key) {
+            let text = format!(
+                "belongs to a signed assertion, and without {key} nothing is signed: name the variable that \
+                 holds the key in {key}, or leave this out"
+            );
+            notes.warn(&codes::CLIENT, path.key(&of_key), text);
         }
     }
 }
@@ -96,16 +169,17 @@ fn on_token_url(path: &Path, strategy: &Node, notes: &mut Notes) {
     }
 }
 
-/// Envoy routes a request anew when the filter has changed a header. Whether a route matches on a
-/// header is not in this file; that one matches on a header made for credentials is unlikely.
+/// Before the router, Envoy routes a request anew when the filter has changed a header. Where the filter
+/// stands, and whether a route matches on a header, is not in this file; that one matches on a header made for credentials is unlikely.
 fn on_header(path: &Path, strategy: &Node, notes: &mut Notes) {
     for (block, key) in keys::headers() {
         let name = get(strategy, block).and_then(|block| get_text(block, key));
         if name.is_some_and(|name| !name.is_empty() && !is_made_for_credentials(name)) {
             // The name is not repeated: where it and the value are swapped, it is the secret.
-            let text = "if a route matches on this header, the request is routed anew after the filter \
-                        has set it, and the credential goes to another backend";
-            notes.warn(&codes::ROUTED_HEADER, path.key(block).key(key), text);
+            let text = "where the filter stands before the router (downstream), and a route matches on this \
+                        header, the request is routed anew after the filter has set it, and the credential \
+                        goes to another backend; in the router nothing is routed anew";
+            notes.note(&codes::ROUTED_HEADER, path.key(block).key(key), text);
         }
     }
 }

@@ -93,15 +93,17 @@ table! {
         "It has no effect beside another one; take it out.";
     PLAIN_SECRET = "plain-secret", "A secret in plain text",
         "Whoever reads the file, Envoy's `/config_dump` or a backup of it has the secret. Let the \
-         variable that the message names take it from the environment.";
+         variable that the message names take it from the environment. What is a secret by its name alone \
+         (a form field in `parameters`, a query of a `tokenUrl`) has no variable: it is sent as it stands.";
     VARIABLE_NAME = "variable-name", "A variable that nothing can set",
         "Shells and Kubernetes take letters, digits and `_`, not beginning with a digit.";
     INSECURE_TOKEN_URL = "insecure-token-url", "A token endpoint without TLS",
         "Users' tokens and the client's secret travel in plain text: use `https`, and take the switch \
          out where nothing needs it.";
     ROUTED_HEADER = "routed-header", "A credential's header that routes may match on",
-        "In the downstream placement Envoy routes anew when the filter has set a header. Put the filter \
-         into the router (docs/PLACEMENT.md), or match on no header that it sets.";
+        "In the downstream placement Envoy routes anew when the filter has set a header; in the router it \
+         does not. A warning where the filter is seen to stand downstream, a note where its place is not \
+         in the file. Put the filter into the router (docs/PLACEMENT.md), or match on no header that it sets.";
     UNUSED_UPSTREAM = "unused-upstream", "A login for nothing",
         "Every user is sent to each upstream, and no backend uses this one's tokens.";
     SHARED_STATS = "shared-stats", "Two backends, one name in stats",

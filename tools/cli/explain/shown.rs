@@ -1,5 +1,6 @@
 //! What is shown of values: tokens and secrets shortened, never whole.
 
+use crate::secret_names::is_secret;
 use percent_encoding::percent_decode_str;
 
 /// What begins so are words of ours in the place of a value that nobody knows here. No token and no
@@ -45,31 +46,6 @@ pub(super) fn url(url: &str) -> String {
         })
         .collect();
     format!("{place}?{}", names.join("&"))
-}
-
-/// Form fields whose values are nobody's to see.
-fn is_secret(name: &str) -> bool {
-    const WORDS: [&str; 16] = [
-        "auth",
-        "bearer",
-        "cookie",
-        "hmac",
-        "jwt",
-        "otp",
-        "pin",
-        "sig",
-        "token",
-        "secret",
-        "assertion",
-        "pass",
-        "pwd",
-        "key",
-        "code",
-        "credential",
-    ];
-    let name = name.to_ascii_lowercase();
-    let is_about = WORDS.iter().any(|word| name.contains(word));
-    is_about && !name.ends_with("_type") && !name.ends_with("_use") && !name.ends_with("_hash")
 }
 
 /// In the place of a value that the operator has chosen under the name of a secret.

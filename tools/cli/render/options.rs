@@ -1,6 +1,6 @@
 //! What a configuration does not say and its operator does: the options of `render`.
 
-use crate::endpoint::{Endpoint, shown};
+use crate::endpoint::{Endpoint, is_normal, shown};
 use crate::output::Reporting;
 use std::path::PathBuf;
 
@@ -289,10 +289,11 @@ impl Options {
             check_origin(origin)?;
         }
         for path in &self.health_check_paths {
-            if !path.starts_with('/') || path.contains(['?', '#']) || !is_visible(path) {
+            if path.contains(['?', '#']) || !is_visible(path) || !is_normal(path) {
                 return Err(format!(
-                    "--health-check-path {path}: write the path that is called, such as \
-                     /NAME/healthz, without a query"
+                    "--health-check-path {}: write the path that is called, such as /NAME/healthz, \
+                     without a query, as Envoy normalizes it: no /../, no //, no escaped slash",
+                    shown(path)
                 ));
             }
         }

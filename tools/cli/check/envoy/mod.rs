@@ -153,6 +153,7 @@ pub(super) fn check(
     }
     let known = Known::of(&plugins);
     let mut has_door = false;
+    let mut is_downstream = false;
     let mut has_listener = kind == RESOURCES;
     for document in &input.documents {
         let root = root_of(document);
@@ -167,6 +168,7 @@ pub(super) fn check(
         }
         let excused = routes::auth_server_clusters(&view);
         has_door |= is_door(&root);
+        is_downstream |= placement::is_downstream(&view);
         has_listener |= !view.managers.is_empty();
         hazards::on(&root, &known, &excused, &mut notes);
         audiences::on(&root, allowed.as_deref(), &mut notes);
@@ -194,8 +196,22 @@ pub(super) fn check(
         let finding = Finding::about_file(Severity::Error, at, text);
         findings.push(finding.coded(&codes::ENVOY_DOOR));
     }
+    place_routed_headers(&mut findings, is_downstream, has_entry);
     findings.dedup();
     FileReport::of(&input.name, Some(kind), findings).with_source(&input.text)
+}
+
+/// Whether a route that matches on a credential's header is a danger depends on where the filter stands,
+/// which shows here.
+fn place_routed_headers(findings: &mut Vec<Finding>, is_downstream: bool, has_entry: bool) {
+    let is_one = |finding: &Finding| finding.code == Some(&codes::ROUTED_HEADER);
+    if is_downstream {
+        for finding in findings.iter_mut().filter(|finding| is_one(finding)) {
+            finding.severity = Severity::Warning;
+        }
+    } else if has_entry {
+        findings.retain(|finding| !is_one(finding));
+    }
 }
 
 fn root_of(document: &Document) -> Part<'_> {

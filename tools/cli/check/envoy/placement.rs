@@ -74,6 +74,12 @@ impl<'a> Entries<'a> {
     }
 }
 
+/// Whether the filter stands before a router, where Envoy may route anew after it.
+pub(super) fn is_downstream(view: &View<'_>) -> bool {
+    let mut managers = view.managers.iter();
+    managers.any(|manager| Entries::of(manager).downstream.is_some())
+}
+
 fn entries_in_clusters<'a>(view: &View<'a>) -> impl Iterator<Item = Part<'a>> {
     let filters = view.clusters.iter().flat_map(own_filters);
     filters.filter(is_ours)

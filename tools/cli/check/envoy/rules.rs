@@ -7,7 +7,7 @@ use super::part::Part;
 use super::placement::{Entries, Placement, router};
 use super::routes::{Route, is_auth_servers, is_proxys, routes_in};
 use super::view::{Manager, View, is_ours, matched, own_filters};
-use crate::check::said::{Notes, quoted};
+use crate::check::said::{Notes, Said, quoted};
 use crate::codes;
 use std::collections::BTreeSet;
 
@@ -242,7 +242,10 @@ fn on_timeouts(route: &Route<'_>, known: &Known, notes: &mut Notes) {
     let Some(action) = route.part.get("route").filter(|_| waits > 0.0) else {
         return;
     };
-    let retries = action.get("retry_policy");
+    // A route's own takes the place of that of its virtual host, where `render` writes it.
+    let retries = action
+        .get("retry_policy")
+        .or_else(|| route.host.get("retry_policy"));
     let settings = [
         (Some(action.clone()), "timeout", Some(15_000.0)),
         (retries.clone(), "per_try_timeout", None),
@@ -259,7 +262,12 @@ fn on_timeouts(route: &Route<'_>, known: &Known, notes: &mut Notes) {
                 "{key} of {timeout} ms is not longer than the exchange may take, {waits} ms: a slow STS \
                  counts as the backend's failure and ejects it; write more, or 0s"
             );
-            notes.warn(&codes::ENVOY_TIMEOUT, part.path_of(key), text);
+            let path = part.path_of(key);
+            // One policy of a virtual host is that of many routes.
+            let is_said = |said: &Said| said.problem.path == path && said.problem.text == text;
+            if !notes.0.iter().any(is_said) {
+                notes.warn(&codes::ENVOY_TIMEOUT, path, text);
+            }
         }
     }
 }

@@ -11,7 +11,9 @@ use super::smoke;
 use super::template::{block, fill, raw, scalar};
 use super::wasm::Wasm;
 use crate::endpoint::{Endpoint, shown};
+use crate::keys;
 use document::get_text;
+use std::net::SocketAddr;
 use upstream_inject::config::Node;
 
 const AUTH_SERVER_CLUSTER: &str = "toolhive-auth-server";
@@ -23,6 +25,7 @@ pub(super) fn render(target: &mut Rendering<'_>) -> Result<String, String> {
     refuse_what_does_not_fit(target)?;
     let listen = address("--listen", target.options.listen())?;
     let admin = address("--admin", target.options.admin())?;
+    refuse_one_place(&listen, &admin)?;
     let places = clusters::places(target)?;
     let clusters = clusters::render(target, &places)?;
     let plugin = target.plugin(str::to_owned, |endpoint| endpoint.cluster.clone())?;
@@ -89,33 +92,56 @@ fn refuse_what_does_not_fit(target: &Rendering<'_>) -> Result<(), String> {
         .options
         .envoy_version
         .is_some_and(|version| version < EnvoyVersion::SIGNS);
-    if is_too_old && holds_text(&target.setup.plugin, "private_key_jwt") {
+    if is_too_old && signs(&target.setup.plugin) {
         return Err(
-            "private_key_jwt: Envoy signs from 1.37 on; take a newer one (--envoy-version), or a \
-             client secret"
+            "private_key_jwt: Envoy signs from 1.37 on, and in an older one the filter refuses to load \
+             with a client that has a key (clientKeyEnv); take a newer one (--envoy-version), or a client \
+             secret"
                 .to_owned(),
         );
     }
     Ok(())
 }
 
-fn holds_text(node: &Node, wanted: &str) -> bool {
+/// Whether a client has a key to sign with, or is said to sign.
+fn signs(node: &Node) -> bool {
     match node {
-        Node::String(text) => text == wanted,
-        Node::List(items) => items.iter().any(|item| holds_text(item, wanted)),
-        Node::Map(entries) => entries.iter().any(|(_, value)| holds_text(value, wanted)),
+        Node::List(items) => items.iter().any(signs),
+        Node::Map(entries) => entries.iter().any(|(key, value)| match value {
+            Node::String(text) => {
+                text == "private_key_jwt" || (!text.is_empty() && keys::is_of_private_key(key))
+            }
+            _ => signs(value),
+        }),
         _ => false,
     }
 }
 
+/// What Envoy listens on; port 0 is any that is free.
 fn address(flag: &str, text: &str) -> Result<Endpoint, String> {
-    Endpoint::of_address(text)
-        .ok()
-        .filter(|endpoint| endpoint.is_address() && endpoint.path.is_empty() && !endpoint.tls)
-        .ok_or_else(|| {
-            let text = shown(text);
-            format!("{flag} {text}: not an IP address and a port, such as 127.0.0.1:10000")
-        })
+    let address: SocketAddr = text.parse().map_err(|_| {
+        let text = shown(text);
+        format!("{flag} {text}: not an IP address and a port, such as 127.0.0.1:10000")
+    })?;
+    Ok(Endpoint {
+        host: address.ip().to_string(),
+        port: address.port(),
+        tls: false,
+        path: String::new(),
+    })
+}
+
+/// Two listeners cannot share a port of one address.
+fn refuse_one_place(listen: &Endpoint, admin: &Endpoint) -> Result<(), String> {
+    let is_any = |endpoint: &Endpoint| ["0.0.0.0", "::"].contains(&endpoint.host.as_str());
+    let is_host = listen.host == admin.host || is_any(listen) || is_any(admin);
+    if listen.port == admin.port && listen.port > 0 && is_host {
+        return Err(format!(
+            "--listen and --admin: both would be on port {}; give one of them another",
+            listen.port
+        ));
+    }
+    Ok(())
 }
 
 fn intro(target: &Rendering<'_>) -> String {
