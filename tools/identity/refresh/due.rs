@@ -43,15 +43,27 @@ impl Need {
         self.is_due_where(row, jwt_expiry(&row.id_token), now_ms)
     }
 
+    /// Whether a row that was read anew is due, as `before` was. Where somebody has refreshed it
+    /// since, an old ID token is one that a refresh does not renew.
+    #[must_use]
+    pub(crate) fn is_due_since(&self, before: &Row, row: &Row, now_ms: i64) -> bool {
+        if has_been_refreshed(before, row) {
+            self.access_is_due(row, now_ms.saturating_add(self.ahead_ms))
+        } else {
+            self.is_due(row, now_ms)
+        }
+    }
+
     /// The same where it is known already when the row's ID token ends: reading that costs more than
     /// everything else here.
     #[must_use]
     pub(crate) fn is_due_where(&self, row: &Row, id_token_ends: Option<i64>, now_ms: i64) -> bool {
         let soon = now_ms.saturating_add(self.ahead_ms);
-        row.access_token.is_empty()
-            || ends_by(row.expiry(), soon)
-            || self.is_rejected(row)
-            || self.id_token_is_due(row, id_token_ends, soon)
+        self.access_is_due(row, soon) || self.id_token_is_due(row, id_token_ends, soon)
+    }
+
+    fn access_is_due(&self, row: &Row, soon: i64) -> bool {
+        row.access_token.is_empty() || ends_by(row.expiry(), soon) || self.is_rejected(row)
     }
 
     /// Whether the row holds the token that a backend has rejected.
@@ -67,6 +79,12 @@ impl Need {
                 .kept
                 .is_none_or(|kept| kept != Digest::of(&row.id_token))
     }
+}
+
+/// Whether somebody has refreshed the row since it was like `before`.
+#[must_use]
+pub(crate) fn has_been_refreshed(before: &Row, row: &Row) -> bool {
+    row.access_token != before.access_token || row.expires_at != before.expires_at
 }
 
 /// Whether the access token can be handed out at `now_ms`.
@@ -151,6 +169,23 @@ mod tests {
         assert!(!kept.is_due(&row(0, &old), NOW));
         assert!(
             kept.is_due(&row(NOW / 1000, &old), NOW),
+            "the access token's turn"
+        );
+    }
+
+    #[test]
+    fn an_id_token_that_anothers_refresh_did_not_renew_is_no_reason_for_one_more() {
+        let now = NOW / 1000;
+        let old = id_token(now - 5);
+        let before = row(now - 5, &old);
+        let mut refreshed = row(now + 600, &old);
+        refreshed.access_token = "newer".to_owned();
+        assert!(NEED.is_due(&refreshed, NOW));
+        assert!(!NEED.is_due_since(&before, &refreshed, NOW));
+        assert!(NEED.is_due_since(&row(now + 600, &old), &row(now + 600, &old), NOW));
+        refreshed.expires_at = now + 10;
+        assert!(
+            NEED.is_due_since(&before, &refreshed, NOW),
             "the access token's turn"
         );
     }

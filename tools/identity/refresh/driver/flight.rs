@@ -1,5 +1,6 @@
 //! One refresh carried out: what the machine asks for is done, and what that taught is remembered.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
@@ -9,9 +10,12 @@ use crate::log;
 use crate::refresh::due;
 use crate::refresh::machine::{Answer, Event, Machine, Outcome, Step};
 use crate::refresh::memory::{DEAD, REDEEMED};
-use crate::session::store::{Lock, Owner};
+use crate::session::store::{Lock, Owner, StoreError};
 use crate::session::{Digest, Row, RowKey};
 use crate::time::now_ms;
+
+/// Between attempts to give back a lock.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Refresher {
     pub(super) async fn carry_out(
@@ -83,14 +87,13 @@ impl Refresher {
                             .await,
                     )
                 }
-                Step::Release => {
-                    // It ends by itself if this fails.
-                    let _ = self.store.release(&lock).await;
-                    Event::Released
-                }
+                Step::Release => Event::Released(self.store.release(&lock).await),
                 Step::Done(outcome) => {
                     if let (false, Some(member)) = (called, self.providers.get(&key.provider)) {
                         super::lock(&member.breaker).not_called();
+                    }
+                    if machine.owes_release() {
+                        self.give_back_later(lock);
                     }
                     self.account(key, &outcome, called, began.elapsed());
                     return Landed { outcome, called };
@@ -98,6 +101,20 @@ impl Refresher {
             };
             step = machine.step(event, now_ms());
         }
+    }
+
+    /// Gives back a lock that may be ours as soon as the store can take it; else everybody would be
+    /// kept from this refresh token until the lock ends by itself. Nobody waits for it.
+    fn give_back_later(&self, lock: Lock) {
+        let store = Arc::clone(&self.store);
+        let mut pause = self.pace.look;
+        let life = self.pace.lock;
+        tokio::spawn(timeout(life, async move {
+            while let Err(StoreError::Away(_)) = store.release(&lock).await {
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }));
     }
 
     /// Redeems the token, and remembers what that taught.
@@ -142,9 +159,10 @@ impl Refresher {
         answer
     }
 
-    /// Remembers an ID token that a refresh did not renew, or renewed with one that has ended.
-    pub(super) fn note_kept(&self, before: &str, after: &Row) {
-        let useless = after.id_token == before || !due::id_is_good(after, now_ms());
+    /// Remembers an ID token that a refresh, by whomever, did not renew, or renewed with one that
+    /// has ended.
+    pub(super) fn note_kept(&self, before: &Row, after: &Row) {
+        let useless = after.id_token == before.id_token || !due::id_is_good(after, now_ms());
         if !after.id_token.is_empty() && useless {
             self.memory().keep(Digest::of(&after.id_token));
         }

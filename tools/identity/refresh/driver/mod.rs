@@ -2,6 +2,8 @@
 //! more, and is finished before the process ends.
 
 mod flight;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::breaker::Breaker;
-use super::due::Need;
+use super::due::{self, Need};
 use super::machine::{Machine, Outcome, Pace};
 use super::memory::Memory;
 use super::provider::Provider;
@@ -63,6 +65,14 @@ struct Landed {
     outcome: Outcome,
     /// Whether it called the provider itself.
     called: bool,
+}
+
+/// Why there is no flight.
+enum Grounded {
+    /// The refresh token is of no more use.
+    Dead(&'static str),
+    /// It must not, or cannot, be redeemed just now.
+    Unavailable(&'static str),
 }
 
 impl Refresher {
@@ -119,7 +129,7 @@ impl Refresher {
         provider: &str,
         row: &Row,
         id_token_ends: Option<i64>,
-        rejected: Option<super::due::Rejected>,
+        rejected: Option<due::Rejected>,
     ) -> Need {
         /// An ID token that ends later than the lead and this says nothing that is wanted: its
         /// digest is spared.
@@ -131,7 +141,7 @@ impl Refresher {
             .and_then(|member| member.provider.life_ms());
         let ahead_ms = i64::try_from(self.settings.ahead.as_millis()).unwrap_or(i64::MAX);
         let soon = now_ms().saturating_add(ahead_ms).saturating_add(SOON_MS);
-        let kept = super::due::ends_by(id_token_ends, soon)
+        let kept = due::ends_by(id_token_ends, soon)
             .then(|| Digest::of(&row.id_token))
             .filter(|id_token| self.memory().is_kept(*id_token));
         Need {
@@ -158,12 +168,10 @@ impl Refresher {
         let deadline = Instant::now() + self.settings.wait;
         let mut row = row.clone();
         for _ in 0..3 {
-            if let Some(outcome) = self.known(key, &row).await {
-                return Some(outcome);
-            }
             let flight = match self.fly(key, &row, need) {
                 Ok(flight) => flight,
-                Err(outcome) => return Some(outcome),
+                Err(Grounded::Unavailable(why)) => return Some(Outcome::Unavailable(why)),
+                Err(Grounded::Dead(why)) => return Some(self.dead(key, &row, why).await),
             };
             // Whoever comes late to a flight that takes its time does not wait as long again.
             let until = deadline.min(flight.began + self.settings.wait);
@@ -173,29 +181,55 @@ impl Refresher {
                 .await
                 .ok()?;
             let landed = landed.ok()?.clone()?;
+            let is_ours = flight.key == *key;
             let next = match landed.outcome {
-                Outcome::Held(next) if flight.key == *key => next,
-                outcome if flight.key == *key => return Some(outcome),
-                // Another session's row: ours has been written along with it, or shall be looked
-                // at by itself.
-                outcome => match self.read_again(key).await {
-                    Ok(RowState::Read(next)) if next.refresh_token != row.refresh_token => next,
-                    Ok(RowState::Read(next)) if !need.is_due(&next, now_ms()) => next,
-                    Ok(RowState::Read(next)) => match outcome {
-                        Outcome::Held(_) => next,
-                        failed => return Some(failed),
-                    },
-                    Ok(RowState::Gone) => return Some(Outcome::Missing(Outcome::GONE)),
-                    Ok(RowState::Unreadable) => return Some(Outcome::Unavailable("unreadable")),
-                    Err(()) => return Some(Outcome::Unavailable("store")),
+                Outcome::Held(next) if is_ours => next,
+                outcome if is_ours => return Some(outcome),
+                outcome => match self.after_another(key, &row, need, outcome).await {
+                    Ok(next) => next,
+                    Err(outcome) => return Some(outcome),
                 },
             };
-            if landed.called && flight.key == *key || !need.is_due(&next, now_ms()) {
+            if landed.called && is_ours {
+                return Some(Outcome::Held(next));
+            }
+            if due::has_been_refreshed(&row, &next) {
+                self.note_kept(&row, &next);
+            }
+            if !need.is_due_since(&row, &next, now_ms()) {
                 return Some(Outcome::Held(next));
             }
             row = *next;
         }
         Some(Outcome::Held(Box::new(row)))
+    }
+
+    /// Our row after the flight of another session that shares the refresh token: it has been
+    /// written along with that one's, or shall be looked at by itself, also where that one's row
+    /// alone was what stood in the way.
+    async fn after_another(
+        &self,
+        key: &RowKey,
+        row: &Row,
+        need: Need,
+        outcome: Outcome,
+    ) -> Result<Box<Row>, Outcome> {
+        let next = match self.read_again(key).await {
+            Ok(RowState::Read(next)) => next,
+            Ok(RowState::Gone) => return Err(Outcome::Missing(Outcome::GONE)),
+            Ok(RowState::Unreadable) => return Err(Outcome::Unavailable(Outcome::UNREADABLE)),
+            Err(()) => return Err(Outcome::Unavailable("store")),
+        };
+        let is_other = next.refresh_token != row.refresh_token;
+        if is_other || !need.is_due_since(row, &next, now_ms()) {
+            return Ok(next);
+        }
+        match outcome {
+            Outcome::Held(_)
+            | Outcome::Missing(Outcome::GONE)
+            | Outcome::Unavailable(Outcome::UNREADABLE) => Ok(next),
+            failed => Err(failed),
+        }
     }
 
     /// Waits until no refresh is under way.
@@ -205,29 +239,17 @@ impl Refresher {
         let _ = under_way.wait_for(|count| *count == 0).await;
     }
 
-    /// What is known without asking: the token is dead, has brought nothing just now, or is nobody's.
-    async fn known(&self, key: &RowKey, row: &Row) -> Option<Outcome> {
-        if !row.provider_id.is_empty() && row.provider_id != key.provider {
-            return Some(Outcome::Unavailable("a row of another provider"));
+    /// What a token is that this process knows to be of no more use. The row may be older than what
+    /// buried its token.
+    async fn dead(&self, key: &RowKey, row: &Row, why: &'static str) -> Outcome {
+        match self.read_again(key).await {
+            Ok(RowState::Read(newer)) if newer.refresh_token != row.refresh_token => {
+                Outcome::Held(newer)
+            }
+            Ok(RowState::Unreadable) => Outcome::Unavailable(Outcome::UNREADABLE),
+            Ok(_) => Outcome::Missing(why),
+            Err(()) => Outcome::Unavailable("store"),
         }
-        let Some(_) = self.providers.get(&key.provider) else {
-            return Some(Outcome::Unavailable("no such upstream"));
-        };
-        let token = Digest::of_refresh_token(&key.provider, &row.refresh_token);
-        let now = now_ms();
-        let dead = self.memory().dead(token, now);
-        if let Some(why) = dead {
-            // The row may be older than what buried its token.
-            return Some(match self.read_again(key).await {
-                Ok(RowState::Read(newer)) if newer.refresh_token != row.refresh_token => {
-                    Outcome::Held(newer)
-                }
-                Ok(RowState::Unreadable) => Outcome::Unavailable("unreadable"),
-                Ok(_) => Outcome::Missing(why),
-                Err(()) => Outcome::Unavailable("store"),
-            });
-        }
-        self.memory().paused(token, now).map(Outcome::Unavailable)
     }
 
     async fn read_again(&self, key: &RowKey) -> Result<RowState, ()> {
@@ -243,21 +265,32 @@ impl Refresher {
             .map_or(RowState::Gone, |(_, row)| row))
     }
 
-    /// The flight for this token: the one that is in the air, or a new one.
-    fn fly(self: &Arc<Self>, key: &RowKey, row: &Row, need: Need) -> Result<Flight, Outcome> {
-        let token = Digest::of_refresh_token(&key.provider, &row.refresh_token);
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(flight) = flights.get(&token) {
-            return Ok(flight.clone());
+    /// The flight for this token: the one that is in the air, or a new one. What is known of a token
+    /// counts only while none is in the air: that one may have a new token in hand.
+    fn fly(self: &Arc<Self>, key: &RowKey, row: &Row, need: Need) -> Result<Flight, Grounded> {
+        if !row.provider_id.is_empty() && row.provider_id != key.provider {
+            return Err(Grounded::Unavailable("a row of another provider"));
         }
         let member = self
             .providers
             .get(&key.provider)
-            .ok_or(Outcome::Unavailable("no such upstream"))?;
-        let may_call = lock(&member.breaker).may_call(now_ms());
+            .ok_or(Grounded::Unavailable("no such upstream"))?;
+        let token = Digest::of_refresh_token(&key.provider, &row.refresh_token);
+        let mut flights = lock(&self.flights);
+        if let Some(flight) = flights.get(&token) {
+            return Ok(flight.clone());
+        }
+        let now = now_ms();
+        if let Some(why) = self.memory().dead(token, now) {
+            return Err(Grounded::Dead(why));
+        }
+        if let Some(why) = self.memory().paused(token, now) {
+            return Err(Grounded::Unavailable(why));
+        }
+        let may_call = lock(&member.breaker).may_call(now);
         self.tell_breaker(member);
         if !may_call {
-            return Err(Outcome::Unavailable("breaker open"));
+            return Err(Grounded::Unavailable("breaker open"));
         }
         let (sender, landed) = watch::channel(None);
         let flight = Flight {
@@ -270,17 +303,13 @@ impl Refresher {
         let refresher = Arc::clone(self);
         self.under_way.send_modify(|count| *count += 1);
         let key = key.clone();
-        let id_token = row.id_token.clone();
+        let before = row.clone();
         tokio::spawn(async move {
             let landed = refresher.carry_out(&key, machine, step, token).await;
             if let (true, Outcome::Held(row)) = (landed.called, &landed.outcome) {
-                refresher.note_kept(&id_token, row);
+                refresher.note_kept(&before, row);
             }
-            refresher
-                .flights
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&token);
+            lock(&refresher.flights).remove(&token);
             sender.send_replace(Some(landed));
             refresher.under_way.send_modify(|count| *count -= 1);
         });

@@ -132,10 +132,11 @@ impl Machine {
         now_ms: i64,
     ) -> Step {
         let Ok(claim) = claim else {
-            return Step::Done(self.refreshed(&harvest));
+            let outcome = self.refreshed(&harvest);
+            return self.unclaimed(outcome);
         };
         if let RowState::Read(row) = &claim.row
-            && row.refresh_token != self.refresh_token
+            && row.refresh_token != self.before.refresh_token
         {
             let ours = claim.lock == LockState::Ours;
             return self.end(ours, Outcome::Held(row.clone()));
@@ -155,7 +156,7 @@ impl Machine {
         let outcome = match claim.map(|claim| claim.row) {
             Ok(RowState::Read(row)) => Outcome::Held(row),
             Ok(RowState::Gone) => Outcome::Missing(Outcome::GONE),
-            Ok(RowState::Unreadable) => Outcome::Unavailable("unreadable"),
+            Ok(RowState::Unreadable) => Outcome::Unavailable(Outcome::UNREADABLE),
             Err(_) => self.refreshed(harvest),
         };
         self.end(true, outcome)

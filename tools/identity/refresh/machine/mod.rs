@@ -44,7 +44,8 @@ impl Pace {
 /// Where one refresh stands.
 pub(crate) struct Machine {
     key: RowKey,
-    refresh_token: String,
+    /// The row as it was when somebody wanted it refreshed.
+    before: Row,
     need: Need,
     pace: Pace,
     state: State,
@@ -52,6 +53,7 @@ pub(crate) struct Machine {
     patience_ms: i64,
     /// What the driver must know of it, however it ends.
     redeemed: bool,
+    owes_release: bool,
 }
 
 enum State {
@@ -84,12 +86,13 @@ impl Machine {
     pub(crate) fn new(key: RowKey, row: &Row, need: Need, pace: Pace, now_ms: i64) -> (Self, Step) {
         let machine = Self {
             key,
-            refresh_token: row.refresh_token.clone(),
+            before: row.clone(),
             need,
             pace,
             state: State::Claiming,
             patience_ms: now_ms.saturating_add(millis(pace.lock)),
             redeemed: false,
+            owes_release: false,
         };
         (machine, Step::Claim)
     }
@@ -97,13 +100,20 @@ impl Machine {
     /// The refresh token that all this is about.
     #[must_use]
     pub(crate) fn refresh_token(&self) -> &str {
-        &self.refresh_token
+        &self.before.refresh_token
     }
 
     /// Whether the provider has replaced the refresh token, whatever became of the new one.
     #[must_use]
     pub(crate) fn has_redeemed(&self) -> bool {
         self.redeemed
+    }
+
+    /// Whether, once it is over, the lock may still be this one's: a claim that was not answered may
+    /// have been carried out all the same, or may yet be, and a lock may not have been given back.
+    #[must_use]
+    pub(crate) fn owes_release(&self) -> bool {
+        self.owes_release
     }
 
     /// Takes in what has happened, and says what is next. An event that does not answer the last
@@ -133,7 +143,10 @@ impl Machine {
             (State::Deleting(harvest, rows), Event::Wrote(written)) => {
                 self.deleted(harvest, rows, written, now_ms)
             }
-            (State::Releasing(outcome), Event::Released) => Step::Done(outcome),
+            (State::Releasing(outcome), Event::Released(released)) => {
+                self.owes_release = released.is_err();
+                Step::Done(outcome)
+            }
             _ => Step::Done(Outcome::Unavailable("out of step")),
         }
     }
@@ -141,15 +154,19 @@ impl Machine {
     fn claimed(&mut self, claim: Result<Claim, StoreError>, now_ms: i64) -> Step {
         let claim = match claim {
             Ok(claim) => claim,
-            Err(_) => return Step::Done(Outcome::Unavailable("store")),
+            Err(_) => return self.unclaimed(Outcome::Unavailable("store")),
         };
         let ours = claim.lock == LockState::Ours;
         let row = match claim.row {
             RowState::Read(row) => row,
             RowState::Gone => return self.end(ours, Outcome::Missing(Outcome::GONE)),
-            RowState::Unreadable => return self.end(ours, Outcome::Unavailable("unreadable")),
+            RowState::Unreadable => {
+                return self.end(ours, Outcome::Unavailable(Outcome::UNREADABLE));
+            }
         };
-        if row.refresh_token != self.refresh_token || !self.need.is_due(&row, now_ms) {
+        if row.refresh_token != self.before.refresh_token
+            || !self.need.is_due_since(&self.before, &row, now_ms)
+        {
             return self.end(ours, Outcome::Held(row));
         }
         match claim.lock {
@@ -187,7 +204,7 @@ impl Machine {
         let rotated = tokens
             .refresh_token
             .as_ref()
-            .is_some_and(|next| *next != self.refresh_token);
+            .is_some_and(|next| *next != self.before.refresh_token);
         self.redeemed = rotated;
         if foreign && !rotated {
             return self.end(true, Outcome::Unavailable(Outcome::FOREIGN));
@@ -210,10 +227,16 @@ impl Machine {
             Ok(Claim {
                 row: RowState::Read(row),
                 ..
-            }) if row.refresh_token != self.refresh_token => Outcome::Held(row),
+            }) if row.refresh_token != self.before.refresh_token => Outcome::Held(row),
             _ => Outcome::Missing(why),
         };
         self.end(true, outcome)
+    }
+
+    /// Ends with this result after a claim that failed, which nobody waits any longer for.
+    fn unclaimed(&mut self, outcome: Outcome) -> Step {
+        self.owes_release = true;
+        Step::Done(outcome)
     }
 
     /// Ends with this result, giving the lock back first if it is ours.

@@ -94,8 +94,8 @@ pub(crate) enum Event {
     Gathered(Result<Vec<(RowKey, Row)>, StoreError>),
     /// To [`Step::Write`] and [`Step::Delete`].
     Wrote(Result<Written, StoreError>),
-    /// To [`Step::Release`], however it went.
-    Released,
+    /// To [`Step::Release`].
+    Released(Result<(), StoreError>),
 }
 
 /// What came of it.
@@ -112,6 +112,8 @@ pub(crate) enum Outcome {
 impl Outcome {
     /// Why a token is missing: its row has gone.
     pub(crate) const GONE: &'static str = "gone";
+    /// Why a token is unavailable: its row cannot be read.
+    pub(crate) const UNREADABLE: &'static str = "unreadable";
     /// Why a token is missing: the refresh token was rotated, and the new one could not be kept.
     pub(crate) const NOT_KEPT: &'static str = "the rotated refresh token could not be kept";
     /// Why a token is missing or unavailable: the provider answered with somebody else's.

@@ -94,7 +94,7 @@ fn a_store_that_refuses_three_times_costs_a_rotated_row_and_no_other() {
         ]
     };
     let mut rotated = begin(tokens(Some("rt1")));
-    rotated.extend([Event::Wrote(Ok(Written::Rows(1))), Event::Released]);
+    rotated.extend([Event::Wrote(Ok(Written::Rows(1))), Event::Released(Ok(()))]);
     let (steps, last, machine) = drive(rotated);
     assert_eq!(
         steps,
@@ -110,7 +110,7 @@ fn a_store_that_refuses_three_times_costs_a_rotated_row_and_no_other() {
     assert!(machine.has_redeemed());
 
     let mut same = begin(tokens(None));
-    same.push(Event::Released);
+    same.push(Event::Released(Ok(())));
     let (steps, last, _) = drive(same);
     assert_eq!(steps[8..], ["release", "done"]);
     let Step::Done(Outcome::Held(row)) = last else {
@@ -130,7 +130,7 @@ fn a_store_that_restarts_is_waited_for_with_a_rotated_token_in_hand() {
         events.push(Event::Wrote(Err(StoreError::Away("connection refused"))));
         events.push(Event::Waited);
     }
-    events.extend([Event::Wrote(Ok(Written::Rows(1))), Event::Released]);
+    events.extend([Event::Wrote(Ok(Written::Rows(1))), Event::Released(Ok(()))]);
     let (_, last, _) = drive(events);
     assert!(matches!(last, Step::Done(Outcome::Held(_))));
 }
@@ -140,7 +140,7 @@ fn an_id_token_of_somebody_else_is_never_written() {
     let (steps, last, _) = drive(vec![
         claimed(LockState::Ours, expired()),
         Event::Answered(Answer::OtherSubject(tokens(None))),
-        Event::Released,
+        Event::Released(Ok(())),
     ]);
     assert_eq!(steps, ["claim", "call", "release", "done"]);
     assert!(matches!(
@@ -153,7 +153,7 @@ fn an_id_token_of_somebody_else_is_never_written() {
         Event::Answered(Answer::OtherSubject(tokens(Some("rt1")))),
         Event::Gathered(Ok(Vec::new())),
         Event::Wrote(Ok(Written::Rows(1))),
-        Event::Released,
+        Event::Released(Ok(())),
     ]);
     assert_eq!(
         steps,
@@ -176,7 +176,7 @@ fn a_token_that_somebody_without_a_lock_has_replaced_is_not_dead() {
         claimed(LockState::Ours, expired()),
         Event::Answered(Answer::Dead("invalid_grant")),
         claimed(LockState::Ours, newer),
-        Event::Released,
+        Event::Released(Ok(())),
     ]);
     assert!(matches!(last, Step::Done(Outcome::Held(row)) if row.refresh_token == "rt9"));
 }
@@ -195,7 +195,7 @@ fn a_lock_that_was_lost_is_taken_once_more_or_left_alone() {
     again.extend([
         claimed(LockState::Ours, expired()),
         Event::Wrote(Ok(Written::Rows(1))),
-        Event::Released,
+        Event::Released(Ok(())),
     ]);
     let (steps, _, _) = drive(again);
     assert_eq!(steps[4..], ["claim", "write", "release", "done"]);
@@ -234,4 +234,59 @@ fn rows_are_written_from_themselves() {
     assert_eq!(second.id_token, "kept");
     assert_eq!(second.refresh_token, "rt1");
     assert_eq!(second.access_token, "new");
+}
+
+#[test]
+fn a_claim_that_was_not_answered_is_given_back_without_waiting() {
+    let away = || Event::Claimed(Err(StoreError::Away("no answer in time")));
+    let (steps, _, machine) = drive(vec![away()]);
+    assert_eq!(steps, ["claim", "done"], "nobody waits for it");
+    assert!(machine.owes_release());
+
+    let (steps, last, machine) = drive(vec![
+        claimed(LockState::Ours, expired()),
+        Event::Answered(Answer::Tokens(tokens(Some("rt1")))),
+        Event::Gathered(Ok(Vec::new())),
+        Event::Wrote(Ok(Written::NotOurs)),
+        away(),
+    ]);
+    assert_eq!(steps[4..], ["claim", "done"]);
+    assert!(matches!(last, Step::Done(Outcome::Held(_))));
+    assert!(machine.owes_release());
+
+    for (released, owed) in [(Ok(()), false), (Err(StoreError::Away("test")), true)] {
+        let (_, _, machine) = drive(vec![
+            claimed(LockState::Ours, expired()),
+            Event::Answered(Answer::NotNow("timeout")),
+            Event::Released(released),
+        ]);
+        assert_eq!(machine.owes_release(), owed);
+    }
+    let (_, _, machine) = drive(vec![claimed(LockState::Redeemed, expired())]);
+    assert!(!machine.owes_release(), "there is no lock to give back");
+}
+
+#[test]
+fn a_row_that_another_has_refreshed_is_not_refreshed_for_its_id_token() {
+    let id_token = "e30.eyJleHAiOjF9.c2ln".to_owned(); // ended in 1970
+    let before = Row {
+        id_token: id_token.clone(),
+        ..expired()
+    };
+    let by_another = Row {
+        access_token: "newer".to_owned(),
+        expires_at: NOW / 1000 + 600,
+        ..before.clone()
+    };
+    let pace = Pace::for_calls_of(Duration::from_secs(30));
+    let (mut machine, _) = Machine::new(key("S1"), &before, NEED, pace, NOW);
+    let step = machine.step(claimed(LockState::Ours, by_another.clone()), NOW);
+    assert_eq!(name(&step), "release");
+    let step = machine.step(Event::Released(Ok(())), NOW);
+    assert!(matches!(step, Step::Done(Outcome::Held(row)) if row.access_token == "newer"));
+
+    // As it was when it was found to be due, its ID token is a reason.
+    let (mut machine, _) = Machine::new(key("S1"), &by_another, NEED, pace, NOW);
+    let step = machine.step(claimed(LockState::Ours, by_another), NOW);
+    assert_eq!(name(&step), "call");
 }

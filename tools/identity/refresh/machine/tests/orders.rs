@@ -142,7 +142,7 @@ impl World {
                 if self.lock == Some(who) {
                     self.lock = None;
                 }
-                Event::Released
+                Event::Released(Ok(()))
             }
             Step::Done(_) => unreachable!("nothing is left to do"),
         }
@@ -174,7 +174,7 @@ fn fail(step: &Step, error: StoreError) -> Option<Event> {
         Step::Claim => Event::Claimed(Err(error)),
         Step::Gather { .. } => Event::Gathered(Err(error)),
         Step::Write { .. } | Step::Delete(_) => Event::Wrote(Err(error)),
-        Step::Release => Event::Released,
+        Step::Release => Event::Released(Err(error)),
         _ => return None,
     })
 }
@@ -314,6 +314,11 @@ impl Walk {
             }
         };
         replica.step = replica.machine.step(event, NOW);
+        let is_over = replica.outcome().is_some();
+        if is_over && replica.machine.owes_release() && world.lock == Some(who) {
+            // The driver sees to it once the store is back.
+            world.lock = None;
+        }
         faulted
     }
 
@@ -364,11 +369,8 @@ impl Walk {
                 panic!("unavailable ({why}) without a fault: {walk}");
             }
         }
-        // Releasing can fail, and a crash leaves the lock to its end.
-        let may_stay = matches!(
-            fault,
-            Fault::Crash | Fault::Away | Fault::Refused | Fault::AnswerLost
-        );
+        // A crash leaves the lock to its end.
+        let may_stay = fault == Fault::Crash;
         assert!(world.lock.is_none() || may_stay, "a lock is left: {walk}");
     }
 }
