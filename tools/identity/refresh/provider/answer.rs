@@ -5,14 +5,15 @@ use serde_json::{Map, Value};
 use crate::http::Raw;
 use crate::refresh::machine::Tokens;
 
-/// Where providers with a dialect of their own keep what an answer says.
+/// Where providers with a dialect of their own keep what an answer says. A path that leads nowhere
+/// in an answer, or is empty, is the usual place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mapping {
     /// The access token.
     pub access_token: Vec<String>,
-    /// The refresh token; its usual place if empty.
+    /// The refresh token.
     pub refresh_token: Vec<String>,
-    /// The lifetime; its usual place if empty.
+    /// The lifetime.
     pub expires_in: Vec<String>,
 }
 
@@ -118,18 +119,20 @@ fn tokens(
     mapping: Option<&Mapping>,
     now_ms: i64,
 ) -> Result<Tokens, &'static str> {
-    let place = |path: fn(&Mapping) -> &Vec<String>, usual: &str| {
-        let path = mapping.map(path).filter(|path| !path.is_empty());
-        match path {
-            Some(path) => at(members, path),
-            None => members.get(usual),
-        }
-    };
+    // ToolHive puts what its paths lead to over the usual members before it reads those: what is
+    // mapped and not there may still be in its usual place, as in a provider's answer to a refresh
+    // that differs from the one to a login. Numbers become texts then.
+    let mapped = |path: fn(&Mapping) -> &Vec<String>| at(members, path(mapping?));
     let text = |value: Option<&Value>| {
-        value
-            .and_then(Value::as_str)
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned)
+        let text = match value? {
+            Value::String(text) => text.clone(),
+            Value::Number(number) if mapping.is_some() => number.to_string(),
+            _ => return None,
+        };
+        (!text.is_empty()).then_some(text)
+    };
+    let place = |path: fn(&Mapping) -> &Vec<String>, usual: &str| {
+        text(mapped(path).or_else(|| members.get(usual)))
     };
     if mapping.is_none()
         && let Some(kind) = members.get("token_type").and_then(Value::as_str)
@@ -139,11 +142,13 @@ fn tokens(
         return Err("another token type than Bearer");
     }
     let access_token =
-        text(place(|paths| &paths.access_token, "access_token")).ok_or("no access token")?;
-    let life = place(|paths| &paths.expires_in, "expires_in").and_then(seconds);
+        place(|paths| &paths.access_token, "access_token").ok_or("no access token")?;
+    let life = mapped(|paths| &paths.expires_in)
+        .and_then(seconds)
+        .or_else(|| members.get("expires_in").and_then(seconds));
     Ok(Tokens {
         access_token,
-        refresh_token: text(place(|paths| &paths.refresh_token, "refresh_token")),
+        refresh_token: place(|paths| &paths.refresh_token, "refresh_token"),
         id_token: text(members.get("id_token")),
         expires_at: life.map_or(0, |life| {
             (now_ms / 1000).saturating_add(life.min(LONGEST_LIFE))
@@ -372,5 +377,64 @@ mod tests {
         assert_eq!(tokens.access_token, "u");
         assert_eq!(tokens.refresh_token.as_deref(), Some("r"));
         assert_eq!(tokens.expires_at, 1_060);
+    }
+
+    #[test]
+    fn what_is_mapped_and_not_there_is_read_in_its_usual_place() {
+        let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
+        let mapping = Mapping {
+            access_token: path("user.at"),
+            refresh_token: path("user.rt"),
+            expires_in: path("user.life"),
+        };
+        for (body, access, refresh, expires_at) in [
+            (
+                r#"{"access_token":"a","refresh_token":"r","expires_in":60}"#,
+                "a",
+                Some("r"),
+                1_060,
+            ),
+            (
+                r#"{"access_token":"bot","refresh_token":"r","expires_in":60,"user":{"at":"u"}}"#,
+                "u",
+                Some("r"),
+                1_060,
+            ),
+            (
+                r#"{"user":{"at":12345678901,"rt":7,"life":"60"},"expires_in":5}"#,
+                "12345678901",
+                Some("7"),
+                1_060,
+            ),
+            // Only a life that is one counts instead.
+            (
+                r#"{"user":{"at":"u","life":0},"expires_in":"60"}"#,
+                "u",
+                None,
+                1_060,
+            ),
+            // What is there counts, and what is nothing leaves the old refresh token in its place.
+            (
+                r#"{"user":{"at":"u","rt":null},"refresh_token":"r"}"#,
+                "u",
+                None,
+                0,
+            ),
+        ] {
+            let raw = raw(200, "application/json", body);
+            let tokens = issued(judge(&raw, Some(&mapping), 1_000_000));
+            assert_eq!(tokens.access_token, access, "{body}");
+            assert_eq!(tokens.refresh_token.as_deref(), refresh, "{body}");
+            assert_eq!(tokens.expires_at, expires_at, "{body}");
+        }
+        let empty = raw(
+            200,
+            "application/json",
+            r#"{"user":{"at":""},"access_token":"a"}"#,
+        );
+        assert_eq!(
+            word(&judge(&empty, Some(&mapping), 0)),
+            "nonsense: no access token"
+        );
     }
 }
