@@ -7,7 +7,7 @@ mod read;
 mod source;
 
 pub use keys::unknown as unknown_keys;
-pub use read::read;
+pub use read::{read, read_names};
 pub(crate) use source::find_for;
 pub use source::{Found, NotFound, SIBLING, find, is_config_map, is_run_config};
 
@@ -26,6 +26,17 @@ pub struct RunConfig {
     pub upstreams: Vec<Upstream>,
     /// Where it keeps sessions.
     pub storage: Storage,
+}
+
+/// What of an auth server counts where its sessions come from somewhere else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// What its tokens have in `iss`, if that is said.
+    pub issuer: Option<String>,
+    /// What they may have in `aud`; none: anything.
+    pub allowed_audiences: Vec<String>,
+    /// The providers' names, in the order written.
+    pub upstreams: Vec<String>,
 }
 
 /// A provider.

@@ -86,11 +86,11 @@ pub(super) fn jwks_url(options: &Options, issuer: Option<&str>, problems: &mut P
         (Some(url), _) => url.clone(),
         (None, Some(issuer)) => format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/')),
         (None, None) => {
-            if options.config.is_none() {
+            if options.sessions.is_some() {
                 problems.flag(
                     "--jwks-url",
-                    "needed with --sessions alone, unless the file has an issuer, or \
-                     --exchange-listen is off: tokens are verified",
+                    "needed with --sessions, unless a file has an issuer, or --exchange-listen is \
+                     off: tokens are verified",
                 );
             }
             return String::new();

@@ -10,8 +10,8 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
 
-use document::auth_server::{self, Found, RunConfig};
-use upstream_inject::config::Path;
+use document::auth_server::{self, Found, RunConfig, Warning};
+use upstream_inject::config::{Path, Problem};
 
 use crate::core::Core;
 use crate::door::{check, token};
@@ -83,9 +83,15 @@ fn located(found: &Found, path: &Path, text: &str) -> String {
 }
 
 /// What was read of the configuration.
+#[derive(Default)]
 struct Configured {
     found: Option<Found>,
+    /// The auth server whose sessions these are; not with sessions from a file.
     run_config: Option<RunConfig>,
+    /// With sessions from a file: the providers.
+    names: Option<Vec<String>>,
+    issuer: Option<String>,
+    audiences: Vec<String>,
 }
 
 /// Makes the service. Called within the runtime, since the store begins to connect.
@@ -118,21 +124,23 @@ pub fn service(options: &Options) -> Result<Service, Problems> {
         ),
         _ => None,
     };
-    let upstreams = upstreams.or_else(|| sessions.as_ref().map(sessions::Sessions::upstreams));
+    let upstreams = upstreams.or_else(|| {
+        let sessions = sessions.as_ref()?;
+        let names = configured.names.clone();
+        Some(upstreams::named(
+            names.unwrap_or_else(|| sessions.providers()),
+        ))
+    });
     let challenge = challenge::challenge(options, configured.found.as_ref(), &mut problems);
     let credentials = doors::credentials(options, &mut problems);
     let tls = doors::tls(options, &mut problems);
     doors::open_to(options, &mut problems);
     doors::names(options, &mut problems);
-    let issuer = configured
-        .run_config
-        .as_ref()
-        .map(|run_config| run_config.issuer.clone())
-        .or_else(|| {
-            sessions
-                .as_ref()
-                .and_then(|sessions| sessions.issuer.clone())
-        });
+    let issuer = configured.issuer.clone().or_else(|| {
+        sessions
+            .as_ref()
+            .and_then(|sessions| sessions.issuer.clone())
+    });
     let jwks_url = doors::jwks_url(options, issuer.as_deref(), &mut problems);
     let http =
         Client::new(options.refresh_timeout).and_then(|refresh| Ok((refresh, Client::new(FETCH)?)));
@@ -183,12 +191,7 @@ pub fn service(options: &Options) -> Result<Service, Problems> {
     });
     let token = options.exchange_listen.address().map(|address| {
         let keys = KeySet::new(jwks_url, fetch, Arc::clone(&metrics));
-        let audiences = configured
-            .run_config
-            .as_ref()
-            .map(|run_config| run_config.allowed_audiences.clone())
-            .unwrap_or_default();
-        let verifier = Verifier::new(keys, issuer.clone(), audiences);
+        let verifier = Verifier::new(keys, issuer.clone(), configured.audiences.clone());
         let door = token::Door::new(
             Arc::clone(&core),
             verifier,
@@ -209,10 +212,7 @@ pub fn service(options: &Options) -> Result<Service, Problems> {
 }
 
 fn configured(options: &Options, problems: &mut Problems) -> Configured {
-    let mut configured = Configured {
-        found: None,
-        run_config: None,
-    };
+    let mut configured = Configured::default();
     let Some(config) = &options.config else {
         return configured;
     };
@@ -222,27 +222,49 @@ fn configured(options: &Options, problems: &mut Problems) -> Configured {
             not_found.path, not_found.text, not_found.name
         )),
         Ok(found) => {
-            let (read, warnings) = auth_server::read(found.run_config(), &found.at);
-            for warning in warnings {
-                let line = located(&found, &warning.path, &warning.text);
-                log::warn(&format!("config: {line}"), &[]);
-            }
-            match read {
-                Ok(run_config) => configured.run_config = Some(run_config),
-                Err(found_problems) => {
-                    for problem in found_problems {
-                        let text = match problem.rule {
-                            Some(rule) => format!("{rule}: {}", problem.text),
-                            None => problem.text,
-                        };
-                        problems.at(&found, &problem.path, &text);
-                    }
+            if options.sessions.is_some() {
+                let read = auth_server::read_names(found.run_config(), &found.at);
+                if let Some(names) = told(&found, read, problems) {
+                    configured.names = Some(names.upstreams);
+                    configured.issuer = names.issuer;
+                    configured.audiences = names.allowed_audiences;
+                }
+            } else {
+                let read = auth_server::read(found.run_config(), &found.at);
+                if let Some(run_config) = told(&found, read, problems) {
+                    configured.issuer = Some(run_config.issuer.clone());
+                    configured
+                        .audiences
+                        .clone_from(&run_config.allowed_audiences);
+                    configured.run_config = Some(run_config);
                 }
             }
             configured.found = Some(found);
         }
     }
     configured
+}
+
+/// What was read; what is wrong with it is told.
+fn told<T>(
+    found: &Found,
+    (read, warnings): (Result<T, Vec<Problem>>, Vec<Warning>),
+    problems: &mut Problems,
+) -> Option<T> {
+    for warning in warnings {
+        let line = located(found, &warning.path, &warning.text);
+        log::warn(&format!("config: {line}"), &[]);
+    }
+    read.map_err(|found_problems| {
+        for problem in found_problems {
+            let text = match problem.rule {
+                Some(rule) => format!("{rule}: {}", problem.text),
+                None => problem.text,
+            };
+            problems.at(found, &problem.path, &text);
+        }
+    })
+    .ok()
 }
 
 /// What is in a file that the configuration names.

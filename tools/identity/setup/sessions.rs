@@ -7,7 +7,6 @@ use document::{Document, entries, get};
 use upstream_inject::config::{Node, Path};
 
 use super::Problems;
-use crate::refresh::provider::{Kind, Upstream};
 use crate::session::store::file::FileStore;
 use crate::session::{Row, RowKey, SessionId};
 
@@ -23,20 +22,13 @@ impl Sessions {
         FileStore::new(self.rows.iter().cloned())
     }
 
-    /// The providers that occur, for want of a configuration. They cannot be asked to refresh.
-    pub(super) fn upstreams(&self) -> Vec<Upstream> {
-        let mut names: Vec<&String> = self.rows.iter().map(|(key, _)| &key.provider).collect();
+    /// The providers that occur, for want of a configuration.
+    pub(super) fn providers(&self) -> Vec<String> {
+        let rows = self.rows.iter();
+        let mut names: Vec<String> = rows.map(|(key, _)| key.provider.clone()).collect();
         names.sort_unstable();
         names.dedup();
         names
-            .into_iter()
-            .map(|name| Upstream {
-                name: name.clone(),
-                kind: Kind::Registered { id: String::new() },
-                scopes: Vec::new(),
-                mapping: None,
-            })
-            .collect()
     }
 }
 

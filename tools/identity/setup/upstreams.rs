@@ -28,6 +28,19 @@ pub(super) fn upstreams(
         .collect()
 }
 
+/// Providers of which nothing but the name is known. They cannot be asked to refresh.
+pub(super) fn named(names: Vec<String>) -> Vec<Upstream> {
+    names
+        .into_iter()
+        .map(|name| Upstream {
+            name,
+            kind: Kind::Registered { id: String::new() },
+            scopes: Vec::new(),
+            mapping: None,
+        })
+        .collect()
+}
+
 fn kind(
     found: &Found,
     run_config: &RunConfig,

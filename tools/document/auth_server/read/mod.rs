@@ -8,7 +8,7 @@ mod url;
 use upstream_inject::config::{Node, Path, Problem, Rule};
 
 use super::keys;
-use super::{RunConfig, Warning};
+use super::{Names, RunConfig, Warning};
 use spot::Spot;
 
 /// Reads a `RunConfig` that stands at `at` in its document, or says every problem that keeps ToolHive,
@@ -24,6 +24,31 @@ pub fn read(node: &Node, at: &Path) -> (Result<RunConfig, Vec<Problem>>, Vec<War
     });
     let read = match reader.problems.is_empty() {
         true => Ok(run_config),
+        false => Err(reader.problems),
+    };
+    (read, reader.warnings)
+}
+
+/// Reads what the filter reads of a `RunConfig` as well: nobody is asked to refresh anything, so that
+/// providers need no more than their names.
+pub fn read_names(node: &Node, at: &Path) -> (Result<Names, Vec<Problem>>, Vec<Warning>) {
+    let mut reader = Reader {
+        problems: keys::twice(node, at),
+        warnings: keys::unknown(node, at),
+    };
+    let at = Spot {
+        node: Some(node),
+        path: at.clone(),
+    };
+    reader.is_map(&at);
+    let issuer = reader.text(&at.key("issuer"));
+    let names = Names {
+        issuer: (!issuer.is_empty()).then_some(issuer),
+        allowed_audiences: reader.texts(&at.key("allowed_audiences")),
+        upstreams: reader.upstream_names(&at.key("upstreams")),
+    };
+    let read = match reader.problems.is_empty() {
+        true => Ok(names),
         false => Err(reader.problems),
     };
     (read, reader.warnings)

@@ -16,6 +16,21 @@ impl Reader {
         issuer: &str,
         insecure: bool,
     ) -> Vec<Upstream> {
+        let read = |reader: &mut Self, spot: &Spot<'_>| reader.upstream(spot, issuer, insecure);
+        self.each_upstream(at, read, |upstream| &upstream.name)
+    }
+
+    /// The upstreams' names alone.
+    pub(super) fn upstream_names(&mut self, at: &Spot<'_>) -> Vec<String> {
+        self.each_upstream(at, Self::upstream_name, |name| name)
+    }
+
+    fn each_upstream<T>(
+        &mut self,
+        at: &Spot<'_>,
+        read: impl Fn(&mut Self, &Spot<'_>) -> Option<T>,
+        name: impl Fn(&T) -> &str,
+    ) -> Vec<T> {
         if let Some(node) = at.node
             && !matches!(node, Node::List(_))
         {
@@ -26,13 +41,13 @@ impl Reader {
         if spots.is_empty() {
             self.ruled(at, Some(Rule::V05), "not a single upstream");
         }
-        let mut upstreams: Vec<Upstream> = Vec::new();
+        let mut upstreams: Vec<T> = Vec::new();
         for spot in &spots {
-            let Some(upstream) = self.upstream(spot, issuer, insecure) else {
+            let Some(upstream) = read(self, spot) else {
                 continue;
             };
-            if upstreams.iter().any(|other| other.name == upstream.name) {
-                let text = format!("a second upstream named {:?}", upstream.name);
+            if upstreams.iter().any(|other| name(other) == name(&upstream)) {
+                let text = format!("a second upstream named {:?}", name(&upstream));
                 self.ruled(&spot.key("name"), Some(Rule::V05), text);
             }
             upstreams.push(upstream);
@@ -40,7 +55,7 @@ impl Reader {
         upstreams
     }
 
-    fn upstream(&mut self, at: &Spot<'_>, issuer: &str, insecure: bool) -> Option<Upstream> {
+    fn upstream_name(&mut self, at: &Spot<'_>) -> Option<String> {
         if !self.is_map(at) {
             return None;
         }
@@ -48,6 +63,11 @@ impl Reader {
         if name.is_empty() {
             DEFAULT_NAME.clone_into(&mut name);
         }
+        Some(name)
+    }
+
+    fn upstream(&mut self, at: &Spot<'_>, issuer: &str, insecure: bool) -> Option<Upstream> {
+        let name = self.upstream_name(at)?;
         let kind_at = at.key("type");
         let (kind, scopes, mapping) = match self.needed(&kind_at).as_str() {
             "oidc" => self.oidc(&at.key("oidc_config"), insecure)?,

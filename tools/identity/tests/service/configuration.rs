@@ -228,6 +228,66 @@ async fn files_that_are_none_are_told() {
     }
 }
 
+#[tokio::test]
+async fn with_sessions_from_a_file_providers_need_no_more_than_their_names() {
+    let bed = Bed::new().await;
+    let jwks = bed.provider.url("/jwks.json");
+    let sessions = bed
+        .directory
+        .write("sessions.yaml", "sessions: {S: {github: gho_of-s}}\n");
+    let config = |name: &str, run_config: &str| {
+        let text = format!("authServer:\n  runConfig: {run_config}\n");
+        let file = bed.directory.write(name, &text);
+        file.display().to_string()
+    };
+    let sessions = sessions.display().to_string();
+    for (name, run_config) in [
+        (
+            "names.yaml",
+            "{upstreams: [{name: github}, {name: corporate-idp}]}",
+        ),
+        (
+            "secrets.yaml",
+            "{issuer: 'https://mcp.example.com', upstreams: [{name: github, type: oauth2, \
+             oauth2_config: {client_id: x, client_secret_env_var: NOT_SET_HERE}}]}",
+        ),
+    ] {
+        let config = config(name, run_config);
+        let arguments = ["--sessions", &sessions, "--config", &config];
+        let service = Service::start(&[&arguments[..], &["--jwks-url", &jwks]].concat()).await;
+        let token = bed.token("S");
+        assert_eq!(service.ask(&token, "github", &[]).await.token(), "gho_of-s");
+        let answer = service.ask(&token, "gitlab", &[]).await;
+        assert_eq!(answer.error(), "invalid_target");
+    }
+    for (name, run_config, more, problem) in [
+        (
+            "names.yaml",
+            "{upstreams: [{name: github}]}",
+            &[][..],
+            "--jwks-url: needed",
+        ),
+        (
+            "none.yaml",
+            "{upstreams: []}",
+            &["--jwks-url", &jwks],
+            "authServer.runConfig.upstreams: V-05: not a single upstream",
+        ),
+        (
+            "twins.yaml",
+            "{upstreams: [{name: github}, {name: github}]}",
+            &["--jwks-url", &jwks],
+            "authServer.runConfig.upstreams[1].name: V-05: a second",
+        ),
+    ] {
+        config(name, run_config);
+        let arguments = [&["--sessions", sessions.as_str()][..], more].concat();
+        let (code, log) = lines(&bed.directory, name, &arguments);
+        assert_eq!(code, Some(2), "{log}");
+        assert!(log.contains(problem), "{log}");
+    }
+}
+
 #[test]
 fn a_command_line_that_is_wrong_is_told_in_a_line() {
     let directory = Directory::new();
