@@ -37,6 +37,8 @@ pub(crate) struct KeySet {
 #[derive(Debug)]
 struct Shared {
     url: String,
+    /// The URL as it may be logged.
+    shown: String,
     http: Client,
     metrics: Arc<Metrics>,
     held: Mutex<Held>,
@@ -56,6 +58,8 @@ struct Held {
     fetches: u64,
     /// The last one for a key that was not there.
     looked_for_unknown: Option<Instant>,
+    /// Whether the last one failed: what is not there may exist all the same.
+    failed: bool,
 }
 
 struct Key {
@@ -119,6 +123,7 @@ impl KeySet {
     pub(crate) fn new(url: String, http: Client, metrics: Arc<Metrics>) -> Self {
         Self {
             shared: Arc::new(Shared {
+                shown: shown(&url),
                 url,
                 http,
                 metrics,
@@ -145,7 +150,7 @@ impl KeySet {
     /// The keys that may have signed a token with this `kid` and algorithm.
     ///
     /// # Errors
-    /// If there are none at all, because they cannot be fetched.
+    /// If there are none at all, or none like this, because they cannot be fetched.
     pub(crate) async fn candidates(
         &self,
         id: Option<&str>,
@@ -163,6 +168,9 @@ impl KeySet {
             return Err(NoKeys);
         }
         let (found, edition) = held.candidates(id, algorithm);
+        if found.is_empty() && held.failed {
+            return Err(NoKeys);
+        }
         if found.is_empty() && why == Why::NoKeys {
             // What was fetched just now does not have this key either.
             held.looked_for_unknown = held.tried;
@@ -180,6 +188,14 @@ enum Why {
     UnknownKey,
     /// They will not count much longer.
     Ahead,
+}
+
+/// What a key set has.
+enum Fetched {
+    /// Keys, and how long they count.
+    Keys(Vec<Key>, Duration),
+    /// None that can verify anything here.
+    NoneOfUse,
 }
 
 impl Shared {
@@ -212,30 +228,42 @@ impl Shared {
         let fetched = self.ask().await;
         let mut held = self.held();
         held.fetches += 1;
+        held.failed = fetched.is_err();
         match fetched {
-            Ok((keys, life)) => {
+            Ok(Fetched::Keys(keys, life)) => {
                 held.keys = keys;
                 held.edition += 1;
                 held.life = Some((began, life));
                 self.metrics.fetched_keys("ok");
             }
+            Ok(Fetched::NoneOfUse) => {
+                // The auth server's word: those that were there have gone.
+                held.keys.clear();
+                held.edition += 1;
+                held.life = None;
+                self.failed(&mut held, "no key for ES256 or RS256");
+            }
             Err(why) => {
-                held.tried = Some(Instant::now());
                 if !held.are_good() {
                     held.keys.clear();
                 }
-                self.metrics.fetched_keys("failed");
-                log::limited(
-                    log::Level::Warn,
-                    "jwks",
-                    "the auth server's keys cannot be fetched",
-                    &[("url", &self.url), ("reason", &why)],
-                );
+                self.failed(&mut held, why);
             }
         }
     }
 
-    async fn ask(&self) -> Result<(Vec<Key>, Duration), &'static str> {
+    fn failed(&self, held: &mut Held, why: &'static str) {
+        held.tried = Some(Instant::now());
+        self.metrics.fetched_keys("failed");
+        log::limited(
+            log::Level::Warn,
+            "jwks",
+            "the auth server's keys cannot be fetched",
+            &[("url", &self.shown), ("reason", &why)],
+        );
+    }
+
+    async fn ask(&self) -> Result<Fetched, &'static str> {
         let (answer, headers) = self
             .http
             .get_with_headers(&self.url)
@@ -248,14 +276,22 @@ impl Shared {
             serde_json::from_slice(&answer.body).map_err(|_| "not a key set")?;
         let keys: Vec<Key> = document.keys.into_iter().filter_map(key).collect();
         if keys.is_empty() {
-            return Err("no key for ES256 or RS256");
+            return Ok(Fetched::NoneOfUse);
         }
         let life = headers
             .get("cache-control")
             .and_then(|value| value.to_str().ok())
             .map_or(USUAL_LIFE, life);
-        Ok((keys, life))
+        Ok(Fetched::Keys(keys, life))
     }
+}
+
+/// The URL without what may be a credential.
+fn shown(url: &str) -> String {
+    url::Url::parse(url).map_or_else(
+        |_| "a URL that is none".to_owned(),
+        |url| format!("{}{}", url.origin().ascii_serialization(), url.path()),
+    )
 }
 
 fn life(cache_control: &str) -> Duration {
@@ -303,6 +339,20 @@ fn key(value: Value) -> Option<Key> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_credential_of_a_url_is_shown() {
+        for (url, wanted) in [
+            (
+                "https://user:secret@as.example:8443/jwks.json?key=secret#secret",
+                "https://as.example:8443/jwks.json",
+            ),
+            ("http://127.0.0.1:1/", "http://127.0.0.1:1/"),
+            ("secret", "a URL that is none"),
+        ] {
+            assert_eq!(shown(url), wanted);
+        }
+    }
 
     #[test]
     fn keys_live_as_long_as_the_auth_server_says() {

@@ -344,6 +344,42 @@ async fn keys_rotate_and_those_that_have_gone_verify_nothing() {
 }
 
 #[tokio::test]
+async fn a_key_that_may_have_been_missed_is_no_stranger() {
+    let (old, new) = (Signer::new("old"), Signer::new("new"));
+    let jwks = Jwks::start(vec![old.jwk()], 3600).await;
+    let verifier = jwks.verifier(&[]);
+    assert!(verifier.verify(&old.token(|_| {})).await.is_ok());
+    jwks.set(None);
+    for _ in 0..20 {
+        assert_eq!(
+            verifier.verify(&new.token(|_| {})).await.unwrap_err(),
+            Unverified::NoKeys
+        );
+    }
+    assert!(verifier.verify(&old.token(|_| {})).await.is_ok());
+    assert!(
+        jwks.asked.load(Ordering::Relaxed) <= 3,
+        "at most once in ten seconds"
+    );
+}
+
+#[tokio::test]
+async fn a_key_set_without_a_key_of_use_drops_those_that_were_there() {
+    let (old, new) = (Signer::new("old"), Signer::new("new"));
+    let jwks = Jwks::start(vec![old.jwk()], 3600).await;
+    let verifier = jwks.verifier(&[]);
+    let token = old.token(|_| {});
+    assert!(verifier.verify(&token).await.is_ok());
+    jwks.set(Some((Vec::new(), 3600)));
+    for token in [new.token(|_| {}), token] {
+        assert_eq!(
+            verifier.verify(&token).await.unwrap_err(),
+            Unverified::NoKeys
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_token_that_was_verified_before_still_ends() {
     let signer = Signer::new("k1");
     let jwks = Jwks::start(vec![signer.jwk()], 3600).await;
