@@ -318,8 +318,16 @@ async fn grpc_that_is_no_check_is_told_so() {
     ] {
         assert_eq!(call(other, b"").await, Err(tonic::Code::Unimplemented));
     }
-    let health = call("/grpc.health.v1.Health/Check", b"").await.unwrap();
-    assert_eq!(&health[..], b"\x08\x01", "serving");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let health = call("/grpc.health.v1.Health/Check", b"").await.unwrap();
+        if &health[..] == b"\x08\x01" {
+            break;
+        }
+        assert_eq!(&health[..], b"\x08\x02", "the store has not been seen yet");
+        assert!(Instant::now() < deadline, "never serving");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
