@@ -1,20 +1,43 @@
 //! OpenID Connect Discovery: where an issuer's token endpoint is.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use crate::http::{Client, is_loopback};
 use crate::refresh::machine::Answer;
 
 /// How long a document is believed.
 const LIFE: Duration = Duration::from_secs(3600);
+/// How long an issuer whose endpoint is known may take to say it again: the endpoint needs the rest
+/// of a call's time.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// An issuer that does not say it again is left alone for so long.
+const PAUSE: Duration = Duration::from_secs(60);
 
 /// What an issuer has said of itself.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Discovery {
-    found: Mutex<Option<(String, Instant)>>,
+    found: Mutex<Option<Found>>,
+    patience: Duration,
+}
+
+#[derive(Clone, Debug)]
+struct Found {
+    endpoint: String,
+    /// Until when nobody asks for it again.
+    until: Instant,
+}
+
+impl Default for Discovery {
+    fn default() -> Self {
+        Self {
+            found: Mutex::default(),
+            patience: PATIENCE,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -32,24 +55,31 @@ impl Discovery {
         issuer: &str,
         insecure: bool,
     ) -> Result<String, Answer> {
-        let known = self
-            .found
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        if let Some((endpoint, at)) = &known
-            && at.elapsed() < LIFE
-        {
-            return Ok(endpoint.clone());
+        let known = self.found().clone();
+        let Some(known) = known else {
+            let endpoint = fetch(http, issuer, insecure).await?;
+            return Ok(self.keep(endpoint, LIFE));
+        };
+        if Instant::now() < known.until {
+            return Ok(known.endpoint);
         }
-        match fetch(http, issuer, insecure).await {
-            Ok(endpoint) => {
-                let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-                *found = Some((endpoint.clone(), Instant::now()));
-                Ok(endpoint)
-            }
-            Err(answer) => known.map(|(endpoint, _)| endpoint).ok_or(answer),
-        }
+        let again = timeout(self.patience, fetch(http, issuer, insecure)).await;
+        Ok(match again {
+            Ok(Ok(endpoint)) => self.keep(endpoint, LIFE),
+            Ok(Err(_)) | Err(_) => self.keep(known.endpoint, PAUSE),
+        })
+    }
+
+    fn keep(&self, endpoint: String, life: Duration) -> String {
+        *self.found() = Some(Found {
+            endpoint: endpoint.clone(),
+            until: Instant::now() + life,
+        });
+        endpoint
+    }
+
+    fn found(&self) -> MutexGuard<'_, Option<Found>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -96,6 +126,35 @@ fn is_allowed(endpoint: &str, issuer: &str, insecure: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_issuer_that_hangs_leaves_the_endpoint_that_is_known_its_time() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        // Connections are accepted, and never answered.
+        let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let issuer = format!("http://{}", deaf.local_addr().unwrap());
+        let known = format!("{issuer}/token");
+        let discovery = Discovery {
+            found: Mutex::new(Some(Found {
+                endpoint: known.clone(),
+                until: Instant::now(),
+            })),
+            patience: Duration::from_millis(50),
+        };
+        let http = Client::new(Duration::from_secs(30)).unwrap();
+        let began = Instant::now();
+        for _ in 0..20 {
+            let endpoint = discovery.token_endpoint(&http, &issuer, false).await;
+            assert!(matches!(endpoint, Ok(endpoint) if endpoint == known));
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            began.elapsed()
+        );
+        let again = discovery.found().as_ref().unwrap().until - began;
+        assert!(again < LIFE, "asked again sooner than after an hour");
+    }
 
     #[test]
     fn a_document_cannot_lead_away_from_tls() {
