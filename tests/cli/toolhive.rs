@@ -240,6 +240,18 @@ fn what_shows_only_after_a_login_is_said_before() {
             "each start makes HMAC secrets of its own",
         ),
         (
+            "hmac_secret_files:\n- keys/hmac\n",
+            "hmac_secret_files: []\n",
+            "signing-keys",
+            "hmac_secret_files: without a file: each start makes HMAC secrets",
+        ),
+        (
+            "  signing_key_file: signing.pem\n",
+            "",
+            "signing-keys",
+            "signing_key_config.signing_key_file: missing: each start makes a signing key",
+        ),
+        (
             "type: redis",
             "type: memory",
             "storage-memory",

@@ -256,16 +256,31 @@ fn on_clients(root: &Node, run_config: &Node, notes: &mut Notes) {
 }
 
 fn on_keys(run_config: &Node, at: &Path, notes: &mut Notes) {
-    for (key, what) in [
-        ("signing_key_config", "a signing key"),
-        ("hmac_secret_files", "HMAC secrets"),
+    let signing_key = get(run_config, "signing_key_config");
+    let names_a_file = signing_key
+        .and_then(|config| get_text(config, "signing_key_file"))
+        .is_some_and(|file| !file.is_empty());
+    let secrets = get(run_config, "hmac_secret_files");
+    let signing_key_at = at.key("signing_key_config");
+    let signing_key_at = match signing_key {
+        Some(Node::Map(_)) => signing_key_at.key("signing_key_file"),
+        _ => signing_key_at,
+    };
+    for (is_there, path, wrong, what) in [
+        (names_a_file, signing_key_at, "missing", "a signing key"),
+        (
+            secrets.is_some_and(|secrets| !items(secrets).is_empty()),
+            at.key("hmac_secret_files"),
+            secrets.map_or("missing", |_| "without a file"),
+            "HMAC secrets",
+        ),
     ] {
-        if get(run_config, key).is_none() {
+        if !is_there {
             let text = format!(
-                "missing: each start makes {what} of its own, so that after a restart everybody logs \
+                "{wrong}: each start makes {what} of its own, so that after a restart everybody logs \
                  in again, and replicas refuse each other's tokens"
             );
-            notes.warn(&codes::SIGNING_KEYS, at.key(key), text);
+            notes.warn(&codes::SIGNING_KEYS, path, text);
         }
     }
 }
