@@ -2,6 +2,7 @@
 
 mod failing;
 mod id_tokens;
+mod interrupted;
 mod replicas;
 
 use base64::Engine as _;
