@@ -152,3 +152,60 @@ backends:
         run.stdout
     );
 }
+
+/// The filter's own challenge and the one in front of it must send clients to the same place, or they
+/// log in for ever.
+#[test]
+fn the_first_challenge_of_a_backend_is_what_the_file_says_of_it() {
+    let document = "https://mcp.example.com/.well-known/oauth-protected-resource/gh/v1";
+    let config = format!(
+        "{CONFIG}    other: {{type: unauthenticated}}\nchallenge:\n  scope: all\n  backends:\n    \
+         github-tools: {{realm: 5%, scope: repo, resourceMetadata: \"{document}\"}}\n"
+    );
+    for (target, names) in [
+        ("envoy-gateway", ["mcp/github-tools", "mcp/other"]),
+        (
+            "istio",
+            [
+                "outbound|80||github-tools.mcp.svc.cluster.local",
+                "outbound|80||other.mcp.svc.cluster.local",
+            ],
+        ),
+    ] {
+        let run = render(&config, &["--target", target, "--namespace=mcp"]).expect(0);
+        // An operator of Envoy's begins with %.
+        let parameters =
+            format!(r#"realm=\"5%%\", scope=\"repo\", resource_metadata=\"{document}\""#);
+        let other = "https://mcp.example.com/.well-known/oauth-protected-resource/other/mcp";
+        for part in [
+            "(request.url_path == '/github-tools' || request.url_path.startsWith('/github-tools/')) && (",
+            &format!(r#"value: "Bearer {parameters}""#),
+            &format!(r#"value: "Bearer error=\"invalid_token\", {parameters}""#),
+            &format!(r#"log in","backend":"{}"}}'"#, names[0]),
+            &format!(r#"try again later","backend":"{}"}}'"#, names[1]),
+            &format!(r#"value: "Bearer scope=\"all\", resource_metadata=\"{other}\"""#),
+        ] {
+            assert!(
+                run.stdout.contains(part),
+                "{target}: {part}\n{}",
+                run.stdout
+            );
+        }
+    }
+}
+
+#[test]
+fn istios_routes_take_the_hosts_of_every_url_that_clients_are_told() {
+    let config = format!(
+        "{CONFIG}challenge: {{backends: {{github-tools: {{resourceMetadata: \
+         \"https://GitHub.example.com/.well-known/oauth-protected-resource/github-tools/mcp\"}}}}}}\n"
+    );
+    let hosts = r#"["mcp.example.com", "github.example.com"]"#;
+    let run = render(&config, &["--target=istio"]).expect(0);
+    let expected = format!("  hostnames: {hosts}\n");
+    assert!(run.stdout.contains(&expected), "{}", run.stdout);
+    let selector = "--gateway-selector=istio=ingressgateway";
+    let run = render(&config, &["--target=istio", selector]).expect(0);
+    let expected = format!("  hosts: {hosts}\n");
+    assert!(run.stdout.contains(&expected), "{}", run.stdout);
+}

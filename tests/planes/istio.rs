@@ -1,7 +1,7 @@
 //! The rendered set for Istio, merged into a gateway's configuration as `istiod` would, and run: for a
 //! gateway of the Gateway API, and for a classic one.
 
-use bed::{Client, Envoy, Request, bootstrap};
+use bed::{Answer, Client, Envoy, Request, bootstrap};
 use serde_json::{Value, json};
 
 use crate::merger::Gateway;
@@ -12,6 +12,7 @@ use crate::world::{self, PUBLIC, World, ask, render, resource};
 trials!("istio":
     every_strategy_sets_its_credential_and_nothing_else_goes_on,
     who_has_no_token_learns_where_to_log_in,
+    a_backend_has_one_challenge_whoever_gives_it,
     the_metadata_documents_are_open,
     the_auth_server_is_reached_as_if_there_were_no_filter,
     a_subset_is_a_backend_and_a_stranger_is_none,
@@ -317,6 +318,70 @@ async fn who_has_no_token_learns_where_to_log_in() {
         assert!(challenge.contains("error=\"invalid_token\""), "{challenge}");
     }
     assert!(world.echoes["github-tools"].requests().is_empty());
+}
+
+async fn a_backend_has_one_challenge_whoever_gives_it() {
+    let well_known = "/.well-known/oauth-protected-resource";
+    let challenge = format!(
+        "challenge: {{realm: mcp, scope: all, backends: {{github-tools: {{realm: it's, scope: repo user, \
+         resourceMetadata: \"{PUBLIC}{well_known}/gh/v1\"}}}}}}"
+    );
+    let configuration = world::CONFIGURATION.replace("challenge: {realm: mcp}", &challenge);
+    for (kind, arguments) in KINDS {
+        let world = World::start(&[]).await;
+        let answer = |_: &_| Answer::error(400, "upstream_token_not_found");
+        world.identity.set_script(answer);
+        let all = [&ARGUMENTS[..], arguments].concat();
+        let set = world::render_of(&configuration, "istio", &all).expect("it is rendered");
+        let set = resources::parse(&set);
+        let (_envoy, client) = run(&format!("one-challenge-{kind}"), &world, &set, &[]).await;
+        for (backend, document, realm, scope) in [
+            ("github-tools", "gh/v1", "it's", "repo user"),
+            ("corporate-api", "corporate-api/mcp", "mcp", "all"),
+        ] {
+            let path = format!("/{backend}/mcp?x=y");
+            let said = [
+                format!("realm=\"{realm}\""),
+                format!("scope=\"{scope}\""),
+                format!("resource_metadata=\"{PUBLIC}{well_known}/{document}\""),
+            ];
+            // What the challenge leads to names what a token must be issued for.
+            let found = client
+                .send(Request::get(&format!("{well_known}/{document}")))
+                .await
+                .json();
+            let token = world.log_in_for(found["resource"].as_str().expect("a resource"));
+            let own = ask(&client, &path, &token).await;
+            let first = client.send(Request::get(&path)).await;
+            let refused = Request::get(&path).bearer("e30.e30.e30");
+            let refused = client.send(refused).await;
+            let name = json!(format!("outbound|8080||{backend}.mcp.svc.cluster.local"));
+            for (reply, error) in [
+                (own, "upstream_token_not_found"),
+                (first, "token_missing"),
+                (refused, "token_invalid"),
+            ] {
+                assert_eq!(reply.status, 401, "{kind} {}", reply.text());
+                assert_eq!(reply.json()["error"], error);
+                assert_eq!(reply.json()["backend"], name, "{kind} {error}");
+                let challenge = reply.header("www-authenticate");
+                for said in &said {
+                    assert!(challenge.contains(said), "{challenge} / {said}");
+                }
+            }
+        }
+        let reply = client.send(Request::get("/elsewhere")).await;
+        assert_eq!(
+            reply.json(),
+            json!({
+                "error": "token_missing", "error_description": "there is no bearer token: log in",
+            })
+        );
+        let said = format!(
+            "Bearer realm=\"mcp\", scope=\"all\", resource_metadata=\"{PUBLIC}{well_known}/elsewhere\""
+        );
+        assert_eq!(reply.header("www-authenticate"), said);
+    }
 }
 
 async fn the_metadata_documents_are_open() {

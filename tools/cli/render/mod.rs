@@ -16,6 +16,7 @@ mod options;
 mod parts;
 mod plugin;
 mod rename;
+mod replies;
 mod setup;
 mod smoke;
 mod template;

@@ -4,7 +4,8 @@
 use super::challenge::Challenge;
 use super::gateway::{Authentication, Backend, Gateway};
 use super::open_paths;
-use super::template::{block, fill, raw, scalar};
+pub(super) use super::replies::{ChallengeFrom, local_replies};
+use super::template::{block, fill, scalar};
 use crate::emit;
 use std::fmt::Write as _;
 
@@ -171,73 +172,13 @@ pub(super) fn cors_policy(origins: &[String]) -> String {
     )
 }
 
-/// Where the first challenge takes its parameters from.
-pub(super) enum ChallengeFrom<'a> {
-    /// From the route's metadata, where [`route_metadata`] puts them.
-    Route,
-    /// One for all backends: the URL of the metadata is made of the request's path. For control
-    /// planes that keep a route's metadata for themselves.
-    #[allow(dead_code)] // until the first of them takes it
-    Path(&'a Gateway),
-}
-
-/// The content of `local_reply_config`. `also_missing` is a further CEL expression for a request
-/// without a token, where something else than `jwt_authn` refuses those.
-pub(super) fn local_replies(from: &ChallengeFrom<'_>, also_missing: Option<&str>) -> String {
-    let missing = "response.code_details.startsWith('jwt_authn_access_denied{Jwt_is_missing')";
-    let missing = match also_missing {
-        Some(also) => format!("{missing} || {also}"),
-        None => missing.to_owned(),
-    };
-    let (parameters, backend) = match from {
-        ChallengeFrom::Route => (
-            "%METADATA(ROUTE:upstream_inject:challenge)%".to_owned(),
-            "%METADATA(ROUTE:upstream_inject:backend_member)%",
-        ),
-        ChallengeFrom::Path(gateway) => (parameters_by_path(gateway), ""),
-    };
-    fill(
-        include_str!("templates/parts/local-replies.yaml"),
-        &[
-            ("missing", text(&missing)),
-            ("backend", raw(backend)),
-            ("challenge", text(&format!("Bearer {parameters}"))),
-            (
-                "challenge_invalid",
-                text(&format!("Bearer error=\"invalid_token\", {parameters}")),
-            ),
-        ],
-    )
-}
-
-fn parameters_by_path(gateway: &Gateway) -> String {
-    let fixed = Challenge {
-        resource_metadata: None,
-        ..gateway.challenge.clone()
-    };
-    let fixed = fixed.parameters().replace('%', "%%");
-    let by_path = gateway.public.as_ref().map(|public| {
-        format!(
-            "resource_metadata=\"{}{}%PATH(NQ:PATH)%\"",
-            public.origin().replace('%', "%%"),
-            super::challenge::WELL_KNOWN
-        )
-    });
-    let parts: Vec<String> = [Some(fixed), by_path]
-        .into_iter()
-        .flatten()
-        .filter(|part| !part.is_empty())
-        .collect();
-    parts.join(", ")
-}
-
 /// `metadata` of a route: whose it is, and what its first challenge says.
 pub(super) fn route_metadata(backend: Option<&str>, challenge: &Challenge) -> String {
     let mut metadata = "metadata:\n  filter_metadata:\n    upstream_inject:\n".to_owned();
     if let Some(backend) = backend {
         let _ = writeln!(metadata, "      backend: {}", quoted(backend));
         // As a whole, so that the body of the first challenge has none where there is none.
-        let member = format!(",\"backend\":{}", serde_json::Value::from(backend));
+        let member = super::replies::backend_member(backend);
         let _ = writeln!(metadata, "      backend_member: {}", emit::scalar(&member));
     }
     let _ = writeln!(

@@ -43,6 +43,7 @@ pub(super) fn render(target: &mut Rendering<'_>) -> Result<String, String> {
     let patches = Patches {
         target,
         listeners: &listeners,
+        routes: &routes,
         probes: routes.namespaces_with_probes(&target.gateway.backends),
     }
     .yaml(&plugin);

@@ -6,7 +6,7 @@ use super::super::identity::Identity;
 use super::super::parts::{self, ChallengeFrom, Rules};
 use super::super::wasm::Wasm;
 use super::listeners::Listeners;
-use super::routes::{AUTH_SERVER_ROUTE, DOCUMENTS_ROUTE, PROBES_ROUTE};
+use super::routes::{AUTH_SERVER_ROUTE, DOCUMENTS_ROUTE, PROBES_ROUTE, Routes};
 use super::{EXT_AUTHZ_CLUSTER, KEYS_CLUSTER};
 use crate::emit;
 use std::fmt::Write as _;
@@ -26,6 +26,7 @@ const MANAGER: &str = "$..filters[?(@.name=='envoy.filters.network.http_connecti
 pub(super) struct Patches<'a, 'b> {
     pub(super) target: &'a Rendering<'b>,
     pub(super) listeners: &'a Listeners,
+    pub(super) routes: &'a Routes,
     /// Where there are routes for probes.
     pub(super) probes: Vec<String>,
 }
@@ -118,7 +119,8 @@ impl Patches<'_, '_> {
         if gateway.authentication.is_none() {
             return;
         }
-        let replies = parts::local_replies(&ChallengeFrom::Path(gateway), None);
+        let name_of = |backend: &str| self.routes.name_of(backend);
+        let replies = parts::local_replies(&ChallengeFrom::Path(gateway, &name_of), None);
         Patch {
             kind: "listener.v3.Listener",
             name: listener,

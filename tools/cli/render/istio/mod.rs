@@ -29,7 +29,7 @@ pub(super) fn render(target: &mut Rendering<'_>) -> Result<String, String> {
     let services = callees::render(target)?;
     let plugin = target.plugin(str::to_owned, |sts| services::cluster_name(&sts.endpoint))?;
     let plugin = hosts.named(&plugin)?;
-    let patches = patches::render(target, &plugin)?;
+    let patches = patches::render(target, &hosts, &plugin)?;
     let routes = routes::render(target, &hosts)?;
     let authentication = authentication(target);
     notes(target);

@@ -6,7 +6,7 @@ use super::super::identity::Identity;
 use super::super::open_paths::{self, OpenPath};
 use super::super::parts::{self, ChallengeFrom, Rules, quoted};
 use super::super::wasm::Wasm;
-use super::services::cluster_name;
+use super::services::{Hosts, cluster_name};
 use std::fmt::Write as _;
 use upstream_inject::config::Node;
 
@@ -22,13 +22,17 @@ const MANAGER: &str = "listener: {filterChain: {filter: {name: \
 ///
 /// # Errors
 /// What cannot be expressed.
-pub(super) fn render(target: &mut Rendering<'_>, plugin: &Node) -> Result<String, String> {
+pub(super) fn render(
+    target: &mut Rendering<'_>,
+    hosts: &Hosts,
+    plugin: &Node,
+) -> Result<String, String> {
     let mut text = String::new();
     load_the_filter(target, plugin, &mut text);
     on_routes(target, &mut text);
     in_front_of_the_router(target, &mut text);
     in_the_router(&mut text);
-    on_the_connection_manager(target, &mut text);
+    on_the_connection_manager(target, hosts, &mut text);
     Ok(text)
 }
 
@@ -242,7 +246,7 @@ fn in_the_router(text: &mut String) {
     patch(text, "HTTP_FILTER", &matched, "MERGE", &value);
 }
 
-fn on_the_connection_manager(target: &Rendering<'_>, text: &mut String) {
+fn on_the_connection_manager(target: &Rendering<'_>, hosts: &Hosts, text: &mut String) {
     let gateway = &target.gateway;
     let mut value = "name: envoy.filters.network.http_connection_manager\ntyped_config:\n  \"@type\": \
                      type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager\n  \
@@ -259,7 +263,8 @@ fn on_the_connection_manager(target: &Rendering<'_>, text: &mut String) {
             "response.code == 403 && response.code_details.contains('policy[{}]')",
             super::AUTHENTICATED
         );
-        let replies = parts::local_replies(&ChallengeFrom::Path(gateway), Some(&net));
+        let name_of = |backend: &str| hosts.name_of(backend);
+        let replies = parts::local_replies(&ChallengeFrom::Path(gateway, &name_of), Some(&net));
         push_indented(&mut value, 4, &replies);
     }
     patch(text, "NETWORK_FILTER", MANAGER, "MERGE", &value);

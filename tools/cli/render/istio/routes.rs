@@ -30,10 +30,33 @@ pub(super) fn render(target: &Rendering<'_>, hosts: &Hosts) -> Result<String, St
     })
 }
 
-/// The host under which clients call.
-fn public_host(target: &Rendering<'_>) -> Option<String> {
-    let public = target.gateway.public.as_ref()?;
-    (!public.is_address()).then(|| public.host.clone())
+/// The hosts under which clients call: the gateway's own, and those of backends that the file gives
+/// another URL. None: whatever they call it.
+fn public_hosts(target: &Rendering<'_>) -> Vec<String> {
+    let gateway = &target.gateway;
+    let of_backends = gateway
+        .backends
+        .iter()
+        .filter_map(|backend| backend.resource.as_ref());
+    let Some(public) = &gateway.public else {
+        return Vec::new();
+    };
+    let mut hosts: Vec<String> = Vec::new();
+    for url in [public].into_iter().chain(of_backends) {
+        if url.is_address() {
+            return Vec::new(); // a route cannot say one
+        }
+        let host = url.host.to_ascii_lowercase();
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+    hosts
+}
+
+fn list(hosts: &[String]) -> String {
+    let hosts: Vec<String> = hosts.iter().map(|host| quoted(host)).collect();
+    format!("[{}]", hosts.join(", "))
 }
 
 /// What the route to a metadata document is called.
@@ -75,12 +98,15 @@ fn virtual_service(target: &Rendering<'_>, hosts: &Hosts) -> String {
         target.options.namespace(),
         target.options.gateway()
     );
-    let host = public_host(target).unwrap_or_else(|| "*".to_owned());
+    let mut hosts = public_hosts(target);
+    if hosts.is_empty() {
+        hosts.push("*".to_owned());
+    }
     fill(
         include_str!("../templates/istio/virtual-service.yaml"),
         &[
             ("namespace", scalar(target.options.namespace())),
-            ("host", raw(&quoted(&host))),
+            ("hosts", raw(&list(&hosts))),
             ("gateway", scalar(&gateway)),
             ("routes", block(routes)),
         ],
@@ -95,9 +121,10 @@ fn http_routes(target: &Rendering<'_>, hosts: &Hosts) -> String {
         .zip(&hosts.0)
         .map(|(backend, host)| rule(target, backend, host))
         .collect();
-    let hostnames = public_host(target)
-        .map(|host| format!("hostnames: [{}]\n", quoted(&host)))
-        .unwrap_or_default();
+    let hostnames = match public_hosts(target).as_slice() {
+        [] => String::new(),
+        hosts => format!("hostnames: {}\n", list(hosts)),
+    };
     let mut text = String::new();
     for (index, rules) in rules.chunks(MAX_RULES).enumerate() {
         let name = match index {
