@@ -209,3 +209,27 @@ fn istios_routes_take_the_hosts_of_every_url_that_clients_are_told() {
     let expected = format!("  hosts: {hosts}\n");
     assert!(run.stdout.contains(&expected), "{}", run.stdout);
 }
+
+#[test]
+fn no_backend_has_a_route_that_is_called_like_one_of_ours() {
+    for route in [
+        "upstream-inject-metadata-1",
+        "upstream-inject-metadata",
+        "upstream-inject-auth-server",
+        "upstream-inject-probes/rule",
+    ] {
+        let address = format!("--backend=github-tools=default/{route}");
+        let run = render(CONFIG, &["--target=envoy-gateway", &address]).expect(1);
+        let expected =
+            "this is what HTTPRoutes of ours are called; give the backend's route another name";
+        assert!(run.stderr.contains(expected), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn the_cluster_of_the_identity_service_is_called_what_it_is() {
+    let identity = "--identity=https://id.mcp.svc:9193";
+    let run = render(CONFIG, &["--target=envoy-gateway", identity]).expect(0);
+    let comment = "# The identity service, where the filter gets upstream tokens.\n          name: upstream-inject-identity\n";
+    assert!(run.stdout.contains(comment), "{}", run.stdout);
+}

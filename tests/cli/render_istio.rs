@@ -106,3 +106,95 @@ fn one_port_that_would_be_asked_with_tls_and_without_is_an_error() {
     let expected = "one with TLS and one without; write https:// of both, or of neither";
     assert!(run.stderr.contains(expected), "{}", run.stderr);
 }
+
+#[test]
+fn hosts_are_written_in_lower_case_and_what_is_none_is_refused() {
+    let config = EXCHANGES.replace("https://sts.example.com/", "https://STS.Example.com/");
+    let run = render(&config, &["--identity=https://ID.mcp.svc:9193"]).expect(0);
+    for part in [
+        "cluster: \"outbound|443||sts.example.com\"",
+        "  name: upstream-inject-sts.example.com-443\n",
+        "  name: upstream-inject-id.mcp.svc.cluster.local-9193\n",
+    ] {
+        assert!(run.stdout.contains(part), "{part}\n{}", run.stdout);
+    }
+    // One host, however it is written.
+    let entry = of_host(&run, "ServiceEntry", "sts.example.com");
+    assert!(entry.contains("number: 443") && entry.contains("number: 8443"));
+    let long = "x".repeat(64);
+    for (config, expected) in [
+        (
+            EXCHANGES.replace("sts.example.com/", "sts_2.example.com/"),
+            "The STS of a, sts_2.example.com: Istio takes this for no host",
+        ),
+        (
+            EXCHANGES.replace("    a:", "    x_y:"),
+            "--backend x_y=… is missing, and no Service can have its name",
+        ),
+        (
+            EXCHANGES.replace("    a:", &format!("    {long}:")),
+            "is missing, and no Service can have its name",
+        ),
+    ] {
+        let run = render(&config, &["--identity=https://id.mcp.svc:9193"]).expect(1);
+        assert!(run.stderr.contains(expected), "{expected}\n{}", run.stderr);
+    }
+}
+
+#[test]
+fn a_backend_to_which_nothing_begins_tls_is_named() {
+    let note = |host: &str| format!("{host}: nothing in here begins TLS to it");
+    let of = |address: &str| {
+        let arguments = ["--identity=https://id.mcp.svc:9193", address];
+        render(EXCHANGES, &arguments).expect(0)
+    };
+    let run = of("--backend=b=api.example.com:443");
+    let expected = note("the backend b, api.example.com:443");
+    assert!(run.stderr.contains(&expected), "{}", run.stderr);
+    assert!(run.stdout.contains(&expected), "{}", run.stdout);
+    for address in [
+        "--backend=b=b.mcp.svc.cluster.local:443",
+        "--backend=b=api.example.com:80",
+        // The STS's own DestinationRule.
+        "--backend=b=sts.example.com:8443",
+    ] {
+        let run = of(address);
+        assert!(!run.stderr.contains("begins TLS"), "{}", run.stderr);
+    }
+    let vmcp = "\
+name: tools
+outgoingAuth: {default: {type: unauthenticated}}
+backends: [{name: docs, url: 'https://docs.example.com:444/mcp', transport: streamable-http}]
+";
+    let run = render(vmcp, &["--issuer=https://login.example.com"]).expect(0);
+    assert!(
+        run.stderr.contains(&note("docs.example.com:444")),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn the_document_of_the_longest_path_comes_first_whatever_the_backends_order() {
+    let config = format!(
+        "{EXCHANGES}challenge: {{backends: {{a: {{resourceMetadata: \
+         \"https://mcp.example.com/.well-known/oauth-protected-resource\"}}}}}}\n"
+    );
+    let at = |run: &Run, text: &str| {
+        run.stdout
+            .find(text)
+            .unwrap_or_else(|| panic!("{text}\n{}", run.stdout))
+    };
+    let document = "\"/.well-known/oauth-protected-resource";
+    let identity = "--identity=https://id.mcp.svc:9193";
+    let selector = "--gateway-selector=istio=ingressgateway";
+    let run = render(&config, &[identity, selector]).expect(0);
+    let exact = |path: &str| format!("uri: {{exact: {document}{path}\"}}");
+    assert!(at(&run, &exact("/b")) < at(&run, &exact("")));
+    // Each goes in before what is there.
+    let run = render(&config, &[identity]).expect(0);
+    let exact = |path: &str| {
+        format!("match: {{path_separated_prefix: {document}{path}\"}}\n          direct")
+    };
+    assert!(at(&run, &exact("")) < at(&run, &exact("/b")));
+}

@@ -43,8 +43,8 @@ pub(crate) struct Options {
 
     /// Where a backend is; give it once for each
     ///
-    /// envoy: host:port, or a URL. envoy-gateway: NAMESPACE/HTTPROUTE[/RULE], or a cluster name.
-    /// istio: HOST:PORT of the service, or a cluster name.
+    /// envoy: host:port, or a URL. envoy-gateway: NAMESPACE/HTTPROUTE[/RULENAME].
+    /// istio: HOST:PORT[/SUBSET…] of the service, or the name of its cluster, outbound|PORT|SUBSET|HOST.
     #[arg(long = "backend", value_name = "NAME=ADDRESS")]
     pub(crate) backends: Vec<String>,
 

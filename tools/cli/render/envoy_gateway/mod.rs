@@ -174,9 +174,13 @@ fn clusters(target: &Rendering<'_>) -> Vec<(String, String)> {
         };
         clusters.push((EXT_AUTHZ_CLUSTER.to_owned(), service.yaml(ca_file)));
     }
-    for endpoint in target.token_endpoints() {
-        let yaml = Cluster::of_sts(endpoint).yaml(ca_file);
-        clusters.push((endpoint.cluster.clone(), yaml));
+    let service = target.gateway.identity.service().map(|service| Cluster {
+        comment: "The identity service, where the filter gets upstream tokens.".to_owned(),
+        ..Cluster::of_sts(&service.endpoint)
+    });
+    let endpoints = target.setup.token_endpoints.iter().map(Cluster::of_sts);
+    for cluster in endpoints.chain(service) {
+        clusters.push((cluster.name.to_owned(), cluster.yaml(ca_file)));
     }
     clusters
 }

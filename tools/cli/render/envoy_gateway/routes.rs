@@ -24,6 +24,11 @@ const MAX_RULES: usize = 16;
 /// The port of a Service of which nobody says one.
 const USUAL_PORT: u16 = 8080;
 
+/// Whether an HTTPRoute that leads to no backend has this name, or is patched under it.
+fn is_ours(route: &str) -> bool {
+    [AUTH_SERVER_ROUTE, PROBES_ROUTE].contains(&route) || route.starts_with(DOCUMENTS_ROUTE)
+}
+
 /// Where requests go.
 pub(super) struct Routes {
     /// In the order of the backends.
@@ -76,6 +81,13 @@ impl Routes {
                     ));
                 }
             };
+            if is_ours(&place.route) {
+                return Err(format!(
+                    "--backend {name}={}: this is what HTTPRoutes of ours are called; give the \
+                     backend's route another name",
+                    place.name()
+                ));
+            }
             if places.contains(&place) {
                 return Err(format!(
                     "--backend {name}={}: another backend has this route; give each a rule of its \

@@ -4,7 +4,7 @@ use super::super::Rendering;
 use super::super::identity::Identity;
 use super::super::parts::quoted;
 use super::super::template::{block, fill, raw, scalar};
-use super::services::{cluster_name, host_of};
+use super::services::{cluster_name, host_of, is_host};
 use crate::endpoint::Endpoint;
 use crate::report::printable;
 use std::collections::{BTreeMap, BTreeSet};
@@ -226,7 +226,32 @@ fn refuse_what_has_no_name(what: &str, endpoint: &Endpoint) -> Result<(), String
             endpoint.host
         ));
     }
+    // Resources are called after it.
+    if !is_host(&endpoint.host) || endpoint.host.len() > MAX_HOST {
+        return Err(format!(
+            "{what}, {authority}: Istio takes this for no host: between dots letters, digits and - are \
+             allowed, up to 63, and {MAX_HOST} characters in all; write another name of it, or make a \
+             ServiceEntry with a host for it and write that host"
+        ));
+    }
     Ok(())
+}
+
+/// As much of a host as the name of a resource holds, beside ours and a port.
+const MAX_HOST: usize = 230;
+
+/// Whether a DestinationRule in here begins TLS to it, and whether there is one for its host.
+pub(super) fn rule_of(target: &Rendering<'_>, service: &Endpoint) -> (bool, bool) {
+    let host = host_of(service);
+    let of_host: Vec<&Endpoint> = asked(target)
+        .into_iter()
+        .map(|(_, endpoint)| endpoint)
+        .filter(|endpoint| host_of(endpoint) == host)
+        .collect();
+    let begins_tls = of_host
+        .iter()
+        .any(|endpoint| endpoint.tls && endpoint.port == service.port);
+    (begins_tls, !of_host.is_empty())
 }
 
 #[cfg(test)]
@@ -241,6 +266,11 @@ mod tests {
                 "https://identity:9193",
                 "identity.NAMESPACE.svc.cluster.local",
             ),
+            (
+                "https://sts_2.example.com/token",
+                "Istio takes this for no host",
+            ),
+            ("https://sts.example.com.", "Istio takes this for no host"),
         ] {
             let endpoint = Endpoint::of_url(url).unwrap();
             let error = refuse_what_has_no_name("It", &endpoint).unwrap_err();

@@ -32,7 +32,7 @@ pub(super) fn render(target: &mut Rendering<'_>) -> Result<String, String> {
     let patches = patches::render(target, &hosts, &plugin)?;
     let routes = routes::render(target, &hosts)?;
     let authentication = authentication(target);
-    notes(target);
+    notes(target, &hosts);
     let public = Endpoint::of_url("https://GATEWAY").map_err(str::to_owned)?;
     let listen = target.gateway.public.clone().unwrap_or(public);
     let admin = Endpoint::of_address("127.0.0.1:15000").map_err(str::to_owned)?;
@@ -66,7 +66,8 @@ pub(super) fn render(target: &mut Rendering<'_>) -> Result<String, String> {
     Ok(text)
 }
 
-fn notes(target: &mut Rendering<'_>) {
+fn notes(target: &mut Rendering<'_>, hosts: &Hosts) {
+    note_backends_with_tls(target, hosts);
     if !target.setup.variables.is_empty() {
         target.note(
             "the gateway's own container must have the environment variables of the filter: set \
@@ -88,6 +89,41 @@ fn notes(target: &mut Rendering<'_>) {
         "whatever selects no gateway is applied to none, without a word: see with istioctl \
          proxy-config listener that the router has upstream_http_filters",
     );
+}
+
+/// Istio begins TLS where a DestinationRule says so; those of the backends are the operator's.
+fn note_backends_with_tls(target: &mut Rendering<'_>, hosts: &Hosts) {
+    for host in &hosts.0 {
+        let service = &host.service;
+        let url = target
+            .setup
+            .urls
+            .iter()
+            .find(|(name, _)| *name == host.backend);
+        let is_https = url
+            .and_then(|(_, url)| Endpoint::of_url(url).ok())
+            .is_some_and(|endpoint| endpoint.tls);
+        let is_outside = !service.is_in_cluster();
+        let (begins_tls, has_rule) = callees::rule_of(target, service);
+        if begins_tls || !(is_https || is_outside && service.port == 443) {
+            continue;
+        }
+        let entry = match is_outside {
+            true => " (and a ServiceEntry that makes it known)",
+            false => "",
+        };
+        let rule = match has_rule {
+            true => "add the port to the DestinationRule that is in here for this host",
+            false => "make a DestinationRule for this host",
+        };
+        target.note(format!(
+            "the backend {}, {}:{}: nothing in here begins TLS to it, so its credentials travel in plain \
+             text: {rule}{entry}, with tls.mode SIMPLE, sni, subjectAltNames and caCertificates: system",
+            host.backend,
+            services::host_of(service),
+            service.port
+        ));
+    }
 }
 
 /// To which gateway a resource applies, as a key of its `spec`: by reference, or classic, by labels

@@ -15,13 +15,27 @@ fn subset_name(endpoint: &Endpoint, subset: &str) -> String {
     format!("outbound|{}|{subset}|{}", endpoint.port, host_of(endpoint))
 }
 
-/// The host as Istio knows it: a Service has its whole name there.
+/// The host as Istio knows it: in lower case, and a Service has its whole name there.
 pub(super) fn host_of(endpoint: &Endpoint) -> String {
-    if endpoint.host.ends_with(".svc") {
-        format!("{}.cluster.local", endpoint.host)
+    let host = endpoint.host.to_ascii_lowercase();
+    if host.ends_with(".svc") {
+        format!("{host}.cluster.local")
     } else {
-        endpoint.host.clone()
+        host
     }
+}
+
+/// Whether Istio takes it for a host (RFC 1123): other names, which resolve elsewhere, it refuses.
+pub(super) fn is_host(host: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    host.len() <= 253 && host.contains('.') && host.split('.').all(is_label)
 }
 
 /// Where URLs of a vMCP file lead, as services; those that no cluster is called after, or that are one
@@ -31,7 +45,7 @@ pub(in crate::render) fn services(urls: &[(String, String)]) -> Vec<(String, Str
         .iter()
         .filter_map(|(name, url)| {
             let endpoint = Endpoint::of_url(url).ok()?;
-            let is_known = !endpoint.is_address() && endpoint.host.contains('.');
+            let is_known = !endpoint.is_address() && is_host(&endpoint.host);
             is_known.then(|| (name, format!("{}:{}", endpoint.host, endpoint.port)))
         })
         .collect();
@@ -70,7 +84,7 @@ impl Host {
             }
         };
         let service = Endpoint::of_address(&format!("{host}:{port}")).ok()?;
-        let is_known = !service.is_address() && service.host.contains('.');
+        let is_known = !service.is_address() && is_host(&service.host);
         let subsets: Vec<String> = subsets
             .into_iter()
             .filter(|subset| !subset.is_empty())
@@ -242,6 +256,10 @@ mod tests {
             "https://a.example",
             "a.b",
             "outbound|1|a.b",
+            "x_y.default.svc.cluster.local:80",
+            "-x.default.svc.cluster.local:80",
+            "x..svc.cluster.local:80",
+            &format!("{}.default.svc.cluster.local:80", "x".repeat(64)),
         ] {
             assert_eq!(Host::parse("x", address), None, "{address}");
         }
