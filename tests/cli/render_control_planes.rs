@@ -157,7 +157,7 @@ backends:
 /// log in for ever.
 #[test]
 fn the_first_challenge_of_a_backend_is_what_the_file_says_of_it() {
-    let document = "https://mcp.example.com/.well-known/oauth-protected-resource/gh/v1";
+    let document = "https://mcp.example.com/.well-known/oauth-protected-resource/gh/mcp";
     let config = format!(
         "{CONFIG}    other: {{type: unauthenticated}}\nchallenge:\n  scope: all\n  backends:\n    \
          github-tools: {{realm: 5%, scope: repo, resourceMetadata: \"{document}\"}}\n"
@@ -178,7 +178,8 @@ fn the_first_challenge_of_a_backend_is_what_the_file_says_of_it() {
             format!(r#"realm=\"5%%\", scope=\"repo\", resource_metadata=\"{document}\""#);
         let other = "https://mcp.example.com/.well-known/oauth-protected-resource/other/mcp";
         for part in [
-            "(request.url_path == '/github-tools' || request.url_path.startsWith('/github-tools/')) && (",
+            "(request.url_path == '/gh' || request.url_path.startsWith('/gh/')) && (",
+            "value: \"/gh\"}",
             &format!(r#"value: "Bearer {parameters}""#),
             &format!(r#"value: "Bearer error=\"invalid_token\", {parameters}""#),
             &format!(r#"log in","backend":"{}"}}'"#, names[0]),
@@ -191,6 +192,20 @@ fn the_first_challenge_of_a_backend_is_what_the_file_says_of_it() {
                 run.stdout
             );
         }
+    }
+}
+
+#[test]
+fn a_url_of_a_backend_that_no_route_leads_to_is_an_error() {
+    let url = "https://mcp.example.com/.well-known/oauth-protected-resource/gh/v1";
+    let config = format!(
+        "{CONFIG}challenge: {{backends: {{github-tools: {{resourceMetadata: \"{url}\"}}}}}}\n"
+    );
+    for target in ["--target=envoy-gateway", "--target=istio"] {
+        let run = render(&config, &[target]).expect(1);
+        let expected = "/gh/v1 does not end in /mcp, where the backend serves; write a URL whose path is \
+                        /github-tools/mcp, or";
+        assert!(run.stderr.contains(expected), "{}", run.stderr);
     }
 }
 

@@ -324,7 +324,7 @@ async fn a_backend_has_one_challenge_whoever_gives_it() {
     let well_known = "/.well-known/oauth-protected-resource";
     let challenge = format!(
         "challenge: {{realm: mcp, scope: all, backends: {{github-tools: {{realm: it's, scope: repo user, \
-         resourceMetadata: \"{PUBLIC}{well_known}/gh/v1\"}}}}}}"
+         resourceMetadata: \"{PUBLIC}{well_known}/gh/mcp\"}}}}}}"
     );
     let configuration = world::CONFIGURATION.replace("challenge: {realm: mcp}", &challenge);
     for (kind, arguments) in KINDS {
@@ -336,10 +336,10 @@ async fn a_backend_has_one_challenge_whoever_gives_it() {
         let set = resources::parse(&set);
         let (_envoy, client) = run(&format!("one-challenge-{kind}"), &world, &set, &[]).await;
         for (backend, document, realm, scope) in [
-            ("github-tools", "gh/v1", "it's", "repo user"),
+            ("github-tools", "gh/mcp", "it's", "repo user"),
             ("corporate-api", "corporate-api/mcp", "mcp", "all"),
         ] {
-            let path = format!("/{backend}/mcp?x=y");
+            let path = format!("/{document}?x=y");
             let said = [
                 format!("realm=\"{realm}\""),
                 format!("scope=\"{scope}\""),

@@ -148,11 +148,9 @@ impl Place {
                 host: Some(host),
             });
         }
-        let moved = chosen
-            .filter(|_| options.target == Target::Envoy)
-            .filter(|chosen| {
-                !is_below(&format!("{usual}{path}"), &chosen.path) && !is_below(&chosen.path, usual)
-            });
+        let moved = chosen.filter(|chosen| {
+            !is_below(&format!("{usual}{path}"), &chosen.path) && !is_below(&chosen.path, usual)
+        });
         let Some(chosen) = moved else {
             return Ok(Self {
                 host: None,
@@ -169,8 +167,15 @@ impl Place {
         }
         let prefix = whole
             .strip_suffix(path.trim_end_matches('/'))
-            .filter(|prefix| !prefix.is_empty())
-            .unwrap_or(whole);
+            .filter(|prefix| !prefix.is_empty());
+        if prefix.is_none() && options.target != Target::Envoy {
+            // A route there replaces the beginning of a path, and no whole one.
+            return Err(format!(
+                "{key}: {whole} does not end in {path}, where the backend serves; write a URL whose path \
+                 is {usual}{path}, or another one with that end, such as /OTHER{path}"
+            ));
+        }
+        let prefix = prefix.unwrap_or(whole);
         Ok(Self {
             host: None,
             prefix: prefix.to_owned(),
