@@ -1,4 +1,5 @@
 //! The tool as it is called: what it prints, and how it ends.
+#![allow(clippy::panic)]
 
 use std::process::{Command, Output};
 

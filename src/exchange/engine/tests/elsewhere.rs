@@ -136,3 +136,21 @@ fn what_is_overdue_is_looked_for_twenty_times_a_second_while_others_are_waited_f
         );
     }
 }
+
+#[test]
+fn a_401_within_ten_seconds_of_the_last_takes_the_new_token_from_nobody() {
+    let (_, mut one, mut other) = two();
+    let mut refused_at = |millis: u64, token: &str| {
+        let key = called(acquire(&mut one, 0, "alice", 1, at(millis)));
+        let issued = issued(token, 3600);
+        completed(&mut one, key, Answer::Http(200, Some(&issued)), &at(millis));
+        let Acquired::Token { used, .. } = acquire(&mut one, 0, "alice", 1, at(millis)) else {
+            panic!("not held");
+        };
+        one.unauthorized(&used, &at(millis + 100))
+    };
+    assert!(refused_at(0, "first"));
+    assert!(!refused_at(1000, "second"));
+    let served = acquire(&mut other, 0, "alice", 2, at(2000));
+    assert!(matches!(served, Acquired::Token { .. }), "{served:?}");
+}
