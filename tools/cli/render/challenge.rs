@@ -97,6 +97,11 @@ pub(super) fn document_body(
     body.to_string()
 }
 
+/// The member of a body that names the backend, after others.
+pub(super) fn backend_member(backend: &str) -> String {
+    format!(",\"backend\":{}", serde_json::Value::from(backend))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,9 @@
 //! The parts of a gateway in Envoy's own words. Each is the same in every target: a bootstrap holds
 //! them as they are, a control plane gets them as patches.
 
-use super::challenge::Challenge;
+use super::challenge::{Challenge, backend_member};
 use super::gateway::{Authentication, Backend, Gateway};
 use super::open_paths;
-pub(super) use super::replies::{ChallengeFrom, local_replies};
 use super::template::{block, fill, scalar};
 use crate::emit;
 use std::fmt::Write as _;
@@ -178,7 +177,7 @@ pub(super) fn route_metadata(backend: Option<&str>, challenge: &Challenge) -> St
     if let Some(backend) = backend {
         let _ = writeln!(metadata, "      backend: {}", quoted(backend));
         // As a whole, so that the body of the first challenge has none where there is none.
-        let member = super::replies::backend_member(backend);
+        let member = backend_member(backend);
         let _ = writeln!(metadata, "      backend_member: {}", emit::scalar(&member));
     }
     let _ = writeln!(

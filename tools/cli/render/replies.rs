@@ -1,6 +1,6 @@
 //! The first challenge: what a client is told that is refused in front of the filter.
 
-use super::challenge::{Challenge, WELL_KNOWN};
+use super::challenge::{Challenge, WELL_KNOWN, backend_member};
 use super::gateway::Gateway;
 use super::parts::quoted;
 use super::template::{block, fill, raw};
@@ -165,11 +165,6 @@ fn body_text(json: &str) -> super::template::Value {
         true => super::template::Value::Inline(format!("'{}'", json.replace('\'', "''"))),
         false => inline(json),
     }
-}
-
-/// The member of a body that names the backend, after others.
-pub(super) fn backend_member(backend: &str) -> String {
-    format!(",\"backend\":{}", serde_json::Value::from(backend))
 }
 
 /// A text that Envoy takes as it is, where it would take operators.

@@ -6,7 +6,8 @@ mod routes;
 use super::Rendering;
 use super::identity::Identity;
 use super::options::EnvoyVersion;
-use super::parts::{self, ChallengeFrom, Rules};
+use super::parts::{self, Rules};
+use super::replies::{ChallengeFrom, local_replies};
 use super::smoke;
 use super::template::{block, fill, raw, scalar};
 use super::wasm::Wasm;
@@ -65,7 +66,7 @@ pub(super) fn render(target: &mut Rendering<'_>) -> Result<String, String> {
             ("listen_port", raw(&listen.port.to_string())),
             (
                 "local_replies",
-                block(parts::local_replies(&ChallengeFrom::Route, None)),
+                block(local_replies(&ChallengeFrom::Route, None)),
             ),
             ("door", raw(&target.gateway.door_as_list())),
             ("mutations", block(mutations)),

@@ -3,7 +3,8 @@
 use super::super::Rendering;
 use super::super::gateway::Gateway;
 use super::super::identity::Identity;
-use super::super::parts::{self, ChallengeFrom, Rules};
+use super::super::parts::{self, Rules};
+use super::super::replies::{ChallengeFrom, local_replies};
 use super::super::wasm::Wasm;
 use super::listeners::Listeners;
 use super::routes::{AUTH_SERVER_ROUTE, DOCUMENTS_ROUTE, PROBES_ROUTE, Routes};
@@ -120,7 +121,7 @@ impl Patches<'_, '_> {
             return;
         }
         let name_of = |backend: &str| self.routes.name_of(backend);
-        let replies = parts::local_replies(&ChallengeFrom::Path(gateway, &name_of), None);
+        let replies = local_replies(&ChallengeFrom::Path(gateway, &name_of), None);
         Patch {
             kind: "listener.v3.Listener",
             name: listener,

@@ -4,7 +4,8 @@ use super::super::Rendering;
 use super::super::gateway::Gateway;
 use super::super::identity::Identity;
 use super::super::open_paths::{self, OpenPath};
-use super::super::parts::{self, ChallengeFrom, Rules, quoted};
+use super::super::parts::{self, Rules, quoted};
+use super::super::replies::{ChallengeFrom, local_replies};
 use super::super::wasm::Wasm;
 use super::services::{Hosts, cluster_name};
 use std::fmt::Write as _;
@@ -264,7 +265,7 @@ fn on_the_connection_manager(target: &Rendering<'_>, hosts: &Hosts, text: &mut S
             super::AUTHENTICATED
         );
         let name_of = |backend: &str| hosts.name_of(backend);
-        let replies = parts::local_replies(&ChallengeFrom::Path(gateway, &name_of), Some(&net));
+        let replies = local_replies(&ChallengeFrom::Path(gateway, &name_of), Some(&net));
         push_indented(&mut value, 4, &replies);
     }
     patch(text, "NETWORK_FILTER", MANAGER, "MERGE", &value);
