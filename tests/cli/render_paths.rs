@@ -170,13 +170,13 @@ fn a_backend_is_where_the_url_of_its_metadata_says() {
         ] {
             assert!(run.stdout.contains(&part), "{part}\n{}", run.stdout);
         }
-        assert!(
-            !run.stdout.contains("path_separated_prefix: \"/a\""),
-            "{run:#?}"
-        );
+        // After what was chosen: who knows it by its name finds it there, too.
+        let own = format!("path_separated_prefix: \"{prefix}\"");
+        let by_name = run.stdout.find("path_separated_prefix: \"/a\"");
+        assert!(run.stdout.find(&own) < by_name, "{run:#?}");
         let note = format!(
             "a is at https://mcp.example.com{path}, as challenge.backends.a.resourceMetadata says, and \
-             no longer below /a"
+             below /a for who knows it by its name"
         );
         assert!(run.stderr.contains(&note), "{note}\n{run:#?}");
         let call = format!("http://127.0.0.1:10000{path} ");
@@ -189,7 +189,7 @@ fn a_backend_is_where_the_url_of_its_metadata_says() {
             run.stdout.contains("path_separated_prefix: \"/a\""),
             "{run:#?}"
         );
-        assert!(!run.stderr.contains("no longer below"), "{run:#?}");
+        assert!(!run.stderr.contains("by its name"), "{run:#?}");
     }
     for (path, expected) in [
         ("/b", "a and b would be at one place"),

@@ -15,6 +15,8 @@ pub(super) struct Backend {
     pub(super) address: Option<String>,
     /// What clients' paths begin with; empty where it has a host of its own.
     pub(super) path_prefix: String,
+    /// What else they may begin with: what its name makes, where the file has chosen another URL.
+    pub(super) also: Option<String>,
     /// Its host, where each backend has one of its own.
     pub(super) host: Option<String>,
     /// What tokens are issued for: the URL that clients call, or where it begins.
@@ -92,6 +94,7 @@ impl Backend {
             resource,
             host: place.host,
             path_prefix: place.prefix,
+            also: place.also,
             name,
             address,
         })
@@ -102,6 +105,7 @@ impl Backend {
 struct Place {
     host: Option<String>,
     prefix: String,
+    also: Option<String>,
     /// The path that clients call.
     called: String,
     /// What the operator should know of it.
@@ -137,6 +141,7 @@ impl Place {
             let stray = chosen.filter(|chosen| !is_below(path, &chosen.path));
             return Ok(Self {
                 prefix: String::new(),
+                also: None,
                 called: path.to_owned(),
                 note: stray.map(|chosen| {
                     format!(
@@ -155,6 +160,7 @@ impl Place {
             return Ok(Self {
                 host: None,
                 prefix: usual.to_owned(),
+                also: None,
                 called: format!("{usual}{path}"),
                 note: None,
             });
@@ -176,12 +182,19 @@ impl Place {
             ));
         }
         let prefix = prefix.unwrap_or(whole);
+        // Where a route is cheap, who knows the backend by its name finds it there, too.
+        let also = (options.target == Target::Envoy).then(|| usual.to_owned());
+        let there = match also {
+            Some(_) => format!("and below {usual} for who knows it by its name"),
+            None => format!("and no longer below {usual}"),
+        };
         Ok(Self {
             host: None,
             prefix: prefix.to_owned(),
+            also,
             called: chosen.path.clone(),
             note: Some(format!(
-                "{name} is at {}, as {key} says, and no longer below {usual}",
+                "{name} is at {}, as {key} says, {there}",
                 chosen.url()
             )),
         })
@@ -206,7 +219,7 @@ pub(super) fn unserved(key: &str, url: &str, resource: &Endpoint) -> Option<Stri
 }
 
 /// Whether a path is another one, or below it.
-fn is_below(path: &str, other: &str) -> bool {
+pub(super) fn is_below(path: &str, other: &str) -> bool {
     path.strip_prefix(other.trim_end_matches('/'))
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -199,10 +199,11 @@ fn assign_probes(options: &Options, backends: &mut [Backend]) -> Result<(), Stri
     for path in &options.health_check_paths {
         let mut found = false;
         for backend in backends.iter_mut() {
-            let is_below = path
-                .strip_prefix(&backend.path_prefix)
-                .is_some_and(|rest| rest.starts_with('/'));
-            if is_below {
+            let is_below = |prefix: &str| {
+                path.strip_prefix(prefix)
+                    .is_some_and(|rest| rest.starts_with('/'))
+            };
+            if is_below(&backend.path_prefix) || backend.also.as_deref().is_some_and(is_below) {
                 backend.probes.push(path.clone());
                 found = true;
             }

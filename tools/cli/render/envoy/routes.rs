@@ -40,6 +40,13 @@ pub(super) fn virtual_hosts(target: &Rendering<'_>, places: &[Endpoint]) -> Stri
             }
         }
     }
+    // After all that have chosen their paths.
+    let is_free = |path: &str| backends().all(|(backend, _)| backend.path_prefix != path);
+    for (backend, place) in backends() {
+        if let Some(also) = backend.also.as_deref().filter(|also| is_free(also)) {
+            shared.push_str(&routes.below(backend, place, also));
+        }
+    }
     shared.push_str(&routes.rest());
     hosts.push_str(&routes.virtual_host("gateway", "[\"*\"]", &shared));
     hosts
@@ -109,11 +116,20 @@ impl Routes<'_> {
         let mut routes = String::new();
         for probe in &backend.probes {
             routes.push_str("# A probe brings no token: this path goes on without a credential.\n");
-            let rewrite = rewrite(&below(backend), "/");
+            let own = |prefix: &&str| super::super::backend::is_below(probe, prefix);
+            let prefix = backend.also.as_deref().filter(own);
+            let prefix = prefix.unwrap_or(&backend.path_prefix);
+            let rewrite = rewrite(&beginning(prefix), "/");
             let matches = format!("{{path: {}}}", quoted(probe));
             routes.push_str(&self.backend_route(backend, place, &matches, rewrite, true));
         }
-        let prefix = &backend.path_prefix;
+        routes.push_str(&self.below(backend, place, &backend.path_prefix));
+        routes
+    }
+
+    /// To a backend from all paths that begin so.
+    fn below(&self, backend: &Backend, place: &Endpoint, prefix: &str) -> String {
+        let mut routes = String::new();
         if !place.path.is_empty() && !prefix.is_empty() {
             let whole = match place.path.strip_suffix('/') {
                 // Without its slash the backend would answer with a redirect, past the prefix.
@@ -129,7 +145,7 @@ impl Routes<'_> {
         } else {
             format!("{{path_separated_prefix: {}}}", quoted(prefix))
         };
-        let rewrite = rewrite(&below(backend), "/");
+        let rewrite = rewrite(&beginning(prefix), "/");
         routes.push_str(&self.backend_route(backend, place, &matches, rewrite, false));
         routes
     }
@@ -248,9 +264,9 @@ impl Routes<'_> {
     }
 }
 
-/// What the paths of a backend begin with, as a regular expression; empty where all are its own.
-fn below(backend: &Backend) -> String {
-    match backend.path_prefix.as_str() {
+/// What paths begin with, as a regular expression; empty where all are meant.
+fn beginning(prefix: &str) -> String {
+    match prefix {
         "" => String::new(),
         prefix => format!("^{}/?", escaped(prefix)),
     }
