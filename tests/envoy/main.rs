@@ -95,13 +95,7 @@ fn main() {
         updates::trials(),
         vendors::trials(),
         shipped::trials(),
-        real_sts::trials(),
-        real_mcp::trials(),
-        mcp_login::trials(),
         identity_service::trials(),
-        watching::trials(),
-        toolhive_login::trials(),
-        mcp_conformance::trials(),
         rendered::all_trials(),
         exchange_request::trials(),
         exchange_answers::trials(),
@@ -114,7 +108,27 @@ fn main() {
         exchange_reload::trials(),
         exchange_credentials::trials(),
     ];
+    // What other people's programs make of the filter, which is the same in any Envoy.
+    let third_parties = [
+        real_sts::trials(),
+        real_mcp::trials(),
+        mcp_login::trials(),
+        watching::trials(),
+        toolhive_login::trials(),
+        mcp_conformance::trials(),
+        rendered::kubernetes_trials(),
+    ];
     let mut trials: Vec<Trial> = topics.into_iter().flatten().collect();
+    let left_out = std::env::var_os("WITHOUT_THIRD_PARTIES").is_some();
+    trials.extend(
+        third_parties
+            .into_iter()
+            .flatten()
+            .map(|trial| match left_out {
+                true => trial.with_ignored_flag(true),
+                false => trial,
+            }),
+    );
     let names: Vec<String> = trials.iter().map(|trial| trial.name().to_owned()).collect();
     let name = "documentation::the_page_on_placement_names_tests_that_exist";
     trials.push(Trial::test(name, move || named_tests_exist(&names)));
