@@ -82,6 +82,18 @@ fn no_backend_has_the_paths_at_which_clients_log_in() {
             );
         }
     }
+    // By its name it is found there, too, where its URL is another one.
+    let config = format!(
+        "{}\nchallenge: {{backends: {{oauth: {{resourceMetadata: \
+         https://mcp.example.com/.well-known/oauth-protected-resource/x/mcp}}}}}}\n",
+        named(&["oauth"])
+    );
+    let arguments = [&PUBLIC[..], &auth_server, &["--backend=oauth=a:1"]].concat();
+    let run = render(&config, "envoy", &arguments).expect(1);
+    assert!(
+        run.stderr.contains("are where clients log in; rename it"),
+        "{run:#?}"
+    );
 }
 
 /// The backend that is called at the gateway's own URL may be written first.
@@ -126,6 +138,63 @@ fn no_metadata_document_hides_a_more_specific_one() {
         match more.is_empty() && *target == "istio" {
             true => assert!(root < b && b < c, "{run:#?}"),
             false => assert!(c < b && b < root, "{run:#?}"),
+        }
+    }
+}
+
+/// A name may lie in another one, and where a URL was chosen both the URL and the name have routes.
+#[test]
+fn no_route_hides_a_more_specific_one() {
+    let own = |name: &str, path: &str| {
+        format!(
+            "    {name}: {{resourceMetadata: \"https://mcp.example.com/.well-known/\
+             oauth-protected-resource{path}\"}}\n"
+        )
+    };
+    let all = named(&["a", "a/b", "c", "c/d"]);
+    // Both have other URLs, or the inner one alone.
+    let config = format!(
+        "{all}\nchallenge:\n  backends:\n{}{}{}",
+        own("a", "/deep/er/mcp"),
+        own("a/b", "/x/mcp"),
+        own("c/d", "/y/mcp")
+    );
+    let probe = ["--health-check-path", "/a/b/healthz"];
+    let run = render(&config, "envoy", &[&PUBLIC[..], &probe].concat()).expect(0);
+    let at = |matches: &str| {
+        let found = run.stdout.match_indices(matches).map(|(at, _)| at);
+        let found: Vec<usize> = found.collect();
+        assert!(!found.is_empty(), "{matches} {run:#?}");
+        found[0]
+    };
+    for (outer, inner) in [("/a", "/a/b"), ("/c", "/c/d")] {
+        let below = |prefix: &str| at(&format!("path_separated_prefix: \"{prefix}\""));
+        assert!(below(inner) < below(outer), "{inner} {run:#?}");
+        assert!(
+            at("{path: \"/a/b/healthz\"}") < below(inner) || inner != "/a/b",
+            "{run:#?}"
+        );
+    }
+}
+
+#[test]
+fn two_backends_whose_documents_would_be_one_are_refused() {
+    let own = |name: &str, host: &str| {
+        format!("{name}: {{resourceMetadata: https://{host}/.well-known/oauth-protected-resource}}")
+    };
+    let config = format!(
+        "{}\nchallenge: {{backends: {{{}, {}}}}}\n",
+        named(&["a", "b"]),
+        own("a", "one.example.com"),
+        own("b", "two.example.com")
+    );
+    for target in ["envoy", "istio"] {
+        let issuer = ["--issuer", "https://login.example.com"];
+        for more in [&[][..], &["--shared-audience"]] {
+            let run = render(&config, target, &[&PUBLIC[..], &issuer, more].concat()).expect(1);
+            let expected = "clients of a and b would find one metadata document, which cannot be about \
+                            both https://one.example.com and https://two.example.com";
+            assert!(run.stderr.contains(expected), "{run:#?}");
         }
     }
 }

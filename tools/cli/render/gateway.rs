@@ -118,13 +118,16 @@ impl Gateway {
 
     /// Whether a backend has paths at which clients look for something else.
     fn is_taken(&self, backend: &Backend) -> bool {
-        let own = format!("{}/", backend.path_prefix);
-        let meets = |path: String| path.starts_with(&own) || own.starts_with(&path);
-        let of_auth_server = self
-            .auth_server
-            .as_ref()
-            .is_some_and(|server| meets(format!("{}/oauth/", server.issuer_path)));
-        backend.host.is_none() && (of_auth_server || meets(format!("{}/", challenge::WELL_KNOWN)))
+        let mut taken = vec![format!("{}/", challenge::WELL_KNOWN)];
+        if let Some(server) = &self.auth_server {
+            taken.push(format!("{}/oauth/", server.issuer_path));
+        }
+        let meets = |prefix: &String| {
+            let own = format!("{prefix}/");
+            let meets = |path: &String| path.starts_with(&own) || own.starts_with(path);
+            taken.iter().any(meets)
+        };
+        backend.host.is_none() && (meets(&backend.path_prefix) || backend.also.iter().any(meets))
     }
 }
 
@@ -136,6 +139,7 @@ fn refuse_what_is_shared(
     let is_bound = authentication.is_some_and(|authentication| authentication.is_bound);
     let mut places = BTreeMap::new();
     let mut resources = BTreeMap::new();
+    let mut documents = BTreeMap::new();
     for backend in backends {
         let name = &backend.name;
         let place = (&backend.host, &backend.path_prefix);
@@ -145,10 +149,23 @@ fn refuse_what_is_shared(
                  challenge.backends"
             ));
         }
-        let Some(resource) = backend.resource.as_ref().filter(|_| is_bound) else {
+        let Some(resource) = &backend.resource else {
             continue;
         };
         let url = resource.clone().without_slash().url();
+        let document = (&backend.host, document_prefix(backend, resource));
+        if let Some((other, its)) = documents.insert(document, (name, url.clone()))
+            && authentication.is_some()
+            && its != url
+        {
+            return Err(format!(
+                "challenge.backends: clients of {other} and {name} would find one metadata document, which \
+                 cannot be about both {its} and {url}; give each a URL with a path of its own"
+            ));
+        }
+        if !is_bound {
+            continue;
+        }
         if let Some(other) = resources.insert(url.clone(), name) {
             return Err(format!(
                 "challenge.backends: {other} and {name} have one URL, {url}, so that a token for one \
@@ -222,6 +239,17 @@ fn assign_probes(options: &Options, backends: &mut [Backend]) -> Result<(), Stri
     Ok(())
 }
 
+/// Where the metadata of a backend's `resource` is: all that clients may ask for below the backend's
+/// prefix is about that one.
+fn document_prefix(backend: &Backend, resource: &Endpoint) -> String {
+    let below = if super::backend::is_below(&resource.path, &backend.path_prefix) {
+        backend.path_prefix.as_str()
+    } else {
+        resource.path.trim_end_matches('/')
+    };
+    format!("{}{below}", challenge::WELL_KNOWN)
+}
+
 fn documents(
     authentication: Option<&Authentication>,
     public: Option<&Endpoint>,
@@ -242,20 +270,10 @@ fn documents(
     };
     let of_backends = backends.iter().filter_map(|backend| {
         let resource = backend.resource.as_ref()?;
-        // All that clients may ask for below the backend's prefix is about the one resource.
-        let is_below = resource
-            .path
-            .strip_prefix(&backend.path_prefix)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        let below = if is_below {
-            backend.path_prefix.as_str()
-        } else {
-            resource.path.trim_end_matches('/')
-        };
         Some(MetadataDocument {
             backend: Some(backend.name.clone()),
             host: backend.host.clone(),
-            path_prefix: format!("{}{below}", challenge::WELL_KNOWN),
+            path_prefix: document_prefix(backend, resource),
             body: body(resource, &backend.challenge),
         })
     });

@@ -2,6 +2,7 @@
 //! what is left.
 
 use super::super::Rendering;
+use super::super::backend::is_below;
 use super::super::challenge::MetadataDocument;
 use super::super::gateway::{AuthServer, Backend, Gateway};
 use super::super::identity::Identity;
@@ -10,6 +11,7 @@ use super::super::template::{block, fill, raw, scalar};
 use super::AUTH_SERVER_CLUSTER;
 use crate::emit;
 use crate::endpoint::Endpoint;
+use std::cmp::Reverse;
 
 /// The virtual hosts: one, or one for each backend and one for the rest.
 pub(super) fn virtual_hosts(target: &Rendering<'_>, places: &[Endpoint]) -> String {
@@ -25,10 +27,12 @@ pub(super) fn virtual_hosts(target: &Rendering<'_>, places: &[Endpoint]) -> Stri
             shared.push_str(&routes.document(document));
         }
     }
+    // By what their paths begin with: what is longer stands first, and so nothing hides it.
+    let mut by_path = Vec::new();
     for (backend, place) in backends() {
-        let to_backend = routes.to_backend(backend, place);
+        let to_backend = routes.to_backend(backend, place, &backend.path_prefix);
         match &backend.host {
-            None => shared.push_str(&to_backend),
+            None => by_path.push((&backend.path_prefix, to_backend)),
             Some(host) => {
                 let documents = routes.gateway.documents.iter();
                 let of_backend = documents
@@ -40,13 +44,14 @@ pub(super) fn virtual_hosts(target: &Rendering<'_>, places: &[Endpoint]) -> Stri
             }
         }
     }
-    // After all that have chosen their paths.
-    let is_free = |path: &str| backends().all(|(backend, _)| backend.path_prefix != path);
+    let is_free = |path: &&String| backends().all(|(backend, _)| backend.path_prefix != **path);
     for (backend, place) in backends() {
-        if let Some(also) = backend.also.as_deref().filter(|also| is_free(also)) {
-            shared.push_str(&routes.below(backend, place, also));
+        if let Some(also) = backend.also.as_ref().filter(is_free) {
+            by_path.push((also, routes.to_backend(backend, place, also)));
         }
     }
+    by_path.sort_by_key(|(prefix, _)| Reverse(prefix.matches('/').count()));
+    shared.extend(by_path.into_iter().map(|(_, of_prefix)| of_prefix));
     shared.push_str(&routes.rest());
     hosts.push_str(&routes.virtual_host("gateway", "[\"*\"]", &shared));
     hosts
@@ -112,22 +117,22 @@ impl Routes<'_> {
         parts::open_route_filters(self.gateway, self.has_ext_authz, to_backend)
     }
 
-    fn to_backend(&self, backend: &Backend, place: &Endpoint) -> String {
+    /// To a backend from all paths that begin so, its probes' first.
+    fn to_backend(&self, backend: &Backend, place: &Endpoint, prefix: &str) -> String {
         let mut routes = String::new();
         for probe in &backend.probes {
+            if !is_below(probe, prefix) {
+                continue;
+            }
             routes.push_str("# A probe brings no token: this path goes on without a credential.\n");
-            let own = |prefix: &&str| super::super::backend::is_below(probe, prefix);
-            let prefix = backend.also.as_deref().filter(own);
-            let prefix = prefix.unwrap_or(&backend.path_prefix);
             let rewrite = rewrite(&beginning(prefix), "/");
             let matches = format!("{{path: {}}}", quoted(probe));
             routes.push_str(&self.backend_route(backend, place, &matches, rewrite, true));
         }
-        routes.push_str(&self.below(backend, place, &backend.path_prefix));
+        routes.push_str(&self.below(backend, place, prefix));
         routes
     }
 
-    /// To a backend from all paths that begin so.
     fn below(&self, backend: &Backend, place: &Endpoint, prefix: &str) -> String {
         let mut routes = String::new();
         if !place.path.is_empty() && !prefix.is_empty() {
