@@ -31,8 +31,7 @@ run_tests() {
     step "native tests"
     # The tests themselves say that they are skipped.
     need valgrind "THE INSTRUCTION COUNTS ARE NOT CHECKED" || true
-    # The identity service is tested against real servers, which the tests start and end themselves.
-    need redis-server "the identity service cannot be tested" || exit 1
+    need_store
     ready toolhive
     # Meanwhile, in what tests leave of the machine while they wait, and the linker.
     beside "the build" ./build.sh
@@ -63,6 +62,7 @@ test_with_envoys() {
     export AS_TESTED=1
     need_rust
     begin_installing counterparts toolhive
+    need_store
     build
     step "installing Envoy $*"
     for which in "$@"; do
@@ -77,6 +77,11 @@ test_with_envoys() {
     for which in "${binaries[@]}"; do
         test_in_envoy "$which"
     done
+}
+
+# The identity service is tested against real servers, which the tests start and end themselves.
+need_store() {
+    need redis-server "the identity service cannot be tested" || exit 1
 }
 
 # test_in_envoy BINARY
