@@ -66,15 +66,6 @@ pub(crate) enum Stop {
 }
 
 impl Stop {
-    /// The call that it is about.
-    pub(crate) fn step(&self) -> Step {
-        match self {
-            Stop::RefusedBefore(failure, _) => failure.step,
-            Stop::Paused(step) => *step,
-            Stop::BreakerOpen(_) | Stop::Crowded => Step::First,
-        }
-    }
-
     /// The refusal that the request gets.
     pub(crate) fn refusal(&self, purpose: &Purpose) -> Refusal {
         match self {
@@ -127,6 +118,8 @@ impl FailureKind {
 pub(crate) struct Used {
     pub(super) key: Key,
     pub(super) serial: u64,
+    /// Whether the backend saw it, and not only what was made of it.
+    pub(super) was_sent: bool,
 }
 
 impl Used {
@@ -134,7 +127,15 @@ impl Used {
         Self {
             key: held.key.clone(),
             serial: held.serial,
+            was_sent: true,
         }
+    }
+
+    /// The same, where the token was the subject or the actor of a further exchange, for which it was
+    /// good enough.
+    pub(crate) fn not_sent(self) -> Self {
+        let was_sent = false;
+        Self { was_sent, ..self }
     }
 }
 
@@ -190,12 +191,12 @@ impl Failed {
     }
 
     /// The exchange could not be started.
-    pub(super) fn stopped(stop: &Stop, purpose: &Purpose) -> Self {
+    pub(crate) fn stopped(stop: &Stop, purpose: &Purpose) -> Self {
         let refusal = stop.refusal(purpose);
         let failure = match stop {
             Stop::RefusedBefore(failure, _) => failure.clone(),
             Stop::BreakerOpen(seconds) => Failure::stopped(Duration::from_secs((*seconds).into())),
-            Stop::Crowded => Failure::stopped(Duration::from_secs(1)),
+            Stop::Crowded => Failure::crowded(),
             Stop::Paused(step) => Failure::paused().at(*step),
         };
         Self { failure, refusal }

@@ -15,7 +15,7 @@ use crate::decision::{Credential, Obtain, Source};
 use crate::exchange::answer::{Answer, MAX_BODY, retry_after};
 use crate::exchange::engine::Outgoing;
 use crate::exchange::key::Key;
-use crate::exchange::results::{Answered, Completion, Found, Stop, Waits};
+use crate::exchange::results::{Answered, Completion, Failed, Found, Stop, Waits};
 use crate::exchange::{ExchangeId, Purpose};
 use crate::observe::counters::{Counter, Outcome, StsResult};
 use crate::refusal::Refusal;
@@ -84,7 +84,7 @@ impl Plugin {
                         self.pace();
                     }
                     renewals.extend(renew);
-                    pursuit.used.push(used);
+                    pursuit.used.push(then.of_it(used));
                     let (subject, actor, exchange) = match then {
                         Then::Subject(actor, exchange) => {
                             (Source::InHand(value.to_token()), actor, exchange)
@@ -219,15 +219,8 @@ impl Plugin {
             Stop::Crowded => StsResult::Unavailable,
         };
         self.count_call(exchange, backend.id, result);
-        let refusal = stop.refusal(&purpose);
-        let sts = AtSts {
-            exchange,
-            step: stop.step(),
-            failure: match stop {
-                Stop::RefusedBefore(failure, _) => Some(failure),
-                Stop::BreakerOpen(_) | Stop::Paused(_) | Stop::Crowded => None,
-            },
-        };
+        let Failed { failure, refusal } = Failed::stopped(&stop, &purpose);
+        let sts = AtSts { exchange, failure };
         self.refuse(stream, backend, refusal, purpose.provider(), Some(sts))
     }
 

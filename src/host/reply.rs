@@ -6,7 +6,7 @@ use super::plugin::Plugin;
 use super::streams;
 use crate::backend::Backend;
 use crate::exchange::answer::{Detail, Failure, FailureKind};
-use crate::exchange::{ExchangeId, Purpose, Step};
+use crate::exchange::{ExchangeId, Purpose};
 use crate::observe::counters::{Counter, Outcome};
 use crate::observe::limiter::Line;
 use crate::quote::json_string;
@@ -18,10 +18,8 @@ use log::warn;
 pub(super) struct AtSts {
     /// Which exchange it was.
     pub exchange: ExchangeId,
-    /// At which of its calls.
-    pub step: Step,
-    /// How it failed, if it was asked for.
-    pub failure: Option<Failure>,
+    /// How it failed, or why it was not even asked for.
+    pub failure: Failure,
 }
 
 impl Plugin {
@@ -87,9 +85,10 @@ impl Plugin {
 
     /// Which endpoint it was and what it answered, in words that no endpoint can choose freely.
     fn described(&self, sts: &AtSts) -> String {
+        let failure = &sts.failure;
         let mut text = String::new();
         if let Some(exchange) = self.engine.borrow().exchange(sts.exchange)
-            && let Some(call) = exchange.call(sts.step)
+            && let Some(call) = exchange.call(failure.step)
         {
             let whose = match exchange.purpose {
                 Purpose::Backend => "STS",
@@ -100,9 +99,6 @@ impl Plugin {
                 text.push_str(&format!(" ({})", call.name));
             }
         }
-        let Some(failure) = &sts.failure else {
-            return text;
-        };
         if failure.kind == FailureKind::UnknownCluster {
             text.push_str(" (Envoy has no cluster of that name)");
         }

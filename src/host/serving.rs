@@ -97,11 +97,8 @@ impl Plugin {
         let obtained = match result {
             Ok(obtained) => obtained,
             Err(failed) => {
-                let sts = AtSts {
-                    exchange,
-                    step: failed.failure.step,
-                    failure: Some(failed.failure.clone()),
-                };
+                let failure = failed.failure.clone();
+                let sts = AtSts { exchange, failure };
                 let purpose = self.purpose(exchange);
                 let refusal = failed.refusal.clone();
                 let provider = purpose.provider();
@@ -109,7 +106,8 @@ impl Plugin {
             }
         };
         let mut used = waiter.used;
-        used.extend(obtained.used.clone());
+        let it = obtained.used.clone();
+        used.extend(it.map(|it| waiter.then.of_it(it)));
         let in_hand = |value: &BearerValue| Source::InHand(value.to_token());
         let (subject, actor, exchange) = match waiter.then {
             Then::Forward => {

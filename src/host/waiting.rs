@@ -33,6 +33,16 @@ pub(super) enum Then {
     Actor(BearerToken, Option<ExchangeId>),
 }
 
+impl Then {
+    /// What to report of the token `used` if the backend answers 401.
+    pub(super) fn of_it(&self, used: Used) -> Used {
+        match self {
+            Then::Forward | Then::Subject(_, None) => used,
+            Then::Subject(_, Some(_)) | Then::Actor(..) => used.not_sent(),
+        }
+    }
+}
+
 /// A request on its way to its token.
 pub(super) struct Pursuit<'a> {
     /// Where it goes.

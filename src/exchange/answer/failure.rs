@@ -69,6 +69,14 @@ impl Failure {
         }
     }
 
+    /// Too many requests wait for one more to.
+    pub(crate) fn crowded() -> Self {
+        Self {
+            wait: Some(Duration::from_secs(1)),
+            ..Self::new(FailureKind::Unavailable, Detail::Check(Check::Crowded))
+        }
+    }
+
     /// An answer that failed this check.
     pub(crate) fn of_check(check: Check) -> Self {
         Self::new(FailureKind::InvalidResponse, Detail::Check(check))
@@ -125,6 +133,7 @@ checks! {
     Unsigned "Envoy could not sign the client's assertion",
     BreakerOpen "the breaker of its endpoint is open",
     Paused "its client was refused several times in a row",
+    Crowded "too many requests are waiting",
 }
 
 impl Check {

@@ -73,7 +73,11 @@ impl<W> Engine<W> {
         }
         Obtained {
             value,
-            used: serial.map(|serial| Used { key, serial }),
+            used: serial.map(|serial| Used {
+                key,
+                serial,
+                was_sent: true,
+            }),
         }
     }
 

@@ -262,8 +262,10 @@ impl<W> Engine<W> {
     /// The backend answered a request that went on with `used` with 401.
     pub(crate) fn unauthorized(&mut self, used: &Used, clock: &dyn Clock) -> bool {
         let exchange = self.exchange(used.key.exchange());
-        let says_so =
+        // Of a provider's token that the backend never saw, its 401 says nothing.
+        let is_identity =
             exchange.is_some_and(|exchange| matches!(exchange.purpose, Purpose::Identity { .. }));
+        let says_so = is_identity && used.was_sent;
         let now = clock.steady();
         let forgotten = self.cache.forget(&used.key, used.serial, now, |value| {
             says_so.then(|| sha256_base64url(value.token_bytes()).into())

@@ -99,7 +99,14 @@ impl<W> Engine<W> {
         self.cache.take(held, &self.terms(key), jitter);
         let key = key.clone();
         let serial = token.serial;
-        (value, Used { key, serial })
+        (
+            value,
+            Used {
+                key,
+                serial,
+                was_sent: true,
+            },
+        )
     }
 
     /// The call for `key`, if another worker makes it.

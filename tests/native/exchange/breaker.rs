@@ -29,6 +29,37 @@ fn assert_stopped(envoy: &Envoy, plugin: Plugin, request: &Request, retry_after:
     );
 }
 
+/// Else the lines of an outage would not tell one from another.
+#[test]
+fn the_line_of_a_request_for_which_nobody_is_asked_says_why() {
+    for (failure, why) in [
+        (
+            Answer::new(503, ""),
+            ", what is wrong: the breaker of its endpoint is open: ",
+        ),
+        (
+            Answer::error(401, "invalid_client"),
+            ", what is wrong: its client was refused several times in a row: ",
+        ),
+    ] {
+        worker(|envoy| {
+            let plugin = envoy.plugin(&configuration());
+            for n in 0..5 {
+                envoy.advance(Duration::from_millis(150));
+                let (_, call) = assert_exchanges(envoy, plugin, &format!("user-{n}"));
+                call.answer(&failure);
+            }
+            // A second after the first line, and before the pause is over.
+            envoy.advance(Duration::from_millis(500));
+            envoy.log();
+            plugin.request(&of("alice"));
+            assert!(envoy.calls().is_empty());
+            let lines = envoy.warnings();
+            assert!(lines.len() == 1 && lines[0].contains(why), "{lines:#?}");
+        });
+    }
+}
+
 #[test]
 fn five_failures_in_a_row_stop_calls_until_a_probe_succeeds() {
     for failure in [

@@ -18,8 +18,12 @@ fn configuration(settings: &Value) -> Value {
 }
 
 fn of(user: &str) -> Request {
+    to("tools", user)
+}
+
+fn to(backend: &str, user: &str) -> Request {
     let payload = json!({"th_jwt": {"iss": "https://as"}});
-    Request::to("tools")
+    Request::to(backend)
         .kept(&format!("Bearer CANARY-{user}"))
         .metadata(json!({"envoy.filters.http.jwt_authn": payload}))
 }
@@ -74,6 +78,40 @@ fn the_operator_says_what_its_word_for_one_user_means() {
             let stream = plugin.request(&of("alice"));
             envoy.call().answer(&unavailable(status, Some("7")));
             assert_eq!(stream.refusal(), (refusal.0, refusal.1.to_owned()));
+        });
+    }
+}
+
+/// The STS has taken that token: what the backend does not accept is what was made of it.
+#[test]
+fn only_a_token_that_a_backend_has_seen_is_said_to_be_not_accepted() {
+    let mut configuration = configuration(&json!({}));
+    configuration["outgoingAuth"]["backends"]["api"] = json!({
+        "type": "token_exchange",
+        "tokenExchange": {
+            "tokenUrl": "http://localhost:9192/token",
+            "cluster": "sts",
+            "subjectProviderName": "github",
+        },
+    });
+    for (backend, says_so) in [("tools", true), ("api", false)] {
+        worker(|envoy| {
+            let plugin = envoy.plugin(&configuration);
+            let request = to(backend, "alice");
+            let obtain = |is_told: bool| {
+                let stream = plugin.request(&request);
+                let call = envoy.call();
+                let says_so = call.parameter("rejected_token_hash").is_some();
+                assert_eq!(says_so, is_told, "{backend}");
+                call.answer(&Answer::token("CANARY-gho", 300));
+                if backend == "api" {
+                    envoy.call().answer(&Answer::token("CANARY-exchanged", 300));
+                }
+                stream
+            };
+            obtain(false).end_with(401, "via_upstream");
+            // Both were forgotten.
+            obtain(says_so);
         });
     }
 }
