@@ -21,7 +21,7 @@ pub fn expiry(token: &[u8]) -> Option<Time> {
 pub struct Claims {
     /// `aud` (RFC 7519 §4.1.3), one or several.
     pub audience: Vec<String>,
-    /// `resource`, one or several.
+    /// `resource`, one or several; none where it is of another kind.
     pub resource: Vec<String>,
 }
 
@@ -31,7 +31,7 @@ pub fn claims(token: &[u8]) -> Option<Claims> {
     let claims: RawClaims<'_> = serde_json::from_slice(&payload).ok()?;
     Some(Claims {
         audience: one_or_several(claims.aud)?,
-        resource: one_or_several(claims.resource)?,
+        resource: one_or_several(claims.resource).unwrap_or_default(),
     })
 }
 

@@ -113,7 +113,7 @@ pub struct TokenCall {
     pub client: ClientAuth,
     /// What is sent, and what counts as an answer.
     pub grant: Grant,
-    /// `parameters`: further form fields, in the order configured.
+    /// `parameters`: further form fields, by name; the values of one in the order configured.
     pub parameters: Vec<(String, String)>,
     /// `stsErrors`: what error words of this endpoint mean, before the table.
     pub sts_errors: Vec<(String, Meaning)>,

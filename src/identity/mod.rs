@@ -223,6 +223,10 @@ impl Identity {
             Attribute::Bytes(field) => BearerToken::from_authorization(&field)?,
             _ => return None,
         };
+        // What Envoy writes for nothing, where `Bearer %…%` has put it together.
+        if token.as_bytes() == b"-" {
+            return None;
+        }
         // What nobody has checked may have any signature, or none at all, and be no JWT.
         let is_plain = token.has_the_parts_of_a_jwt_at_most() && token.has_no_bits_left_over();
         let has_one_spelling =

@@ -138,14 +138,16 @@ fn grant(
     let scope = block.get(&SCOPES).map(Option::unwrap_or_default);
     let scope = scope.unwrap_or_default().join(" ");
     if grant_type == WordOrUri::JWT_BEARER {
-        let foreign: [&dyn Entry; 4] = [
-            &SUBJECT_TOKEN_TYPE,
-            &REQUESTED_TOKEN_TYPE,
-            &ACTOR_PROVIDER_NAME,
-            &ACTOR_TOKEN_TYPE,
+        // An empty name is none.
+        let has_actor = !matches!(actor, Ok(None));
+        let foreign: [(&dyn Entry, bool); 4] = [
+            (&SUBJECT_TOKEN_TYPE, block.has(&SUBJECT_TOKEN_TYPE)),
+            (&REQUESTED_TOKEN_TYPE, block.has(&REQUESTED_TOKEN_TYPE)),
+            (&ACTOR_PROVIDER_NAME, has_actor),
+            (&ACTOR_TOKEN_TYPE, block.has(&ACTOR_TOKEN_TYPE)),
         ];
         let mut reported = None;
-        for key in foreign.into_iter().filter(|key| block.has(*key)) {
+        for (key, _) in foreign.into_iter().filter(|(_, is_there)| *is_there) {
             let text = "is not sent with grantType jwt_bearer";
             reported = Some(block.error(key, Wrong::new(text)));
         }

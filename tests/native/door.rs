@@ -56,6 +56,7 @@ fn what_is_kept_is_judged_like_the_header() {
             (&long, true),
             // What Envoy writes for nothing.
             ("-", false),
+            ("Bearer -", false),
             ("", false),
             ("CANARY", false),
             ("Basic CANARY", false),

@@ -62,6 +62,8 @@ impl Called<'_, '_> {
         if let Some(reported) = misfit {
             return Err(reported);
         }
+        // Whoever names one has it, also where it is not needed.
+        pem(block, &CERTIFICATE_ENV, draft, Certificate::from_pem)?;
         let client_id = id?.map(str::to_owned);
         Ok(match (client_id, secret?, method?.unwrap_or(keys.usual)) {
             (Some(client_id), Some(client_secret), Method::Post) => ClientAuth::Post {

@@ -37,11 +37,19 @@ impl Common {
     pub(crate) fn of(block: &Section<'_>, sts_errors: &StsErrors) -> Self {
         let errors = block.get(sts_errors).map(Option::unwrap_or_default);
         let said = |(word, meaning): (&str, Result<_, _>)| Ok((word.to_owned(), meaning?));
+        let errors = errors.and_then(|errors| errors.into_iter().map(said).collect());
         Self {
             timeout: block.get(&TIMEOUT),
-            sts_errors: errors.and_then(|errors| errors.into_iter().map(said).collect()),
+            sts_errors: errors.map(in_one_order),
         }
     }
+}
+
+/// A map's entries as they are in every configuration that says the same: the keys of a `Struct` come in
+/// any order, and what differs in nothing else is one exchange. Values of one name keep theirs.
+fn in_one_order<T>(mut entries: Vec<(String, T)>) -> Vec<(String, T)> {
+    entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+    entries
 }
 
 /// How a token endpoint is called.
@@ -74,7 +82,7 @@ impl Called<'_, '_> {
             path: endpoint.path,
             client: client?,
             grant,
-            parameters,
+            parameters: in_one_order(parameters),
             sts_errors: self.common.sts_errors?,
             timeout: self.common.timeout?,
         })

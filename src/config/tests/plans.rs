@@ -446,3 +446,20 @@ fn a_long_list_of_upstreams_is_cut() {
     assert!(line.contains("(p0, p1, p2,"), "{line}");
     assert!(line.ends_with(", p49, and 10 more)"), "{line}");
 }
+
+/// The keys of a `Struct` come in any order: a token must not be lost for it, or asked for twice.
+#[test]
+fn the_order_of_a_maps_keys_makes_no_other_exchange() {
+    let one = exchange(
+        r#","parameters":{"b":["2","1"],"a":"3"},"stsErrors":{"x":"rejected","w":"forbidden"}"#,
+    );
+    let other = exchange(
+        r#","parameters":{"a":"3","b":["2","1"]},"stsErrors":{"w":"forbidden","x":"rejected"}"#,
+    );
+    assert_eq!(one, other);
+    assert_eq!(one.to_bytes(), other.to_bytes());
+    let values = exchange(
+        r#","parameters":{"a":"3","b":["1","2"]},"stsErrors":{"w":"forbidden","x":"rejected"}"#,
+    );
+    assert_ne!(one, values, "a list has an order");
+}

@@ -68,9 +68,11 @@ fn by_table(error: StsError, members: &Members<'_>, words: Words) -> Meaning {
     match (words, error) {
         // A bad assertion is `invalid_grant`.
         (Words::Assertion, StsError::InvalidRequest) => Meaning::Misconfigured,
-        (Words::Assertion | Words::TokenExchange, StsError::UpstreamTokenNotFound) => {
-            Meaning::Misconfigured
-        }
+        // Words of the identity service alone.
+        (
+            Words::Assertion | Words::TokenExchange,
+            StsError::UpstreamTokenNotFound | StsError::UpstreamTokenUnavailable,
+        ) => Meaning::Misconfigured,
         (Words::Identity, StsError::InvalidRequest) => Meaning::Misconfigured,
         // The operator's mistakes, where no login helps.
         (Words::Identity, error) if error.meaning() == Meaning::Forbidden => Meaning::Misconfigured,

@@ -49,6 +49,11 @@ fn signing_clients() -> Vec<Case> {
             r#""clientId":"envoy","clientKeyEnv":"KEY","clientKeyId":"2026-11","clientCertificateEnv":"CERTIFICATE","clientAssertionAudience":"https://sts.example.com""#,
         )),
         invalid(
+            exchange(r#""clientId":"envoy","clientSecretEnv":"SECRET","clientCertificateEnv":"UNSET""#),
+            &["outgoingAuth.backends.b.tokenExchange.clientCertificateEnv: environment variable UNSET is not set, empty, or not UTF-8"],
+        )
+        .beyond_schema(),
+        invalid(
             exchange(r#""clientKeyEnv":"KEY""#),
             &["outgoingAuth.backends.b.tokenExchange.clientId: missing; a client's key needs it"],
         )
@@ -171,6 +176,10 @@ fn other_grants() -> Vec<Case> {
     vec![
         valid(exchange(r#""grantType":"token_exchange""#)),
         valid(exchange(r#""grantType":"jwt_bearer","audience":"a""#)),
+        // An empty name is none.
+        valid(exchange(
+            r#""grantType":"jwt_bearer","audience":"a","actorProviderName":"""#,
+        )),
         valid(exchange(
             r#""grantType":"urn:example:grant","requestedTokenType":"urn:example:type""#,
         )),

@@ -17,6 +17,9 @@ fn a_4xx_is_judged_by_its_error_word_and_without_one_by_its_status() {
         ("unauthorized_client", Misconfigured),
         ("unsupported_grant_type", Misconfigured),
         ("temporarily_unavailable", Unavailable),
+        // Words of the identity service, which is not asked here.
+        ("upstream_token_not_found", Misconfigured),
+        ("upstream_token_unavailable", Misconfigured),
         ("server_error", Unavailable),
         ("slow_down", Unavailable),
         ("upstream_token_not_found", Misconfigured),
