@@ -8,3 +8,16 @@ pub(crate) fn json_string(text: &str) -> String {
     // Writing a text to memory cannot fail.
     serde_json::to_string(text).unwrap_or_default()
 }
+
+/// [`json_string`] of a name or a value of a configuration, up to the first control character that is
+/// no white space.
+///
+/// No name holds one. But what stands between a `Struct`'s keys and their values does: where the bytes
+/// are damaged, what follows in `text` may be somebody's secret.
+pub(crate) fn shown(text: &str) -> String {
+    let is_between = |it: char| it.is_ascii_control() && !matches!(it, '\t' | '\n' | '\r');
+    match text.find(is_between) {
+        Some(end) => json_string(&format!("{}…", text.get(..end).unwrap_or_default())),
+        None => json_string(text),
+    }
+}

@@ -1,6 +1,6 @@
 //! Where in the configuration a problem is.
 
-use crate::quote::json_string;
+use crate::quote::shown;
 use std::fmt;
 use std::rc::Rc;
 
@@ -72,7 +72,7 @@ impl fmt::Display for Path {
                 }
                 // A JSON string, so that a key with a quote or a line break stays one line that can
                 // be pasted back.
-                Step::Key(key) => write!(f, "[{}]", json_string(key))?,
+                Step::Key(key) => write!(f, "[{}]", shown(key))?,
                 Step::Index(index) => write!(f, "[{index}]")?,
             }
         }
@@ -137,6 +137,9 @@ mod tests {
         assert_eq!(Place::ROOT.path(), Path::root());
         assert_eq!(index.key("c").path().to_string(), r#"["a.b"][2].c"#);
         assert_eq!(index.above().path().to_string(), r#"["a.b"]"#);
+        // Where bytes are damaged, a key may run on into a value.
+        let damaged = Place::ROOT.key("a\u{12}\n\u{1a}\u{8}CANARY-b");
+        assert_eq!(damaged.path().to_string(), r#"["a…"]"#);
     }
 
     #[test]

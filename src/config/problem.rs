@@ -2,7 +2,7 @@
 
 use super::path::{Path, Place};
 use super::tree::Node;
-use crate::quote::json_string;
+use crate::quote::shown;
 use std::cell::Cell;
 use std::collections::BinaryHeap;
 use std::fmt;
@@ -188,8 +188,8 @@ impl Problems {
 pub(crate) fn quoted(text: &str) -> String {
     const LONGEST: usize = 200;
     match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => json_string(&format!("{}…", text.get(..end).unwrap_or_default())),
-        None => json_string(text),
+        Some((end, _)) => shown(&format!("{}…", text.get(..end).unwrap_or_default())),
+        None => shown(text),
     }
 }
 
