@@ -202,14 +202,20 @@ identify_source() {
     COMMIT="${UPSTREAM_INJECT_COMMIT:-}"
     EPOCH="${SOURCE_DATE_EPOCH:-}"
     if [ -z "$COMMIT" ]; then
-        if COMMIT="$(git rev-parse --verify --quiet HEAD 2>/dev/null)"; then
+        if has_git && COMMIT="$(git rev-parse --verify --quiet HEAD 2>/dev/null)"; then
             [ -z "$(git status --porcelain)" ] || COMMIT+=-dirty
         else
             COMMIT=unknown
             warn "git knows no commit here: the artifact will say \"unknown\" (UPSTREAM_INJECT_COMMIT sets it)"
         fi
     fi
-    [ -n "$EPOCH" ] || EPOCH="$(git log -1 --format=%ct 2>/dev/null)" || EPOCH=0
+    [ -n "$EPOCH" ] || { has_git && EPOCH="$(git log -1 --format=%ct 2>/dev/null)"; } || EPOCH=0
+}
+
+# Whether this is a work tree of git, and not only a folder in one of something else.
+has_git() {
+    local above
+    above="$(git rev-parse --show-prefix 2>/dev/null)" && [ -z "$above" ]
 }
 
 need_rust() {
@@ -448,6 +454,21 @@ leave() {
     [ ${#TO_REMOVE[@]} -eq 0 ] || rm -rf "${TO_REMOVE[@]}"
     [ "$1" -eq 0 ] || [ -z "$STEP" ] || say "${RED}failed at: $STEP (after $SECONDS s)${PLAIN}"
 }
+
+# What is built and tested is what stands here, whatever this shell is set up for.
+unset RUSTUP_TOOLCHAIN RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS CARGO_BUILD_TARGET
+unset PYTHONSAFEPATH PYTHONHOME PYTHONPATH
+# Downloads may need a proxy; what runs here on 127.0.0.1 is asked without one.
+no_proxy="${no_proxy:-${NO_PROXY:-}}"
+no_proxy="${no_proxy:+$no_proxy,}127.0.0.1,localhost"
+export no_proxy NO_PROXY="$no_proxy"
+HOME="${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}"
+[ -d "$HOME" ] || die "HOME is no directory, where Rust and Go keep what they download: \"$HOME\""
+export HOME
+# Some hundreds of requests at once are a few thousand open files; often 1,024 are allowed until asked.
+readonly OPEN_FILES=16384
+[ "$(ulimit -Sn)" = unlimited ] || [ "$(ulimit -Sn)" -ge "$OPEN_FILES" ] ||
+    ulimit -Sn "$OPEN_FILES" 2>/dev/null || ulimit -Sn "$(ulimit -Hn)"
 
 # Absolute, since not every command here runs in this directory.
 CARGO_TARGET_DIR="$(realpath -m "${CARGO_TARGET_DIR:-target}")"

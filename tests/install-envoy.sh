@@ -25,6 +25,10 @@ oldest_minor=36
 # shellcheck source=tests/installing.sh
 . "$here/installing.sh"
 
+# Where this asks for, whatever pip and Python are told elsewhere.
+export PIP_USER=0
+unset PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME PYTHONPATH PYTHONWARNINGS
+
 note() { printf 'envoy: %s\n' "$*" >&2; }
 
 main() {

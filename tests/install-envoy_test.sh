@@ -15,6 +15,11 @@ main() {
     fake old/envoy 1.35.0
     fake without-v8/envoy 1.99.0 1
     fake silent/envoy ''
+    # A machine may have one of these, too, which would be asked next.
+    local unfit
+    for unfit in old without-v8 silent; do
+        fake "$unfit/func-e" '' 1
+    done
 
     with usable; takes '' "envoy/$newest/envoy/_bin/envoy"
     with usable; takes any usable/envoy
@@ -22,7 +27,6 @@ main() {
     with usable; ENVOY_PATH="$work/usable/other-envoy" takes any usable/other-envoy
     with usable; ENVOY_BIN="$work/usable/envoy" ENVOY_PATH=/nowhere takes '' usable/envoy
     with usable; ENVOY_BIN="$work/usable/envoy" takes "$newest" "envoy/$newest/envoy/_bin/envoy"
-    local unfit
     for unfit in old without-v8 silent; do
         with "$unfit"; takes any "envoy/$newest/envoy/_bin/envoy"
         says "passing over $work/$unfit/envoy"

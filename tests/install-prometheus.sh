@@ -13,7 +13,7 @@ home="${CARGO_TARGET_DIR:-$(dirname "$here")/target}/prometheus"
 
 main() {
     local found
-    if found="$(command -v prometheus)" && command -v promtool >/dev/null; then
+    if found="$(command -v prometheus)" && [ -x "$(dirname "$found")/promtool" ]; then
         dirname "$found"
         return
     fi

@@ -37,7 +37,8 @@ run_tests() {
     beside "the build" ./build.sh
     within 30 "${CARGO_TEST[@]}" --lib --bins "${NATIVE[@]/#/--test=}"
     step "instructions per request"
-    within 20 cargo test --quiet --locked --release --package upstream-inject-instructions
+    REQUIRE_VALGRIND="${REQUIRE_TOOLS:-}" \
+        within 20 cargo test --quiet --locked --release --package upstream-inject-instructions
 
     ready "the build"
     build
@@ -82,6 +83,7 @@ test_with_envoys() {
 # The identity service is tested against real servers, which the tests start and end themselves.
 need_store() {
     need redis-server "the identity service cannot be tested" || exit 1
+    need curl "the identity service cannot be tested" || exit 1
 }
 
 # test_in_envoy BINARY
@@ -139,7 +141,8 @@ begin_installing() {
 
 # What only Go can build needs Go here.
 require_go() {
-    has_go || [ -z "${REQUIRE_GO:-}" ] || die "Go is missing, and REQUIRE_GO is set" "https://go.dev/dl"
+    has_go || [ -z "${REQUIRE_GO:-}" ] ||
+        die "Go is missing, or older than 1.21, and REQUIRE_GO is set" "https://go.dev/dl"
 }
 
 # Whatever is tested, the same features of the same packages: nothing they depend on is compiled twice.
@@ -157,7 +160,12 @@ check_targets() {
         die "tests/suite.sh does not run these test targets, or runs others:" "$found"
 }
 
-has_go() { PATH="$PATH:/usr/local/go/bin" command -v go >/dev/null; }
+# A Go that can read what names a newer one, which it then downloads.
+has_go() {
+    local version
+    version="$(PATH="$PATH:/usr/local/go/bin" GOTOOLCHAIN=local go env GOVERSION 2>/dev/null)" || return
+    [[ "$version" =~ ^go1\.([0-9]+) ]] && [ "${BASH_REMATCH[1]}" -ge 21 ]
+}
 
 # left_out WHICH: what a run of `test WHICH` had to leave out, for its last line.
 left_out() {
@@ -169,7 +177,7 @@ left_out() {
 
 # What git sees of the work tree; nothing where there is no git.
 work_tree() {
-    git status --porcelain 2>/dev/null || true
+    ! has_git || git status --porcelain
 }
 
 # Builds the filter from a copy of the source, in a directory and from a CARGO_HOME of other names
@@ -279,6 +287,7 @@ fuzz_one() {
     end=$(($(date +%s) + $(awk "BEGIN {print int($2 * 60)}")))
     while [ "$(date +%s)" -lt "$end" ]; do
         said="$(PROPTEST_CASES="$3" "$4" --quiet "$5" 2>&1)" || { say "$said" && return 1; }
+        [[ "$said" != *"ok. 0 passed"* ]] || { say "no test is called $5" && return 1; }
         tried=$((tried + $3))
     done
     say "  $1: $tried inputs for each property"

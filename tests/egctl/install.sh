@@ -14,7 +14,7 @@ readonly PATIENCE=1800
 
 PATH="$PATH:/usr/local/go/bin"
 if ! command -v go >/dev/null; then
-    echo "egctl: there is no Go (https://go.dev/dl, or Debian: apt-get install golang)" >&2
+    echo "egctl: there is no Go (https://go.dev/dl)" >&2
     exit 3
 fi
 mkdir -p "$installed"
@@ -29,7 +29,10 @@ if [ ! -x "$installed/egctl" ] || [ "$(cat "$installed/of" 2>/dev/null)" != "$ke
     echo "egctl: building it, which takes minutes" >&2
     # Neither symbols nor debugging information: it is run, and never looked into. Not optimized either:
     # that takes two fifths of the build, and each run of some seconds is only a few seconds longer.
-    timeout --foreground --kill-after=10 "$PATIENCE" go build -trimpath -gcflags='all=-N -l' -ldflags='-s -w' -o "$installed/egctl" \
+    rm -f "$installed/of"
+    export GOFLAGS=-mod=readonly GOWORK=off GO111MODULE=on
+    timeout --foreground --kill-after=10 "$PATIENCE" go build -trimpath -buildvcs=false \
+        -gcflags='all=-N -l' -ldflags='-s -w' -o "$installed/egctl" \
         github.com/envoyproxy/gateway/cmd/egctl >&2
     printf '%s\n' "$key" >"$installed/of"
 fi

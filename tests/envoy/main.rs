@@ -119,7 +119,7 @@ fn main() {
         rendered::kubernetes_trials(),
     ];
     let mut trials: Vec<Trial> = topics.into_iter().flatten().collect();
-    let left_out = std::env::var_os("WITHOUT_THIRD_PARTIES").is_some();
+    let left_out = std::env::var_os("WITHOUT_THIRD_PARTIES").is_some_and(|it| !it.is_empty());
     trials.extend(
         third_parties
             .into_iter()

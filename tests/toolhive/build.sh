@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 target="$(realpath -m "${CARGO_TARGET_DIR:-../../target}")/toolhive"
 go="$(command -v go || echo /usr/local/go/bin/go)"
 [ -x "$go" ] || {
-    echo "toolhive: go is missing (https://go.dev/dl, or Debian: apt-get install golang)" >&2
+    echo "toolhive: go is missing (https://go.dev/dl)" >&2
     exit 1
 }
 mkdir -p "$target"
@@ -21,6 +21,7 @@ flock -w "$PATIENCE" 9 || {
     exit 1
 }
 # With the flags of tests/egctl/install.sh, which says why: what both need is compiled once.
-timeout --foreground --kill-after=10 "$PATIENCE" "$go" build -trimpath -gcflags='all=-N -l' \
+export GOFLAGS=-mod=readonly GOWORK=off GO111MODULE=on
+timeout --foreground --kill-after=10 "$PATIENCE" "$go" build -trimpath -buildvcs=false -gcflags='all=-N -l' \
     -ldflags='-s -w' -o "$target/toolhive" . >&2
 echo "$target/toolhive"

@@ -78,7 +78,7 @@ async fn a_slow_store_is_not_waited_for() {
     .await;
     let service = bed.service(&["--store-timeout", "300ms"]).await;
     let token = bed.token("S");
-    assert_eq!(service.ask(&token, "github", &[]).await.status, 200);
+    until_status(&service, &token, 200).await;
     bed.redis.signal("-STOP");
     let mut took = Vec::new();
     for _ in 0..5 {

@@ -21,13 +21,23 @@ pub struct Redis {
 pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id().wrapping_mul(97);
-    loop {
+    for _ in 0..12_000 {
         let number = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         let port = u16::try_from(20_000 + number % 12_000).expect("a port");
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }
+    panic!("127.0.0.1 has no free port");
+}
+
+/// Sends a signal (`-STOP`) to a process of this test, by the shell, which any machine has.
+pub(crate) fn send(signal: &str, process: u32) {
+    let status = std::process::Command::new("sh")
+        .args(["-c", "kill \"$@\"", "sh", signal, &process.to_string()])
+        .status()
+        .expect("sh");
+    assert!(status.success());
 }
 
 impl Redis {
@@ -88,11 +98,7 @@ impl Redis {
 
     /// Stops it in its tracks, or lets it go on.
     pub fn signal(&self, signal: &str) {
-        let status = Command::new("kill")
-            .args([signal, &self.pid().to_string()])
-            .status()
-            .expect("kill");
-        assert!(status.success());
+        send(signal, self.pid());
     }
 
     /// Waits until it answers.

@@ -331,10 +331,7 @@ impl Service {
     }
 
     pub fn signal(&self, signal: &str) {
-        Command::new("kill")
-            .args([signal, &self.child.id().to_string()])
-            .status()
-            .expect("kill");
+        super::redis::send(signal, self.child.id());
     }
 
     /// Waits for its end.

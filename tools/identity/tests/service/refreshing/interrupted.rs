@@ -96,7 +96,7 @@ async fn a_lock_whose_claim_was_answered_too_late_is_given_back() {
     let service = bed.service(&["--store-timeout", "1s"]).await;
     let token = bed.token("S");
     // It reads at once, and runs scripts when nobody waits for them any more.
-    run(&mut redis, &["CLIENT", "PAUSE", "1500", "WRITE"]).await;
+    run(&mut redis, &["CLIENT", "PAUSE", "4000", "WRITE"]).await;
     let answer = service.ask(&token, "github", &[]).await;
     assert_eq!(answer.error(), "upstream_token_unavailable");
     assert_eq!(bed.provider.times("rt"), 0);
