@@ -56,6 +56,40 @@ fn the_file_beside_it_is_found_as_vmcp_finds_it() {
         .expect(0);
 }
 
+/// What of an auth server only shows beside a configuration.
+#[test]
+fn an_auth_server_is_judged_beside_its_configuration_in_whatever_order_the_files_come() {
+    let (before, rest) = AUTH_SERVER.split_once("allowed_audiences:").expect("there");
+    let (_, rest) = rest.split_once("upstreams:").expect("behind it");
+    let without = format!("{before}upstreams:{rest}");
+    let bench = Workbench::with("config.yaml", VMCP)
+        .file("authserver-config.yaml", &without)
+        .file("a.yaml", "outgoingAuth: {default: {type: unauthenticated}}");
+    let alone = bench.run(&["check", "config.yaml"]).expect(1);
+    let findings = |run: &Run| {
+        let lines = run.lines().into_iter();
+        let mut lines: Vec<String> = lines
+            .filter(|line| line.starts_with("authserver-config.yaml"))
+            .map(str::to_owned)
+            .collect();
+        lines.sort();
+        lines
+    };
+    assert!(alone.stdout.contains("V-05"), "{alone:#?}");
+    let sorted = bench
+        .run(&["check", "authserver-config.yaml", "config.yaml"])
+        .expect(1);
+    assert_eq!(findings(&sorted), findings(&alone));
+    // A folder, and a configuration in it that comes first.
+    let folder = bench.run(&["check", "."]).expect(1);
+    assert_eq!(folder.stdout.matches("V-05: ").count(), 1, "{folder:#?}");
+    let broken = Workbench::with("config.yaml", VMCP).file("authserver-config.yaml", "a: [\n");
+    let run = broken
+        .run(&["check", "authserver-config.yaml", "config.yaml"])
+        .expect(2);
+    assert_eq!(run.stdout.matches(": error: ").count(), 1, "{run:#?}");
+}
+
 #[test]
 fn a_config_map_with_one_of_the_two_files_is_that_file() {
     let vmcp = "name: a\noutgoingAuth: {backends: {a: {type: unauthenticated}}}\n";

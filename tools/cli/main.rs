@@ -61,9 +61,7 @@ fn check(args: &CheckArgs) -> Verdict {
             Ok(name) => {
                 // An auth server that belongs to a configuration is told of once.
                 if !files.iter().any(|file| file.name == name) {
-                    let mut new = check::check(&name, &options);
-                    new.retain(|new| !files.iter().any(|file| file.name == new.name));
-                    files.extend(new);
+                    report::join(&mut files, check::check(&name, &options));
                 }
             }
             Err(folder) => {

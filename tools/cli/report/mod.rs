@@ -104,6 +104,11 @@ impl Finding {
         }
     }
 
+    /// By place, and there the worst first.
+    fn rank(&self) -> (Option<Position>, std::cmp::Reverse<Severity>) {
+        (self.at, std::cmp::Reverse(self.severity))
+    }
+
     fn code(&self) -> &'static Code {
         self.code.unwrap_or(&codes::CONFIGURATION)
     }
@@ -172,7 +177,7 @@ impl FileReport {
         kind: Option<(&'static str, &'static str)>,
         mut findings: Vec<Finding>,
     ) -> Self {
-        findings.sort_by_key(|finding| (finding.at, std::cmp::Reverse(finding.severity)));
+        findings.sort_by_key(Finding::rank);
         let is_invalid = findings
             .iter()
             .any(|finding| finding.severity == Severity::Error);
@@ -195,6 +200,23 @@ impl FileReport {
             source: Some(Rc::clone(source)),
             ..self
         }
+    }
+
+    /// Takes over what `other` says of the same file, and this does not.
+    fn join(&mut self, other: Self) {
+        // What cannot be read is told in the words of whoever tried first.
+        if self.verdict == Verdict::Unreadable {
+            return;
+        }
+        for finding in other.findings {
+            if !self.findings.contains(&finding) {
+                self.findings.push(finding);
+            }
+        }
+        self.findings.sort_by_key(Finding::rank);
+        self.verdict = self.verdict.max(other.verdict);
+        self.kind = self.kind.or(other.kind);
+        self.source = self.source.take().or(other.source);
     }
 
     /// Leaves out warnings and notes of these codes, gives findings without a code that of their verb,
@@ -236,6 +258,17 @@ impl FileReport {
             .iter()
             .filter(|finding| finding.severity == severity)
             .count()
+    }
+}
+
+/// Adds reports. What is new about a file of which one is there joins that: beside another configuration
+/// there may be more to say of the auth server that both have.
+pub(crate) fn join(files: &mut Vec<FileReport>, new: Vec<FileReport>) {
+    for new in new {
+        match files.iter_mut().find(|file| file.name == new.name) {
+            Some(file) => file.join(new),
+            None => files.push(new),
+        }
     }
 }
 
