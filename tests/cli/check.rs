@@ -326,6 +326,43 @@ outgoingAuth:
 }
 
 #[test]
+fn the_call_to_the_identity_service_gets_the_advice_that_strategies_get() {
+    let text = "\
+authServer: {runConfig: {issuer: https://a.example, upstreams: [{name: github}]}}
+outgoingAuth: {default: {type: upstream_inject, upstreamInject: {providerName: github}}}
+identity:
+  source: exchange
+  exchange:
+    tokenUrl: http://identity.example.com/token?api_key=hunter2
+    insecureTokenUrl: true
+    clientId: envoy
+    clientSecret: hunter2
+    parameters: {api_key: hunter2}
+";
+    let run = check(text).expect(0);
+    for expected in [
+        "6:5: warning: config: identity.exchange.tokenUrl: in its query a secret by its name",
+        "7:5: warning: config: identity.exchange.insecureTokenUrl: users' tokens",
+        "9:5: warning: config: identity.exchange.clientSecret: a secret in plain text; clientSecretEnv",
+        "10:18: warning: config: identity.exchange.parameters.api_key: a secret by its name",
+    ] {
+        assert!(run.stdout.contains(expected), "{expected}\n{}", run.stdout);
+    }
+    assert!(!run.stdout.contains("hunter2"), "{run:#?}");
+    let variable = text.replace("clientSecret: hunter2", "clientSecretEnv: my-key");
+    let run = check(&variable).expect(0);
+    assert!(
+        run.stdout
+            .contains("identity.exchange.clientSecretEnv: no shell"),
+        "{run:#?}"
+    );
+    // `render` writes the switch itself for a Service.
+    let service = text.replace("identity.example.com", "identity.mcp.svc");
+    let run = check(&service).expect(0);
+    assert!(!run.stdout.contains("insecureTokenUrl"), "{run:#?}");
+}
+
+#[test]
 fn what_belongs_to_a_signature_and_no_key_is_pointed_out() {
     let text = "\
 authServer: {runConfig: {issuer: https://a.example, upstreams: [{name: a}]}}

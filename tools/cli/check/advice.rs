@@ -3,8 +3,10 @@
 use super::placeholders;
 use super::said::Notes;
 use super::vendors;
+use crate::codes;
+use crate::endpoint::Endpoint;
+use crate::keys::{self, Of};
 use crate::secret_names::is_secret;
-use crate::{codes, keys};
 use document::{entries, get, get_text, items};
 use std::collections::{BTreeSet, HashMap};
 use upstream_inject::config::doc::Role;
@@ -15,22 +17,13 @@ use upstream_inject::observe::counters::stat_name;
 pub(super) fn on(root: &Node, notes: &mut Notes) {
     let strategies: Vec<_> = strategies(root).collect();
     for (path, strategy) in &strategies {
-        on_secrets(path, strategy, notes);
-        on_named_secrets(path, strategy, notes);
-        on_unsigned(path, strategy, notes);
-        on_variables(path, strategy, notes);
-        on_token_url(path, strategy, notes);
+        on_calls(Of::Strategy, path, strategy, notes);
         on_header(path, strategy, notes);
         placeholders::on_scheme(path, strategy, notes);
         vendors::on(path, strategy, notes);
     }
-    if let Some(exchange) = get(root, "identity").and_then(|identity| get(identity, "exchange")) {
-        let path = Path::root().key("identity").key("exchange");
-        for (key, role) in keys::variables_of_identity() {
-            if role == Role::KeyVariable {
-                on_unsigned_by(key, exchange, &path, notes);
-            }
-        }
+    if let Some(identity) = get(root, "identity") {
+        on_calls(Of::Identity, &Path::root().key("identity"), identity, notes);
     }
     on_unused_upstreams(root, &strategies, notes);
     on_shared_stat_names(root, notes);
@@ -56,8 +49,17 @@ pub(super) fn strategies(root: &Node) -> impl Iterator<Item = (Path, &Node)> {
     )
 }
 
-fn on_secrets(path: &Path, strategy: &Node, notes: &mut Notes) {
-    for (block, key, variable) in keys::secrets() {
+/// Whoever calls a token endpoint, and with which secrets.
+fn on_calls(of: Of, path: &Path, node: &Node, notes: &mut Notes) {
+    on_secrets(of, path, node, notes);
+    on_named_secrets(of, path, node, notes);
+    on_unsigned(of, path, node, notes);
+    on_variables(of, path, node, notes);
+    on_token_url(of, path, node, notes);
+}
+
+fn on_secrets(of: Of, path: &Path, strategy: &Node, notes: &mut Notes) {
+    for (block, key, variable) in keys::secrets(of) {
         if get(strategy, block).is_some_and(|block| get(block, key).is_some()) {
             let text = format!("a secret in plain text; {variable} takes it from the environment");
             notes.warn(&codes::PLAIN_SECRET, path.key(block).key(key), text);
@@ -66,10 +68,10 @@ fn on_secrets(path: &Path, strategy: &Node, notes: &mut Notes) {
 }
 
 /// What is a secret by its name, where there is no variable for it.
-fn on_named_secrets(path: &Path, strategy: &Node, notes: &mut Notes) {
+fn on_named_secrets(of: Of, path: &Path, strategy: &Node, notes: &mut Notes) {
     let text = "a secret by its name, in plain text, and so it stands in what `render` writes: a client's own \
                 belongs into clientSecretEnv; else keep both files as one keeps a secret";
-    for (block, key) in keys::parameters() {
+    for (block, key) in keys::parameters(of) {
         let parameters = get(strategy, block).and_then(|block| get(block, key));
         for (name, _) in parameters.map(entries).unwrap_or_default() {
             if is_secret(name) {
@@ -78,7 +80,7 @@ fn on_named_secrets(path: &Path, strategy: &Node, notes: &mut Notes) {
             }
         }
     }
-    for (block, key, _) in keys::token_endpoints() {
+    for (block, key, _) in keys::token_endpoints(of) {
         let url = get(strategy, block).and_then(|block| get_text(block, key));
         let query = url
             .and_then(|url| url.split_once('?'))
@@ -95,8 +97,8 @@ fn on_named_secrets(path: &Path, strategy: &Node, notes: &mut Notes) {
 }
 
 /// What belongs to a signature of the client, and no key to sign with.
-fn on_unsigned(path: &Path, strategy: &Node, notes: &mut Notes) {
-    for (block, key, role) in keys::variables() {
+fn on_unsigned(of: Of, path: &Path, strategy: &Node, notes: &mut Notes) {
+    for (block, key, role) in keys::variables(of) {
         if role == Role::KeyVariable
             && let Some(settings) = get(strategy, block)
         {
@@ -126,8 +128,8 @@ fn on_unsigned_by(key: &str, settings: &Node, path: &Path, notes: &mut Notes) {
     }
 }
 
-fn on_variables(path: &Path, strategy: &Node, notes: &mut Notes) {
-    for (block, key, _) in keys::variables() {
+fn on_variables(of: Of, path: &Path, strategy: &Node, notes: &mut Notes) {
+    for (block, key, _) in keys::variables(of) {
         let name = get(strategy, block).and_then(|block| get_text(block, key));
         if name.is_some_and(|name| !name.is_empty() && !is_variable_name(name)) {
             let text = "no shell and no Kubernetes container can set a variable of this name; use \
@@ -146,15 +148,23 @@ pub(crate) fn is_variable_name(name: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-fn on_token_url(path: &Path, strategy: &Node, notes: &mut Notes) {
-    for (block, url, (_, insecure)) in keys::token_endpoints() {
+fn on_token_url(of: Of, path: &Path, strategy: &Node, notes: &mut Notes) {
+    for (block, url, (_, insecure)) in keys::token_endpoints(of) {
         let Some(exchange) = get(strategy, block) else {
             continue;
         };
         if get(exchange, insecure) == Some(&Node::Bool(true)) {
-            let is_http = get_text(exchange, url)
+            let called = get_text(exchange, url);
+            let is_http = called
                 .and_then(|url| url.get(..5))
                 .is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:"));
+            // `render` writes the switch itself for an identity service in the cluster.
+            let is_in_cluster = called
+                .and_then(|url| Endpoint::of_called(url).ok())
+                .is_some_and(|endpoint| endpoint.is_in_cluster());
+            if of == Of::Identity && is_http && is_in_cluster {
+                continue;
+            }
             let text = if is_http {
                 "users' tokens and the client secret travel unencrypted".to_owned()
             } else {

@@ -2,7 +2,8 @@
 //! `vendors.json`, and the few words that its conditions are made of.
 
 use super::said::Notes;
-use crate::{codes, keys};
+use crate::codes;
+use crate::keys::{self, Of};
 use document::{get, get_text};
 use serde_json::Value;
 use std::sync::OnceLock;
@@ -20,7 +21,7 @@ fn rows() -> &'static [Value] {
 
 /// Warns of what a vendor's endpoint is documented not to take.
 pub(super) fn on(path: &Path, strategy: &Node, notes: &mut Notes) {
-    for (block, url_key, _) in keys::token_endpoints() {
+    for (block, url_key, _) in keys::token_endpoints(Of::Strategy) {
         let Some(settings) = get(strategy, block) else {
             continue;
         };

@@ -2,7 +2,7 @@
 //! these.
 
 use super::setup::TokenEndpoint;
-use crate::keys;
+use crate::keys::{self, Of};
 use document::entries;
 use upstream_inject::config::Node;
 
@@ -54,11 +54,14 @@ where
     }
 
     fn in_strategy(&self, endpoints: &[&TokenEndpoint], strategy: &Node) -> Node {
-        keys::token_endpoints().fold(strategy.clone(), |strategy, (block, _, (cluster, _))| {
-            at_key(&strategy, block, |block| {
-                at_key(block, cluster, |cluster| self.renamed(endpoints, cluster))
-            })
-        })
+        keys::token_endpoints(Of::Strategy).fold(
+            strategy.clone(),
+            |strategy, (block, _, (cluster, _))| {
+                at_key(&strategy, block, |block| {
+                    at_key(block, cluster, |cluster| self.renamed(endpoints, cluster))
+                })
+            },
+        )
     }
 }
 

@@ -4,7 +4,7 @@ use super::incoming;
 use crate::check::{Kind, providers, upstream_name};
 use crate::convert::{auth_server_node, variable_name};
 use crate::endpoint::Endpoint;
-use crate::keys;
+use crate::keys::{self, Of};
 use document::{entries, get, get_text, items};
 use std::collections::{BTreeMap, BTreeSet};
 use upstream_inject::config::{Node, Path};
@@ -282,7 +282,7 @@ impl Setup {
             .filter(|(_, value)| *value != Node::Null)
             .map(|(key, value)| self.without_secret(backend, block, key, value))
             .collect();
-        let endpoints = keys::token_endpoints().filter(|of| of.0 == block);
+        let endpoints = keys::token_endpoints(Of::Strategy).filter(|of| of.0 == block);
         for (_, url_key, (cluster_key, _)) in endpoints {
             let keys = (url_key, cluster_key);
             if let Some(cluster) = self.token_endpoint(backend, settings, keys)? {
@@ -303,7 +303,8 @@ impl Setup {
         key: &str,
         value: &Node,
     ) -> (String, Node) {
-        let secret = keys::secrets().find(|secret| (secret.0, secret.1) == (block, key));
+        let secret =
+            keys::secrets(Of::Strategy).find(|secret| (secret.0, secret.1) == (block, key));
         let Some((_, _, variable_key)) = secret else {
             return (key.to_owned(), value.clone());
         };
@@ -381,13 +382,14 @@ fn variables_in(filter_part: &Node) -> BTreeSet<String> {
     let backends = get(outgoing, "backends").map(entries).unwrap_or_default();
     let exchange = get(filter_part, "identity").and_then(|identity| get(identity, "exchange"));
     let of_identity = exchange.into_iter().flat_map(|exchange| {
-        keys::variables_of_identity().filter_map(|(key, _)| get_text(exchange, key))
+        keys::variables(Of::Identity).filter_map(|(_, key, _)| get_text(exchange, key))
     });
     default
         .into_iter()
         .chain(backends.iter().map(|(_, strategy)| strategy))
         .flat_map(|strategy| {
-            keys::variables().filter_map(|(block, key, _)| get_text(get(strategy, block)?, key))
+            keys::variables(Of::Strategy)
+                .filter_map(|(block, key, _)| get_text(get(strategy, block)?, key))
         })
         .chain(of_identity)
         .filter(|name| !name.is_empty())

@@ -2,8 +2,9 @@
 
 use super::part::Part;
 use crate::check::{self, AnyVariable, Kind};
+use crate::codes;
+use crate::keys::{self, Of};
 use crate::report::{Finding, Severity};
-use crate::{codes, keys};
 use document::configuration::Configuration;
 use document::{Document, get, get_text, items};
 use std::collections::{BTreeMap, BTreeSet};
@@ -292,7 +293,7 @@ impl Known {
                 false => is_exchange,
             };
             let mut wait = 0.0;
-            for (block, url, (cluster, _)) in keys::token_endpoints() {
+            for (block, url, (cluster, _)) in keys::token_endpoints(Of::Strategy) {
                 if let Some(settings) = get(strategy, block)
                     && get(settings, url).is_some()
                 {
