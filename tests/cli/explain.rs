@@ -363,6 +363,33 @@ fn toolhives_files_name_the_first_upstream() {
 }
 
 #[test]
+fn what_check_warns_of_is_told_aside_and_counts_where_warnings_count() {
+    let arguments = ["--backend", "key", "--bearer", BEARER];
+    let explained = run(CONFIG, &arguments).expect(0);
+    assert!(
+        explained.stderr.contains("warning: config: outgoingAuth.backends.key.headerInjection.headerValue: a secret in plain text"),
+        "{explained:#?}"
+    );
+    assert!(!explained.stdout.contains("warning"), "{explained:#?}");
+    let strict = [&arguments[..], &["--strict"]].concat();
+    let refused = run(CONFIG, &strict).expect(1);
+    assert_eq!(refused.stdout, "");
+    assert!(refused.stderr.contains("[plain-secret]"), "{refused:#?}");
+    // Each in its place, whatever form findings have.
+    let machine = [&arguments[..], &["--format", "json"]].concat();
+    let told = run(CONFIG, &machine).expect(0);
+    let findings: Value = serde_json::from_str(&told.stderr).expect("JSON");
+    assert_eq!(findings["verdict"], "valid", "{told:#?}");
+    let github = [&arguments[..], &["--format", "github"]].concat();
+    let told = run(CONFIG, &github).expect(0);
+    assert!(told.stderr.contains("::warning file=c.yaml"), "{told:#?}");
+    assert_eq!(told.stdout, explained.stdout);
+    let silent = "outgoingAuth: {default: {type: unauthenticated}}\n";
+    let told = run(silent, &["--backend", "a", "--strict"]).expect(0);
+    assert_eq!(told.stderr, "");
+}
+
+#[test]
 fn a_wrong_configuration_is_said_to_be_one() {
     let run = run("outgoingAuth: {}\n", &["--backend", "a"]).expect(1);
     assert_eq!(run.stdout, "");

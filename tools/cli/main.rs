@@ -123,8 +123,8 @@ fn explain(args: &ExplainArgs) -> Verdict {
     };
     let (mut files, explanation) = explain::explain(&options);
     let verdict = args.reporting.judge(&mut files, &codes::CONFIGURATION);
+    args.reporting.aside(&files);
     let Some(explanation) = explanation.filter(|_| verdict == Verdict::Valid) else {
-        args.reporting.aside(&files);
         return verdict.max(Verdict::Invalid);
     };
     let text = match args.reporting.format {

@@ -113,10 +113,6 @@ pub(crate) fn explain(options: &Options<'_>) -> (Vec<FileReport>, Option<Explana
         reports.push(complaint(&input.name, text));
         return (reports, None);
     }
-    // Only what is about this request is of interest here.
-    for report in &mut reports {
-        report.findings.clear();
-    }
     let document = &read.configuration.document;
     let filter_part = read.kind.filter_part(&document.root);
     let Some(plan) = config::plan(&filter_part, REGISTRY, &Named).plan else {
