@@ -216,6 +216,33 @@ fn one_config_map_with_both_is_read_with_its_own_lines() {
     assert!(run.stdout.contains("V-02: provider \"githib\""), "{run:#?}");
 }
 
+/// vMCP does not start with it, and of two nobody knows which is meant.
+#[test]
+fn an_auth_server_within_the_vmcp_file_of_a_config_map_is_refused() {
+    let inner = "    authServer: {runConfig: {issuer: https://other.example, upstreams: [{name: other}]}}\n";
+    let both = config_map().replace("    name: trial\n", &format!("    name: trial\n{inner}"));
+    let (alone, _) = both
+        .split_once("  authserver-config.yaml: |")
+        .expect("there");
+    for (text, expected) in [
+        (
+            both.as_str(),
+            "cm.yaml:5:3: error: data[\"config.yaml\"]: an auth server here, and another one in \
+             authserver-config.yaml",
+        ),
+        (
+            alone,
+            "cm.yaml:5:3: error: data[\"config.yaml\"]: authServer here, which vMCP refuses",
+        ),
+    ] {
+        let bench = Workbench::with("cm.yaml", text);
+        let run = bench.run(&["check", "cm.yaml"]).expect(1);
+        assert!(run.stdout.starts_with(expected), "{expected}\n{run:#?}");
+        let run = bench.run(&["render", "-t", "envoy", "cm.yaml"]).expect(1);
+        assert_eq!(run.stdout, "");
+    }
+}
+
 #[test]
 fn an_auth_server_alone_is_judged_as_one() {
     let run = Workbench::with("a.yaml", AUTH_SERVER)

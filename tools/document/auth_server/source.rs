@@ -164,7 +164,25 @@ fn within(document: Document, source: &str, name: &str) -> Result<Within, NotFou
             Some(part)
         };
         let main = part(VMCP_KEY).transpose()?;
-        return match (part(SIBLING).transpose()?, main) {
+        let server = part(SIBLING).transpose()?;
+        if main
+            .as_ref()
+            .is_some_and(|main| get(&main.root, "authServer").is_some())
+        {
+            let text = match server {
+                Some(_) => {
+                    format!(
+                        "an auth server here, and another one in {SIBLING}; only one may be given, there"
+                    )
+                }
+                None => format!(
+                    "authServer here, which vMCP refuses: its runConfig belongs into {SIBLING}"
+                ),
+            };
+            let at = root.key("data").key(VMCP_KEY);
+            return Err(NotFound::new(name, at, text));
+        }
+        return match (server, main) {
             (Some(server), main) => {
                 found(server, root, &format!("{name}, data[{SIBLING:?}]"), main)
             }
