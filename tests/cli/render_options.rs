@@ -135,6 +135,14 @@ fn a_value_that_cannot_be_meant_is_refused_with_what_to_write() {
             &["--public-url", "//x"],
             "--public-url //x: write an absolute URL",
         ),
+        (
+            &["--public-url", "https://mcp.example.com/a/../b"],
+            "no request has the path /a/../b, since Envoy normalizes paths; write it without",
+        ),
+        (
+            &["--public-url", "https://mcp.example.com/a//b/"],
+            "no request has the path /a//b/,",
+        ),
         (&["--audience", ""], "--audience is empty"),
         (&["--cors", "localhost:1"], "write an origin"),
         (&["--cors", "http://localhost:1/"], "write an origin"),

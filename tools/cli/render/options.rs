@@ -234,7 +234,15 @@ impl Options {
                 "--jwks-url" => Endpoint::of_called(url),
                 _ => Endpoint::of_url(url),
             };
-            read.map_err(|error| format!("{flag} {}: {error}", shown(url)))?;
+            let read = read.map_err(|error| format!("{flag} {}: {error}", shown(url)))?;
+            if flag == "--public-url" && !read.path.is_empty() && !is_normal(&read.path) {
+                return Err(format!(
+                    "{flag} {}: no request has the path {}, since Envoy normalizes paths; write it without \
+                     /../ and //, and without an escaped slash",
+                    shown(url),
+                    read.path
+                ));
+            }
         }
         for (flag, address) in [
             ("--ext-authz", &self.ext_authz),
