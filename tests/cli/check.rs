@@ -71,6 +71,14 @@ fn json_is_shown_by_line_and_column_too() {
 }
 
 #[test]
+fn yaml_may_begin_like_json() {
+    let text = "{\"outgoingAuth\": {default: {type: unauthenticated}}, # nobody in particular\n}\n";
+    check(text).expect(0);
+    let run = Workbench::with("config.json", text).run(&["check", "config.json"]);
+    assert!(run.expect(2).stdout.contains("broken JSON"));
+}
+
+#[test]
 fn a_whole_vmcp_file_is_read_as_one() {
     let run = check(VMCP).expect(0);
     let lines = run.lines();

@@ -30,7 +30,7 @@ pub(crate) fn read(name: &str) -> Result<Input, FileReport> {
         FileReport::unreadable(shown, finding.coded(&codes::UNREADABLE))
     })?;
     let text: Rc<str> = String::from_utf8_lossy(&bytes).into();
-    let documents = document::parse(&bytes).map_err(|error| {
+    let documents = document::parse_file(&bytes, name).map_err(|error| {
         let finding = Finding::about_file(Severity::Error, error.at, error.text);
         FileReport::unreadable(shown, finding.coded(&codes::SYNTAX)).with_source(&text)
     })?;

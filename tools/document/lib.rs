@@ -50,10 +50,38 @@ impl SyntaxError {
     }
 }
 
-/// Every document of `bytes`, which hold JSON or YAML. Empty documents are left out; a file without
-/// any content holds one empty document, since that is what a reader of it would find.
-pub fn parse(bytes: &[u8]) -> Result<Vec<Document>, SyntaxError> {
+/// Every document of the file `name`, which holds `bytes`. What begins like JSON may be YAML in it, with
+/// comments and keys without quotes, unless its name says that it is JSON.
+///
+/// # Errors
+/// If it is neither: of the two readers, what the one says that got further.
+pub fn parse_file(bytes: &[u8], name: &str) -> Result<Vec<Document>, SyntaxError> {
+    let is_named_json = std::path::Path::new(name)
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     let text = decode(bytes)?;
+    match parse_text(text) {
+        Err(of_json) if looks_like_json(text) && !is_named_json => {
+            yaml::parse(text).map_err(|of_yaml| match of_yaml.at > of_json.at {
+                true => of_yaml,
+                false => of_json,
+            })
+        }
+        parsed => parsed,
+    }
+}
+
+/// Every document of `bytes`, which hold JSON or YAML, and what begins like JSON must be JSON. Empty
+/// documents are left out; a file without any content holds one empty document, since that is what a
+/// reader of it would find.
+///
+/// # Errors
+/// If it is neither.
+pub fn parse(bytes: &[u8]) -> Result<Vec<Document>, SyntaxError> {
+    parse_text(decode(bytes)?)
+}
+
+fn parse_text(text: &str) -> Result<Vec<Document>, SyntaxError> {
     // No string of JSON spans lines, so such a line separates documents of YAML.
     let is_stream = text
         .lines()
@@ -65,8 +93,8 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Document>, SyntaxError> {
 }
 
 /// Most of JSON is YAML, but not the other way round, and what someone means as JSON is handed to
-/// a JSON reader in the end: it must not pass here because YAML would allow a comma more. A flow
-/// map with plain keys (`{a: b}`) can only be YAML.
+/// a JSON reader in the end: it must not pass because YAML would allow a comma more. A flow map with
+/// plain keys (`{a: b}`) can only be YAML.
 fn looks_like_json(text: &str) -> bool {
     let text = text.trim_start();
     let Some(inner) = text.strip_prefix(['{', '[']) else {

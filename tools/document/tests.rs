@@ -53,6 +53,36 @@ fn yaml_and_json_give_the_same_tree() {
 }
 
 #[test]
+fn what_begins_like_json_is_yaml_in_a_file_that_is_not_called_json() {
+    for text in [
+        "{\"a\": {b: 1}, # why\n  \"c\": 'd',}\n",
+        "[{a: 1},]",
+        "{\"a\": yes}\n",
+    ] {
+        let documents = parse_file(text.as_bytes(), "c.yaml").expect(text);
+        assert_eq!(documents.len(), 1, "{text}");
+        for strict in [
+            parse_file(text.as_bytes(), "C.JSON"),
+            parse(text.as_bytes()),
+        ] {
+            let error = strict.expect_err(text);
+            assert!(error.text.starts_with("broken JSON"), "{text}: {error:?}");
+        }
+    }
+    // Of two errors, the one that is told is further down.
+    for (text, line, column, part) in [
+        ("{\"a\": 1, 'b': 2,\n c: *d}\n", 2, 5, "broken YAML"),
+        ("{\"a\": {\"b\": [1}}\n", 1, 15, "broken JSON"),
+        ("{{ if .Values.a }}\na: b\n{{ end }}\n", 1, 2, "key"),
+    ] {
+        let error = parse_file(text.as_bytes(), "c.yaml").expect_err(text);
+        let at = error.at.expect("a position");
+        assert!(error.text.contains(part), "{text:?}: {error:?}");
+        assert_eq!((at.line, at.column), (line, column), "{text:?}: {error:?}");
+    }
+}
+
+#[test]
 fn several_documents_stay_apart() {
     let documents = parse(b"a: &x 1\n---\nb: 2\n...\n---\nc: 3\n").expect("valid");
     assert_eq!(documents.len(), 3);
@@ -201,7 +231,9 @@ fn damaged_documents_are_read_or_refused_but_never_a_panic() {
             }
         }
         let shown = String::from_utf8_lossy(&bytes).into_owned();
-        let outcome = std::panic::catch_unwind(|| parse(&bytes).map(|documents| documents.len()));
+        let outcome = std::panic::catch_unwind(|| {
+            parse_file(&bytes, "c.yaml").map(|documents| documents.len())
+        });
         assert!(outcome.is_ok(), "{shown:?}");
     }
 }

@@ -110,7 +110,7 @@ fn lacks_auth_server(root: &Node) -> bool {
 
 /// Everybody calls a key of a ConfigMap `config.yaml`: what stands there tells.
 fn is_our_config_map(root: &Node) -> bool {
-    let is_ours = |text: &str| match document::parse(text.as_bytes()) {
+    let is_ours = |text: &str| match document::parse_file(text.as_bytes(), "config.yaml") {
         Ok(documents) => documents
             .iter()
             .any(|document| kind::is_for_this_tool(&document.root)),

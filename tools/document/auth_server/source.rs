@@ -7,7 +7,7 @@ use std::rc::Rc;
 use upstream_inject::config::{Node, Path};
 
 use crate::located::Block;
-use crate::{Document, Position, SyntaxError, entries, get, get_text, parse};
+use crate::{Document, Position, SyntaxError, entries, get, get_text, parse_file};
 
 /// The file that vMCP reads beside its own, and the key of the operator's ConfigMap.
 pub const SIBLING: &str = "authserver-config.yaml";
@@ -158,7 +158,7 @@ fn within(document: Document, source: &str, name: &str) -> Result<Within, NotFou
             let path = root.key("data").key(key);
             let block = Block::at(source, document.position(&path));
             let name = format!("{name}, data[{key:?}]");
-            let part = only(parse(text.as_bytes()), &name, Some(&block))
+            let part = only(parse_file(text.as_bytes(), key), &name, Some(&block))
                 .map(|part| part.placed(&block))
                 .map_err(|not_found| NotFound { path, ..not_found });
             Some(part)
@@ -255,7 +255,7 @@ fn open(file: &FilePath) -> Result<(Document, String), NotFound> {
         let text = format!("cannot be read: {}", error.kind());
         NotFound::new(&name, Path::root(), text)
     })?;
-    let document = only(parse(&bytes), &name, None)?;
+    let document = only(parse_file(&bytes, &name), &name, None)?;
     Ok((document, String::from_utf8_lossy(&bytes).into_owned()))
 }
 

@@ -37,7 +37,7 @@ pub(super) fn read(file: &FilePath, problems: &mut Problems) -> Option<Sessions>
     let bytes = std::fs::read(file)
         .map_err(|error| problems.add(format!("(root): cannot be read: {} ({name})", error.kind())))
         .ok()?;
-    let document = match document::parse(&bytes) {
+    let document = match document::parse_file(&bytes, &name.to_string()) {
         Ok(mut documents) if documents.len() == 1 => documents.pop()?,
         Ok(_) => {
             problems.add(format!("(root): must be one document ({name})"));
