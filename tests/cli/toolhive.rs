@@ -216,6 +216,60 @@ fn one_config_map_with_both_is_read_with_its_own_lines() {
     assert!(run.stdout.contains("V-02: provider \"githib\""), "{run:#?}");
 }
 
+/// A neighbour of the operator's ConfigMap, as any application has one.
+const NEIGHBOUR: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\ndata:\n  config.yaml: |\n    \
+                         server: {port: 80}\n";
+
+fn in_a_list(kind: &str, config_maps: &[&str]) -> String {
+    let items: String = config_maps
+        .iter()
+        .map(|text| {
+            let lines = text.lines().enumerate();
+            let lines =
+                lines.map(|(at, line)| format!("{}{line}\n", if at == 0 { "- " } else { "  " }));
+            lines.collect::<String>()
+        })
+        .collect();
+    format!("apiVersion: v1\nkind: {kind}\nitems:\n{items}")
+}
+
+#[test]
+fn the_operators_config_map_is_found_among_others_and_in_lists() {
+    let ours = config_map();
+    for text in [
+        format!("{NEIGHBOUR}---\n{ours}"),
+        format!("{ours}---\n{}", NEIGHBOUR.replace("config.yaml", "key")),
+        in_a_list("List", &[&ours]),
+        in_a_list("ConfigMapList", &[NEIGHBOUR, &ours]),
+    ] {
+        let bench = Workbench::with("cm.yaml", &text).file("config.yaml", VMCP);
+        let run = bench.run(&["check", "cm.yaml"]).expect(0);
+        assert!(
+            run.stdout
+                .contains("cm.yaml: valid (read as a whole vMCP file)"),
+            "{run:#?}"
+        );
+        bench
+            .run(&["explain", "cm.yaml", "--backend", "github-tools"])
+            .expect(0);
+        bench.run(&["render", "-t", "envoy", "cm.yaml"]).expect(0);
+        // And where it is named for its auth server.
+        let run = bench
+            .run(&["check", "config.yaml", "--auth-server", "cm.yaml"])
+            .expect(0);
+        assert!(!run.stdout.contains("unknown"), "{run:#?}");
+        let resource = "apiVersion: toolhive.stacklok.dev/v1beta1\nkind: MCPExternalAuthConfig\nmetadata: \
+                        {name: a}\nspec: {type: upstreamInject, upstreamInject: {providerName: github}}\n";
+        let bench = bench.file("r.yaml", resource);
+        let run = bench.run(&["convert", "r.yaml", "--auth-server", "cm.yaml"]);
+        assert!(run.expect(0).stdout.contains("name: corporate-idp"));
+    }
+    let two = format!("{ours}---\n{ours}");
+    let run = Workbench::with("cm.yaml", two).run(&["check", "cm.yaml"]);
+    let run = run.expect(1);
+    assert!(run.stdout.contains("a second vMCP's ConfigMap"), "{run:#?}");
+}
+
 /// vMCP does not start with it, and of two nobody knows which is meant.
 #[test]
 fn an_auth_server_within_the_vmcp_file_of_a_config_map_is_refused() {

@@ -1,6 +1,6 @@
 //! Kubernetes resources: how they come, and which ones of ToolHive's operator are known here.
 
-use upstream_inject::config::{Node, Path};
+pub(crate) use document::kubernetes::{is_kubernetes, opened, unfold};
 
 /// What a resource is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,25 +32,4 @@ pub(crate) const KINDS: [(&str, Kind); 6] = [
 /// Whether `convert` makes something of resources of this kind.
 pub(crate) fn is_converted(kind: &str) -> bool {
     KINDS.iter().any(|(name, _)| *name == kind)
-}
-
-/// Whether `root` is a Kubernetes resource of any kind.
-pub(crate) fn is_kubernetes(root: &Node) -> bool {
-    document::get_text(root, "apiVersion").is_some() && document::get_text(root, "kind").is_some()
-}
-
-/// The resources in `root`, each with its place: `kubectl get -o yaml` answers with a list.
-pub(crate) fn unfold(root: &Node) -> Vec<(Path, &Node)> {
-    let is_list = document::get_text(root, "kind").is_some_and(|kind| kind.ends_with("List"));
-    match document::get(root, "items") {
-        Some(list @ Node::List(_)) if is_list => {
-            let path = Path::root().key("items");
-            document::items(list)
-                .iter()
-                .enumerate()
-                .map(|(index, item)| (path.index(index), item))
-                .collect()
-        }
-        _ => vec![(Path::root(), root)],
-    }
 }

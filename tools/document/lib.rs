@@ -19,6 +19,7 @@ pub mod auth_server;
 pub mod configuration;
 mod json;
 pub mod keys;
+pub mod kubernetes;
 mod located;
 mod resolve;
 pub mod words;

@@ -1,10 +1,10 @@
 //! Folders: every file in them that may hold a configuration.
 
-use super::{envoy, kind};
+use super::envoy;
 use crate::input::{self, Input};
-use crate::kubernetes::is_kubernetes;
-use document::auth_server::{self, SIBLING};
-use document::{get, get_text};
+use crate::kubernetes::{is_kubernetes, opened};
+use document::auth_server::{self, SIBLING, has_our_keys, is_our_config_map, is_ours};
+use document::get;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use upstream_inject::config::Node;
@@ -67,7 +67,7 @@ fn look_into(file: &Path) -> Holds {
     }
     match input::read(&file.display().to_string()) {
         Ok(mut input) => {
-            if let Some(opened) = kind::opened(&input.documents) {
+            if let Some(opened) = opened(&input.documents) {
                 input.documents = opened;
             }
             what_is_in(&input)
@@ -92,7 +92,7 @@ fn what_is_in(input: &Input) -> Holds {
     let roots = || input.documents.iter().map(|document| &document.root);
     if roots().any(lacks_auth_server) {
         Holds::WithoutAuthServer
-    } else if roots().any(kind::is_for_this_tool) || roots().any(is_our_config_map) {
+    } else if roots().any(is_ours) || roots().any(is_our_config_map) {
         Holds::Something
     } else {
         Holds::Nothing
@@ -102,52 +102,10 @@ fn what_is_in(input: &Input) -> Holds {
 /// A vMCP file, or a ConfigMap with it, that says nothing of an auth server itself.
 fn lacks_auth_server(root: &Node) -> bool {
     if auth_server::is_config_map(root) {
-        return is_our_config_map(root) && data(root, SIBLING).is_none();
+        return is_our_config_map(root) && !auth_server::has_sibling(root);
     }
     let has = |key| get(root, key).is_some();
     !is_kubernetes(root) && has("outgoingAuth") && !has("authServer")
-}
-
-/// Everybody calls a key of a ConfigMap `config.yaml`: what stands there tells.
-fn is_our_config_map(root: &Node) -> bool {
-    let is_ours = |text: &str| match document::parse_file(text.as_bytes(), "config.yaml") {
-        Ok(documents) => documents
-            .iter()
-            .any(|document| kind::is_for_this_tool(&document.root)),
-        Err(_) => has_our_keys(text),
-    };
-    kind::is_vmcp_config_map(root)
-        && (data(root, SIBLING).is_some() || data(root, "config.yaml").is_some_and(is_ours))
-}
-
-fn data<'a>(config_map: &'a Node, key: &str) -> Option<&'a str> {
-    get(config_map, "data").and_then(|data| get_text(data, key))
-}
-
-/// Whether a text that is broken has keys that only these configurations have, or one of them at a line's
-/// beginning that has lost its colon. One in UTF-16 has a zero beside each letter.
-fn has_our_keys(text: &str) -> bool {
-    let text = text.replace('\0', "");
-    let has = |key: &str| {
-        text.split(key).skip(1).any(|rest| {
-            rest.trim_start_matches(['\\', '"', '\'', ' '])
-                .starts_with(':')
-        })
-    };
-    ["outgoingAuth", "authServer", "upstreamInject", SIBLING]
-        .iter()
-        .any(|key| has(key))
-        || (has("upstreams") && has("issuer"))
-        || text.lines().any(begins_like_ours)
-}
-
-fn begins_like_ours(line: &str) -> bool {
-    let line = line.trim_start_matches([' ', '\t', '"', '\'']);
-    ["outgoingAuth", "authServer"].iter().any(|key| {
-        line.strip_prefix(key).is_some_and(|rest| {
-            !rest.starts_with(|next: char| next.is_alphanumeric() || "_-.".contains(next))
-        })
-    })
 }
 
 /// Whether a text that is broken names the filter, and has a key of those that stand where filters do.

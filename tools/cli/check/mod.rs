@@ -27,14 +27,14 @@ pub(crate) use kind::Kind;
 
 use crate::codes;
 use crate::input::{self, Input};
-use crate::kubernetes::{is_converted, is_kubernetes};
+use crate::kubernetes::{is_converted, is_kubernetes, opened};
 use crate::report::{FileReport, Finding, Severity};
 use document::Document;
-use document::auth_server::NotFound;
+use document::auth_server::{NotFound, is_our_config_map, is_vmcp_config_map};
 use document::configuration::{Configuration, Form};
 use said::{Notes, quoted};
 use std::path::Path as FilePath;
-use upstream_inject::config::{self, Environment, Path};
+use upstream_inject::config::{self, Environment, Node, Path};
 use upstream_inject::strategy::REGISTRY;
 
 /// What to assume of a file.
@@ -110,7 +110,7 @@ pub(crate) fn check(name: &str, options: &Options<'_>) -> Vec<FileReport> {
         Ok(input) => input,
         Err(report) => return vec![report],
     };
-    if let Some(opened) = kind::opened(&input.documents) {
+    if let Some(opened) = opened(&input.documents) {
         input.documents = opened;
     }
     if options.assume == Assume::Auto
@@ -149,7 +149,7 @@ pub(crate) fn configuration(
         let report = FileReport::of(&input.name, None, vec![finding]);
         Box::new(report.with_source(&input.text))
     };
-    let opened = kind::opened(&input.documents);
+    let opened = opened(&input.documents);
     let documents = opened.as_deref().unwrap_or(&input.documents);
     let document = pick(documents, assume).map_err(refuse)?;
     let file = (input.name != input::STDIN).then(|| FilePath::new(&input.name));
@@ -177,10 +177,13 @@ pub(crate) fn configuration(
 /// The one document that is a configuration.
 fn pick(documents: &[Document], assume: Assume) -> Result<&Document, Finding> {
     if assume == Assume::Auto {
-        let mut config_maps = documents
-            .iter()
-            .filter(|document| kind::is_vmcp_config_map(&document.root));
-        match (config_maps.next(), config_maps.next()) {
+        let config_maps = |is_one: fn(&Node) -> bool| {
+            let mut config_maps = documents
+                .iter()
+                .filter(move |document| is_one(&document.root));
+            (config_maps.next(), config_maps.next())
+        };
+        match config_maps(is_our_config_map) {
             (Some(config_map), None) => return Ok(config_map),
             (Some(_), Some(second)) => {
                 let text = "a second vMCP's ConfigMap; check each by itself";
@@ -188,6 +191,10 @@ fn pick(documents: &[Document], assume: Assume) -> Result<&Document, Finding> {
                 return Err(finding.coded(&codes::NO_CONFIGURATION));
             }
             (None, _) => {}
+        }
+        // One whose keys alone are like that has to say for itself what is wrong with it.
+        if let (Some(config_map), None) = config_maps(is_vmcp_config_map) {
+            return Ok(config_map);
         }
         if let Some(finding) = documents.iter().find_map(something_else) {
             return Err(finding);

@@ -4,8 +4,9 @@ use super::block::{Block, Wrongs};
 use super::resource::{self, Resource};
 use crate::check;
 use crate::input::Input;
-use crate::kubernetes::{Kind, is_kubernetes};
+use crate::kubernetes::{Kind, is_kubernetes, opened};
 use crate::report::{Finding, Severity};
+use document::auth_server::SIBLING;
 use document::{Position, get, get_text, items};
 use upstream_inject::config::path::Step;
 use upstream_inject::config::{Node, Path};
@@ -83,10 +84,13 @@ pub(super) fn from_file(input: &Input, findings: &mut Vec<Finding>) -> Vec<AuthS
         .partition(|document| is_kubernetes(&document.root));
     let mut found = Vec::new();
     for document in resources {
-        if let Some(server) = from_config_map(input, document) {
-            found.push(server);
-            continue;
-        }
+        let inner = opened(std::slice::from_ref(document));
+        let inner = inner.as_deref().unwrap_or(std::slice::from_ref(document));
+        found.extend(
+            inner
+                .iter()
+                .filter_map(|inner| from_config_map(input, inner)),
+        );
         let mut skipped = Vec::new(); // whatever else a cluster's file holds
         for resource in resource::collect(&input.name, document, findings, &mut skipped) {
             let more = match resource.kind {
@@ -120,9 +124,9 @@ pub(super) fn from_file(input: &Input, findings: &mut Vec<Finding>) -> Vec<AuthS
 
 /// The operator keeps vMCP's two files in one.
 fn from_config_map(input: &Input, document: &document::Document) -> Option<AuthServer> {
-    let path = Path::root().key("data").key("authserver-config.yaml");
-    let text = get_text(get(&document.root, "data")?, "authserver-config.yaml")?;
-    let inner = document::parse(text.as_bytes()).ok()?;
+    let path = Path::root().key("data").key(SIBLING);
+    let text = get_text(get(&document.root, "data")?, SIBLING)?;
+    let inner = document::parse_file(text.as_bytes(), SIBLING).ok()?;
     let at = document.position(&path);
     let root = &inner.first()?.root;
     Some(from_run_config(root, &path, &input.name, |_| at))

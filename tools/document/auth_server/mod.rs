@@ -3,13 +3,18 @@
 //! problem is found at once, and every key that ToolHive would drop is named.
 
 mod keys;
+mod ours;
 mod read;
 mod source;
 
 pub use keys::unknown as unknown_keys;
+pub use ours::{
+    SIBLING, has_our_keys, has_sibling, is_config_map, is_our_config_map, is_ours, is_run_config,
+    is_vmcp_config_map,
+};
 pub use read::{read, read_names};
 pub(crate) use source::find_for;
-pub use source::{Found, NotFound, SIBLING, find, is_config_map, is_run_config};
+pub use source::{Found, NotFound, find};
 
 use std::time::Duration;
 

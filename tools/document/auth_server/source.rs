@@ -6,13 +6,10 @@ use std::rc::Rc;
 
 use upstream_inject::config::{Node, Path};
 
+use super::ours::{SIBLING, VMCP_KEY, is_config_map, is_our_config_map, is_run_config};
+use crate::kubernetes::opened;
 use crate::located::Block;
 use crate::{Document, Position, SyntaxError, entries, get, get_text, parse_file};
-
-/// The file that vMCP reads beside its own, and the key of the operator's ConfigMap.
-pub const SIBLING: &str = "authserver-config.yaml";
-/// The other key of that ConfigMap.
-const VMCP_KEY: &str = "config.yaml";
 
 /// A configuration with its auth server.
 #[derive(Clone, Debug)]
@@ -197,12 +194,6 @@ fn within(document: Document, source: &str, name: &str) -> Result<Within, NotFou
     Ok(Within::Without(document))
 }
 
-/// Whether `root` is a ConfigMap of the operator's, with vMCP's files for keys.
-#[must_use]
-pub fn is_config_map(root: &Node) -> bool {
-    get_text(root, "kind") == Some("ConfigMap")
-}
-
 /// The auth server in a file that was named for it.
 fn bare(file: &FilePath) -> Result<Found, NotFound> {
     let name = name_of(file);
@@ -240,15 +231,6 @@ fn with_main(found: Found, main: Document) -> Found {
     }
 }
 
-/// A `RunConfig` by itself: keys that no other file has at its top.
-#[must_use]
-pub fn is_run_config(root: &Node) -> bool {
-    let has = |key| get(root, key).is_some();
-    !has("outgoingAuth")
-        && !has("incomingAuth")
-        && (has("upstreams") || has("issuer") || has("schema_version") || has("storage"))
-}
-
 fn open(file: &FilePath) -> Result<(Document, String), NotFound> {
     let name = name_of(file);
     let bytes = std::fs::read(file).map_err(|error| {
@@ -280,13 +262,18 @@ fn only(
             ..not_found(format!("{place}{}", error.text))
         }
     })?;
+    if let Some(opened) = opened(&documents) {
+        documents = opened;
+    }
     if documents.len() > 1 {
         documents.retain(|document| {
             let root = &document.root;
-            get(root, "authServer").is_some()
-                || get_text(root, "kind") == Some("ConfigMap")
-                || is_run_config(root)
+            get(root, "authServer").is_some() || is_our_config_map(root) || is_run_config(root)
         });
+        if documents.is_empty() {
+            let text = "several documents, and an auth server in none of them";
+            return Err(not_found(text.to_owned()));
+        }
     }
     match (documents.pop(), documents.is_empty()) {
         (Some(document), true) => {

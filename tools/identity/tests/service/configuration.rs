@@ -42,7 +42,13 @@ async fn every_form_of_the_configuration_is_taken() {
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "vmcp"},
         "data": {"config.yaml": vmcp.to_string(), "authserver-config.yaml": config.to_string()},
     });
-    let directories: Vec<Directory> = (0..5).map(|_| Directory::new()).collect();
+    // As `kubectl get configmaps -o yaml` prints it, with a neighbour.
+    let neighbour = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other"},
+        "data": {"config.yaml": "server: {port: 80}"},
+    });
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": [neighbour, map]});
+    let directories: Vec<Directory> = (0..7).map(|_| Directory::new()).collect();
     directories[0].write("plugin.yaml", &ours.to_string());
     directories[1].write("config.yaml", &vmcp.to_string());
     directories[1].write("authserver-config.yaml", &config.to_string());
@@ -50,6 +56,8 @@ async fn every_form_of_the_configuration_is_taken() {
     let elsewhere = directories[2].write("elsewhere.yaml", &config.to_string());
     directories[3].write("bare.yaml", &config.to_string());
     directories[4].write("map.yaml", &format!("# comment\n{map}"));
+    directories[5].write("stream.yaml", &format!("---\n{neighbour}\n---\n{map}"));
+    directories[6].write("list.yaml", &list.to_string());
     let elsewhere = elsewhere.display().to_string();
     for (directory, file, more) in [
         (&directories[0], "plugin.yaml", vec![]),
@@ -61,6 +69,8 @@ async fn every_form_of_the_configuration_is_taken() {
         ),
         (&directories[3], "bare.yaml", vec![]),
         (&directories[4], "map.yaml", vec![]),
+        (&directories[5], "stream.yaml", vec![]),
+        (&directories[6], "list.yaml", vec![]),
     ] {
         let file = directory.path().join(file).display().to_string();
         let jwks = bed.provider.url("/jwks.json");
