@@ -354,3 +354,34 @@ fn an_auth_server_beside_it_is_compared() {
         "{run:#?}"
     );
 }
+
+/// As beside a configuration of the filter: 2, unreadable.
+#[test]
+fn an_auth_server_that_cannot_be_read_is_2_beside_envoys_configuration_too() {
+    let bench = Workbench::with("envoy.yaml", BOOTSTRAP).file("broken.yaml", "a: [\n");
+    for (name, expected) in [
+        (
+            "nofile.yaml",
+            "nofile.yaml: error: cannot be read: entity not found",
+        ),
+        ("broken.yaml", "broken.yaml:2:1: error: "),
+    ] {
+        let run = bench
+            .run(&["check", "envoy.yaml", "--auth-server", name])
+            .expect(2);
+        assert!(run.stdout.contains(expected), "{run:#?}");
+        assert!(
+            run.stdout.contains(&format!("{name}: unreadable")),
+            "{run:#?}"
+        );
+    }
+    // What can be read, and has none, is wrong.
+    let bench = bench.file(
+        "none.yaml",
+        "outgoingAuth: {default: {type: unauthenticated}}\n",
+    );
+    let run = bench
+        .run(&["check", "envoy.yaml", "--auth-server", "none.yaml"])
+        .expect(1);
+    assert!(run.stdout.contains("no auth server"), "{run:#?}");
+}

@@ -116,7 +116,7 @@ pub(crate) fn check(name: &str, options: &Options<'_>) -> Vec<FileReport> {
     if options.assume == Assume::Auto
         && let Some(kind) = envoy::kind_of(&input)
     {
-        return vec![envoy::check(&input, kind, options)];
+        return envoy::check(&input, kind, options);
     }
     let read = match configuration(&input, options.assume, options.auth_server) {
         Ok(read) => read,

@@ -124,14 +124,16 @@ pub(super) fn has_to_do_with_the_filter(document: &Document) -> bool {
     has_filters && !is_elsewhere && view::is_our_text(&root)
 }
 
-/// Checks the documents as what they are.
+/// Checks the documents as what they are; a report of its own says that the auth server's file cannot be
+/// read.
 pub(super) fn check(
     input: &Input,
     kind: (&'static str, &'static str),
     options: &Options<'_>,
-) -> FileReport {
+) -> Vec<FileReport> {
     let mut findings = Vec::new();
-    let allowed = allowed(options, &mut findings);
+    let mut reports = Vec::new();
+    let allowed = allowed(options, &mut findings, &mut reports);
     let allowed: Option<Vec<&str>> = allowed
         .as_ref()
         .map(|found| audiences::allowed_in(found.run_config()));
@@ -198,7 +200,9 @@ pub(super) fn check(
     }
     place_routed_headers(&mut findings, is_downstream, has_entry);
     findings.dedup();
-    FileReport::of(&input.name, Some(kind), findings).with_source(&input.text)
+    let report = FileReport::of(&input.name, Some(kind), findings).with_source(&input.text);
+    reports.insert(0, report);
+    reports
 }
 
 /// Whether a route that matches on a credential's header is a danger depends on where the filter stands,
@@ -221,15 +225,27 @@ fn root_of(document: &Document) -> Part<'_> {
     }
 }
 
-/// The auth server that was named, or that lies beside the file.
-fn allowed(options: &Options<'_>, findings: &mut Vec<Finding>) -> Option<auth_server::Found> {
+/// The auth server that was named.
+fn allowed(
+    options: &Options<'_>,
+    findings: &mut Vec<Finding>,
+    reports: &mut Vec<FileReport>,
+) -> Option<auth_server::Found> {
     let file = options.auth_server?;
     match auth_server::find(FilePath::new(file), None) {
         Ok(found) => Some(found),
-        Err(not_found) => {
+        Err(not_found) if not_found.alone.is_some() => {
             let text = format!("--auth-server {}: {}", quoted(file), not_found.text);
             let finding = Finding::about_file(Severity::Error, None, text);
             findings.push(finding.coded(&codes::AUTH_SERVER));
+            None
+        }
+        Err(not_found) => {
+            let finding = Finding::about_file(Severity::Error, not_found.at, not_found.text);
+            reports.push(FileReport::unreadable(
+                file,
+                finding.coded(&codes::UNREADABLE),
+            ));
             None
         }
     }
