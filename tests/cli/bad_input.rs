@@ -319,6 +319,41 @@ fn a_header_name_is_not_repeated() {
 }
 
 #[test]
+fn the_standard_input_has_one_reader() {
+    let bench = Workbench::with(
+        "c.yaml",
+        "outgoingAuth: {default: {type: unauthenticated}}\n",
+    );
+    for (arguments, expected) in [
+        (
+            &["explain", "-", "--backend", "a", "--metadata", "-"][..],
+            "--metadata - and FILE -: the standard input is one of the two",
+        ),
+        (
+            &["convert", "-", "--auth-server", "-"],
+            "--auth-server - and FILE -: the standard input is one of the two",
+        ),
+        (&["check", "-", "-"], "FILE - and FILE -"),
+        (
+            &["check", "c.yaml", "--auth-server", "-"],
+            "--auth-server -: name a file",
+        ),
+        (
+            &["render", "-t", "envoy", "c.yaml", "--auth-server", "-"],
+            "--auth-server -: name a file",
+        ),
+        (
+            &["explain", "c.yaml", "--backend", "a", "--auth-server", "-"],
+            "--auth-server -: name a file",
+        ),
+    ] {
+        let run = bench.run(arguments).expect(2);
+        assert!(run.stderr.contains(expected), "{expected}\n{run:#?}");
+        assert_eq!(run.stdout, "");
+    }
+}
+
+#[test]
 fn a_wrong_command_line_is_2_and_help_is_0() {
     let bench = Workbench::new();
     for arguments in [

@@ -390,6 +390,30 @@ fn what_check_warns_of_is_told_aside_and_counts_where_warnings_count() {
 }
 
 #[test]
+fn metadata_may_be_empty_but_says_nothing_twice() {
+    let explained = |metadata: &str| {
+        let bench = Workbench::with("c.yaml", CONFIG).file("m.yaml", metadata);
+        let arguments = ["explain", "c.yaml", "--backend", "github-tools"];
+        bench.run(&[&arguments[..], &["--metadata", "m.yaml"]].concat())
+    };
+    for empty in ["", "# nobody\n", "{}\n"] {
+        let run = explained(empty).expect(0);
+        assert!(
+            run.stdout
+                .contains("refused with 401 upstream_token_not_found:"),
+            "{run:#?}"
+        );
+    }
+    let run = explained("upstream_tokens:\n  github: hunter2\n  github: hunter3\n").expect(1);
+    assert!(
+        run.stderr
+            .contains("m.yaml:3:3: error: upstream_tokens.github: given twice"),
+        "{run:#?}"
+    );
+    assert!(!run.stderr.contains("hunter"), "{run:#?}");
+}
+
+#[test]
 fn a_wrong_configuration_is_said_to_be_one() {
     let run = run("outgoingAuth: {}\n", &["--backend", "a"]).expect(1);
     assert_eq!(run.stdout, "");

@@ -6,6 +6,10 @@ use crate::render;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::slice::from_ref;
+
+/// What names the standard input.
+const STDIN: &str = "-";
 
 /// Checks, converts and renders configurations of the upstream-inject filter.
 ///
@@ -63,6 +67,44 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  upstream-inject schema -o upstream-inject.schema.json\n  upstream-inject schema | jq .properties"
     )]
     Schema(SchemaArgs),
+}
+
+impl Verb {
+    /// What is wrong with who wants the standard input: it can be read once, and not for every file.
+    pub(crate) fn misreads(&self) -> Option<String> {
+        let (files, auth_server, metadata) = match self {
+            Verb::Check(args) => (args.files.as_slice(), &args.auth_server, None),
+            Verb::Convert(args) => (args.files.as_slice(), &args.auth_server, None),
+            Verb::Render(options) => (from_ref(&options.file), &options.auth_server, None),
+            Verb::Explain(args) => (
+                from_ref(&args.file),
+                &args.auth_server,
+                args.metadata.as_deref(),
+            ),
+            Verb::Schema(_) => return None,
+        };
+        let auth_server = auth_server.as_deref().filter(|name| *name == STDIN);
+        if auth_server.is_some() && !matches!(self, Verb::Convert(_)) {
+            let text =
+                "--auth-server -: name a file; of the standard input only FILE - is read here";
+            return Some(text.to_owned());
+        }
+        let files = files.iter().filter(|name| *name == STDIN);
+        let mut readers = files
+            .map(|_| "FILE -")
+            .chain(auth_server.map(|_| "--auth-server -"))
+            .chain(
+                metadata
+                    .filter(|name| *name == STDIN)
+                    .map(|_| "--metadata -"),
+            );
+        match (readers.next(), readers.next()) {
+            (Some(first), Some(second)) => Some(format!(
+                "{second} and {first}: the standard input is one of the two"
+            )),
+            _ => None,
+        }
+    }
 }
 
 /// `--cors A B` as `--cors A --cors B`: an option with any number of values would take the file behind

@@ -27,7 +27,8 @@ mod report;
 mod secret_names;
 
 use check::{AnyVariable, ThisProcess};
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
 use command_line::{
     CheckArgs, CommandLine, ConvertArgs, ConvertFormat, ExplainArgs, SchemaArgs, Verb,
 };
@@ -38,7 +39,12 @@ use upstream_inject::config::Environment;
 
 fn main() -> ExitCode {
     let arguments = command_line::spread(std::env::args_os());
-    let verdict = match CommandLine::parse_from(arguments).verb {
+    let verb = CommandLine::parse_from(arguments).verb;
+    if let Some(text) = verb.misreads() {
+        let kind = ErrorKind::ArgumentConflict;
+        CommandLine::command().error(kind, text).exit();
+    }
+    let verdict = match verb {
         Verb::Check(args) => check(&args),
         Verb::Convert(args) => convert(&args),
         Verb::Render(options) => render(&options),

@@ -12,6 +12,7 @@ use crate::check::{self, Assume, Kind};
 use crate::codes;
 use crate::input;
 use crate::report::{FileReport, Finding, Severity, Verdict};
+use document::auth_server::keys_given_twice;
 use document::configuration::Form;
 use document::{Document, Position, get, get_text};
 use std::time::Duration;
@@ -189,14 +190,35 @@ fn place(explanation: &mut Explanation, document: &Document) {
 
 fn read_metadata(name: &str) -> Result<Node, Box<FileReport>> {
     let input = input::read(name).map_err(Box::new)?;
-    match check::single(&input.documents) {
-        Ok(document) if matches!(document.root, Node::Map(_)) => Ok(document.root.clone()),
-        Ok(_) => Err(Box::new(complaint(
-            &input.name,
-            "must be a map, as ext_authz answers it: upstream_tokens: {PROVIDER: TOKEN}",
-        ))),
-        Err(finding) => Err(Box::new(FileReport::of(&input.name, None, vec![finding]))),
+    let document = match check::single(&input.documents) {
+        Ok(document) => document,
+        Err(finding) => return Err(Box::new(FileReport::of(&input.name, None, vec![finding]))),
+    };
+    match &document.root {
+        Node::Map(_) => {}
+        // Nothing at all is said of the user.
+        Node::Null => return Ok(Node::Map(Vec::new())),
+        _ => {
+            return Err(Box::new(complaint(
+                &input.name,
+                "must be a map, as ext_authz answers it: upstream_tokens: {PROVIDER: TOKEN}",
+            )));
+        }
     }
+    let twice = keys_given_twice(&document.root, &Path::root());
+    if twice.is_empty() {
+        return Ok(document.root.clone());
+    }
+    let findings = twice.into_iter().map(|problem| {
+        let at = document.position(&problem.path);
+        let finding = Finding::about_value(Severity::Error, at, &problem.path, problem.text);
+        finding.coded(&codes::NO_CONFIGURATION)
+    });
+    Err(Box::new(FileReport::of(
+        &input.name,
+        None,
+        findings.collect(),
+    )))
 }
 
 fn complaint(name: &str, text: &str) -> FileReport {

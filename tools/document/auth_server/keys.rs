@@ -200,7 +200,7 @@ pub fn unknown(node: &Node, at: &Path) -> Vec<Warning> {
 
 /// Names every key that stands twice in its map, which ToolHive's reader refuses.
 #[must_use]
-pub(super) fn twice(node: &Node, at: &Path) -> Vec<Problem> {
+pub fn twice(node: &Node, at: &Path) -> Vec<Problem> {
     let mut problems = Vec::new();
     look_for_twins(node, at, &mut problems);
     problems

@@ -7,7 +7,7 @@ mod ours;
 mod read;
 mod source;
 
-pub use keys::unknown as unknown_keys;
+pub use keys::{twice as keys_given_twice, unknown as unknown_keys};
 pub use ours::{
     SIBLING, has_our_keys, has_sibling, is_config_map, is_our_config_map, is_ours, is_run_config,
     is_vmcp_config_map,
