@@ -1,6 +1,7 @@
 //! Sessions from a file: `sessions`, a map from session to provider to token. A token is a text, or
 //! a map with the members of a row.
 
+use std::collections::BTreeSet;
 use std::path::Path as FilePath;
 
 use document::{Document, entries, get};
@@ -13,6 +14,8 @@ use crate::session::{Row, RowKey, SessionId};
 /// What the file has.
 pub(super) struct Sessions {
     rows: Vec<(RowKey, Row)>,
+    /// The providers that occur, those whose every row is deleted among them.
+    providers: BTreeSet<String>,
     /// What tokens have in `iss`, if the file says so.
     pub(super) issuer: Option<String>,
 }
@@ -24,11 +27,7 @@ impl Sessions {
 
     /// The providers that occur, for want of a configuration.
     pub(super) fn providers(&self) -> Vec<String> {
-        let rows = self.rows.iter();
-        let mut names: Vec<String> = rows.map(|(key, _)| key.provider.clone()).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
+        self.providers.iter().cloned().collect()
     }
 }
 
@@ -54,11 +53,16 @@ pub(super) fn read(file: &FilePath, problems: &mut Problems) -> Option<Sessions>
     let mut reader = Reader {
         document: &document,
         name: name.to_string(),
+        providers: BTreeSet::new(),
         problems,
     };
     let rows = reader.rows();
     let issuer = reader.issuer();
-    Some(Sessions { rows, issuer })
+    Some(Sessions {
+        rows,
+        providers: reader.providers,
+        issuer,
+    })
 }
 
 /// A place in the file: what is said of it, and where it is. A session's id is a credential, and no
@@ -94,6 +98,7 @@ impl Place {
 struct Reader<'a> {
     document: &'a Document,
     name: String,
+    providers: BTreeSet<String>,
     problems: &'a mut Problems,
 }
 
@@ -153,12 +158,13 @@ impl Reader<'_> {
             }
             self.no_twins(providers, &path);
             for (provider, token) in entries(providers) {
+                if provider.is_empty() {
+                    self.problem(&path, "a provider without a name");
+                }
+                self.providers.insert(provider.clone());
                 // ToolHive's mark for a deleted row.
                 if matches!(token, Node::Null) {
                     continue;
-                }
-                if provider.is_empty() {
-                    self.problem(&path, "a provider without a name");
                 }
                 let row = self.row(provider, token, &path.key(provider));
                 let key = RowKey {

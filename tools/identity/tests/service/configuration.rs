@@ -298,6 +298,23 @@ async fn with_sessions_from_a_file_providers_need_no_more_than_their_names() {
     }
 }
 
+/// As with a configuration that names it.
+#[tokio::test]
+async fn a_provider_whose_only_row_is_deleted_is_a_provider_without_a_token() {
+    let bed = Bed::new().await;
+    let text = "sessions: {S: {github: null, corp: x}}\n";
+    let sessions = bed.directory.write("sessions.yaml", text);
+    let sessions = sessions.display().to_string();
+    let jwks = bed.provider.url("/jwks.json");
+    let service = Service::start(&["--sessions", &sessions, "--jwks-url", &jwks]).await;
+    let token = bed.token("S");
+    let answer = service.ask(&token, "github", &[]).await;
+    assert_eq!(answer.error(), "upstream_token_not_found");
+    assert_eq!(service.ask(&token, "corp", &[]).await.token(), "x");
+    let answer = service.ask(&token, "gitlab", &[]).await;
+    assert_eq!(answer.error(), "invalid_target");
+}
+
 #[test]
 fn a_command_line_that_is_wrong_is_told_in_a_line() {
     let directory = Directory::new();
