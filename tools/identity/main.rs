@@ -22,6 +22,8 @@ fn main() -> ExitCode {
         // What was asked for (--help, --version).
         Err(said) if !said.use_stderr() => said.exit(),
         Err(wrong) => {
+            let format = options::log_format_in(std::env::args_os());
+            log::use_json(format == LogFormat::Json);
             log::error(&format!("config: {}", options::in_a_line(&wrong)), &[]);
             return ExitCode::from(MISCONFIGURED);
         }

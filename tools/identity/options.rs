@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -160,6 +161,24 @@ pub fn in_a_line(wrong: &clap::Error) -> String {
         .filter(|line| !line.is_empty())
         .collect();
     format!("{} (--help lists every option)", lines.join(" "))
+}
+
+/// The log's format, as far as a command line says it that is wrong otherwise: what is wrong with it is a
+/// line of the log as well.
+pub fn log_format_in(arguments: impl Iterator<Item = OsString>) -> LogFormat {
+    let mut arguments = arguments;
+    let mut format = LogFormat::Text;
+    while let Some(argument) = arguments.next() {
+        let argument = argument.to_string_lossy();
+        let value = match argument.strip_prefix("--log-format") {
+            Some("") => arguments.next(),
+            Some(value) => value.strip_prefix('=').map(OsString::from),
+            None => None,
+        };
+        let value = value.and_then(|value| LogFormat::from_str(value.to_str()?, false).ok());
+        format = value.unwrap_or(format);
+    }
+    format
 }
 
 fn listen(text: &str) -> Result<Listen, String> {

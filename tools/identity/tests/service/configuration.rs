@@ -316,6 +316,30 @@ async fn a_provider_whose_only_row_is_deleted_is_a_provider_without_a_token() {
 }
 
 #[test]
+fn what_is_wrong_with_the_command_line_is_told_in_the_format_that_it_asks_for() {
+    for (arguments, is_json) in [
+        (&["--log-format", "json", "--bogus"][..], true),
+        (&["--bogus", "--log-format=json"], true),
+        (&["--bogus", "--log-format", "text"], false),
+        (&["--log-format", "xml"], false),
+        (&["--bogus"], false),
+    ] {
+        let (code, _, log) = run_to_its_end(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {log}");
+        assert_eq!(log.lines().count(), 1, "{arguments:?}: {log}");
+        let record = serde_json::from_str::<Value>(&log);
+        assert_eq!(record.is_ok(), is_json, "{arguments:?}: {log}");
+        if let Ok(record) = record {
+            assert_eq!(record["level"], "error", "{log}");
+            assert!(
+                record["message"].as_str().unwrap().starts_with("config: "),
+                "{log}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_command_line_that_is_wrong_is_told_in_a_line() {
     let directory = Directory::new();
     let sessions = directory.write("sessions.yaml", "sessions: {A: {g: x}}\n");
