@@ -53,7 +53,7 @@ fn rows() -> Vec<(RowKey, Row)> {
     ]
 }
 
-fn lock(token: &str) -> Lock {
+pub(super) fn lock(token: &str) -> Lock {
     Lock {
         token: Digest::of(token),
         owner: Owner::new(),

@@ -45,6 +45,8 @@ return {lock, 'row', row}
 /// KEYS: lock, redeemed mark, then row, index and user's set of each row.
 /// ARGV: owner, redeemed refresh token, life of the mark in ms or 0, then value and life in ms or 0
 /// of each row. Answers how many rows were replaced, or -1.
+///
+/// A set that is none fails nothing: once a row is written, the mark must be, too.
 pub(super) const WRITE: &str = concat!(
     holds!(),
     r"
@@ -59,7 +61,7 @@ for i = 0, (#KEYS - 2) / 3 - 1 do
     else
       redis.call('SET', row, value)
     end
-    if redis.call('SISMEMBER', index, row) == 1 then
+    if redis.pcall('SISMEMBER', index, row) == 1 then
       local left = redis.call('PTTL', index)
       if life == 0 then
         redis.call('PERSIST', index)
@@ -67,7 +69,7 @@ for i = 0, (#KEYS - 2) / 3 - 1 do
         redis.call('PEXPIRE', index, ARGV[i * 2 + 5])
       end
     end
-    if user ~= row then redis.call('SADD', user, row) end
+    if user ~= row then redis.pcall('SADD', user, row) end
     replaced = replaced + 1
   end
 end
@@ -87,8 +89,8 @@ for i = 0, (#KEYS - 1) / 3 - 1 do
   local row, index, user = KEYS[i * 3 + 2], KEYS[i * 3 + 3], KEYS[i * 3 + 4]
   if holds(row) == ARGV[2] then
     redis.call('DEL', row)
-    redis.call('SREM', index, row)
-    if user ~= row then redis.call('SREM', user, row) end
+    redis.pcall('SREM', index, row)
+    if user ~= row then redis.pcall('SREM', user, row) end
     deleted = deleted + 1
   end
 end

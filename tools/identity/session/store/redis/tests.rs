@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Password, RedisStore, Settings, Topology};
-use crate::session::store::Store;
-use crate::session::store::conformance::{Seed, conforms};
+use crate::session::store::conformance::{Seed, conforms, key, lock, row};
+use crate::session::store::{LockState, Replacement, Store, Written};
 use crate::session::{Keys, Row, RowKey};
 
 #[path = "../../../tests/service/bed/redis.rs"]
@@ -69,6 +69,46 @@ async fn a_server_conforms() {
         stores: AtomicU64::new(0),
     };
     conforms(&server).await;
+}
+
+/// A write that stopped halfway would leave a new token without the mark that keeps the old one from being
+/// redeemed again.
+#[tokio::test]
+async fn a_users_set_that_is_none_keeps_no_row_from_being_written_or_deleted() {
+    let server = Server {
+        redis: server::Redis::start(&[]).await,
+        is_cluster: false,
+        stores: AtomicU64::new(0),
+    };
+    let corp = key("S1", "corp");
+    let store = server
+        .with_rows(vec![(corp.clone(), row("a1", "shared"))])
+        .await;
+    let keys = Keys::new("thv:auth:{conformance:0}:".to_owned());
+    let mut connection = server.redis.connect().await;
+    redis::cmd("SET")
+        .arg(keys.user_rows("u1"))
+        .arg("no set")
+        .exec_async(&mut connection)
+        .await
+        .unwrap();
+    let life = Duration::from_secs(40);
+    let mine = lock("shared");
+    store.claim(&mine, life, &corp).await.unwrap();
+    let replacement = [Replacement {
+        key: corp.clone(),
+        row: row("new", "next"),
+    }];
+    let written = store.write(&mine, "shared", &replacement, Some(life)).await;
+    assert_eq!(written.unwrap(), Written::Rows(1));
+    let claim = store.claim(&mine, life, &corp).await.unwrap();
+    assert_eq!(claim.lock, LockState::Redeemed, "the mark");
+    assert_eq!(claim.row.row().unwrap(), &row("new", "next"));
+    let next = lock("next");
+    store.claim(&next, life, &corp).await.unwrap();
+    let gone = [(corp, "u1".to_owned())];
+    let deleted = store.delete(&next, "next", &gone).await;
+    assert_eq!(deleted.unwrap(), Written::Rows(1));
 }
 
 #[tokio::test]
