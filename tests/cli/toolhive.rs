@@ -216,6 +216,69 @@ fn one_config_map_with_both_is_read_with_its_own_lines() {
     assert!(run.stdout.contains("V-02: provider \"githib\""), "{run:#?}");
 }
 
+/// Go knows what each key holds.
+#[test]
+fn plain_scalars_are_what_toolhives_reader_makes_of_them() {
+    let text = AUTH_SERVER
+        .replace("client_id: thv-corporate-idp", "client_id: 012")
+        .replace("client_id: thv-github", "client_id: 1795.20")
+        .replace("    - repo\n", "    - 12345\n    - true\n")
+        .replace(
+            "    auth_type: aclUser\n",
+            "    auth_type: aclUser\n    cluster_mode: no\n",
+        )
+        .replace("insecure_allow_http: true", "insecure_allow_http: YES");
+    let bench = Workbench::with("config.yaml", VMCP).file("authserver-config.yaml", &text);
+    let run = bench.run(&["check", "config.yaml"]).expect(0);
+    assert!(!run.stdout.contains("must be"), "{run:#?}");
+    let map = config_map().replace("- name: github", "- name: 012");
+    let vmcp = map.replace("providerName: github", "providerName: \"012\"");
+    let run = Workbench::with("cm.yaml", vmcp).run(&["check", "cm.yaml"]);
+    run.expect(0);
+    for (from, to, expected) in [
+        (
+            "cluster_mode: no",
+            "cluster_mode: 5",
+            "must be a boolean, not a number",
+        ),
+        (
+            "client_id: 012",
+            "client_id: [a]",
+            "must be a text, not a list",
+        ),
+    ] {
+        let bench = Workbench::with("config.yaml", VMCP)
+            .file("authserver-config.yaml", text.replace(from, to));
+        let run = bench.run(&["check", "config.yaml"]).expect(1);
+        assert!(run.stdout.contains(expected), "{run:#?}");
+    }
+    let resource = "apiVersion: toolhive.stacklok.dev/v1beta1\nkind: MCPExternalAuthConfig\nmetadata: {name: \
+                    a}\nspec: {type: upstreamInject, upstreamInject: {providerName: \"012\"}}\n";
+    let bench = Workbench::with("r.yaml", resource)
+        .file("cm.yaml", map)
+        .file(
+            "as.yaml",
+            AUTH_SERVER.replace("- name: github", "- name: 012"),
+        );
+    for name in ["cm.yaml", "as.yaml"] {
+        bench
+            .run(&["convert", "r.yaml", "--auth-server", name])
+            .expect(0);
+    }
+    // Our own form is the filter's too, which has no such reader.
+    let ours = "authServer: {runConfig: {issuer: https://a.example, storage: {type: memory}, upstreams: [{name: a, \
+                type: oidc, oidc_config: {issuer_url: https://b.example, client_id: 12}}]}}\noutgoingAuth: {default: \
+                {type: unauthenticated}}\n";
+    let run = Workbench::with("c.yaml", ours)
+        .run(&["check", "c.yaml"])
+        .expect(1);
+    assert!(
+        run.stdout
+            .contains("must be a text, not a number: quote it"),
+        "{run:#?}"
+    );
+}
+
 /// A neighbour of the operator's ConfigMap, as any application has one.
 const NEIGHBOUR: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\ndata:\n  config.yaml: |\n    \
                          server: {port: 80}\n";

@@ -265,6 +265,30 @@ mod tests {
     }
 
     #[test]
+    fn a_text_of_toolhives_is_what_is_written() {
+        for (written, expected) in [
+            ("012", Node::String("012".to_owned())),
+            ("1795.20", Node::String("1795.20".to_owned())),
+            ("true", Node::String("true".to_owned())),
+            ("!!int '12'", Node::Number(12.0)),
+            ("null", Node::Null),
+        ] {
+            let text = config_map().replace("name: corp", &format!("name: {written}"));
+            let configuration = read(&text).unwrap();
+            let run_config = configuration.run_config().unwrap();
+            let upstreams = get(run_config, "upstreams").map(items).unwrap_or_default();
+            assert_eq!(entries(&upstreams[0])[0].1, expected, "{written}");
+        }
+        let json = "{\"issuer\": \"https://a.example\", \"upstreams\": [{\"name\": 12e0}]}";
+        let configuration = read(json).unwrap();
+        let upstreams = configuration
+            .run_config()
+            .and_then(|node| get(node, "upstreams"));
+        let name = upstreams.and_then(|list| get_text(items(list).first()?, "name"));
+        assert_eq!(name, Some("12e0"));
+    }
+
+    #[test]
     fn our_own_form_is_left_as_it_is() {
         let text = format!("authServer: {{runConfig: {{upstreams: [{{name: corp}}]}}}}\n{VMCP}");
         let configuration = read(&text).unwrap();

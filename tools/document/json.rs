@@ -74,7 +74,9 @@ impl<'a> Walk<'a> {
                     .find([',', '}', ']', ' ', '\t', '\r', '\n'])
                     .unwrap_or(self.rest.len());
                 let word = self.take(end);
-                Ok((literal(word), Located::leaf(at)))
+                let node = literal(word);
+                let located = Located::plain(at, &node, word);
+                Ok((node, located))
             }
         }
     }

@@ -36,6 +36,8 @@ pub(super) struct Located {
     /// Of a map's value, where its key stands.
     pub(super) at: Position,
     pub(super) inner: Vec<Located>,
+    /// How a number or a boolean is written, which its value has lost.
+    pub(super) written: Option<Box<str>>,
     /// Of a large map: which entry has which key.
     index: OnceCell<HashMap<Box<str>, usize>>,
 }
@@ -48,6 +50,7 @@ impl Located {
         Self {
             at,
             inner,
+            written: None,
             index: OnceCell::new(),
         }
     }
@@ -73,11 +76,23 @@ impl Located {
 
     fn placed(self, block: &Block) -> Self {
         let inner = self.inner.into_iter().map(|inner| inner.placed(block));
-        Self::new(block.place(self.at), inner.collect())
+        Self {
+            written: self.written,
+            ..Self::new(block.place(self.at), inner.collect())
+        }
     }
 
     pub(super) fn leaf(at: Position) -> Self {
         Self::new(at, Vec::new())
+    }
+
+    /// A scalar that is written without quotes.
+    pub(super) fn plain(at: Position, node: &Node, written: &str) -> Self {
+        let has_lost_it = matches!(node, Node::Number(_) | Node::Bool(_));
+        Self {
+            written: has_lost_it.then(|| written.into()),
+            ..Self::leaf(at)
+        }
     }
 }
 
@@ -129,6 +144,11 @@ impl Document {
     /// The same, as it stands in a larger file.
     pub(super) fn placed(self, block: &Block) -> Self {
         Self::new(self.root, self.located.placed(block))
+    }
+
+    /// Settles what is in the document by how it is written.
+    pub(super) fn settle(&mut self, settle: impl FnOnce(&mut Node, &Located)) {
+        settle(&mut self.root, &self.located);
     }
 
     /// Puts a value at `path`; one that is there gives way.

@@ -6,7 +6,7 @@ use crate::check;
 use crate::input::Input;
 use crate::kubernetes::{Kind, is_kubernetes, opened};
 use crate::report::{Finding, Severity};
-use document::auth_server::SIBLING;
+use document::auth_server::{SIBLING, by_toolhive};
 use document::{Position, get, get_text, items};
 use upstream_inject::config::path::Step;
 use upstream_inject::config::{Node, Path};
@@ -105,6 +105,11 @@ pub(super) fn from_file(input: &Input, findings: &mut Vec<Finding>) -> Vec<AuthS
     }
     for document in others {
         let root = Path::root();
+        let as_toolhive_reads = match get(&document.root, "authServer") {
+            Some(_) => document.clone(),
+            None => by_toolhive(document.clone()),
+        };
+        let document = &as_toolhive_reads;
         let (run_config, path) =
             match get(&document.root, "authServer").and_then(|node| get(node, "runConfig")) {
                 Some(run_config) => (run_config, root.key("authServer").key("runConfig")),
@@ -126,10 +131,11 @@ pub(super) fn from_file(input: &Input, findings: &mut Vec<Finding>) -> Vec<AuthS
 fn from_config_map(input: &Input, document: &document::Document) -> Option<AuthServer> {
     let path = Path::root().key("data").key(SIBLING);
     let text = get_text(get(&document.root, "data")?, SIBLING)?;
-    let inner = document::parse_file(text.as_bytes(), SIBLING).ok()?;
+    let mut inner = document::parse_file(text.as_bytes(), SIBLING).ok()?;
+    inner.truncate(1);
+    let inner = by_toolhive(inner.pop()?);
     let at = document.position(&path);
-    let root = &inner.first()?.root;
-    Some(from_run_config(root, &path, &input.name, |_| at))
+    Some(from_run_config(&inner.root, &path, &input.name, |_| at))
 }
 
 fn from_run_config(

@@ -4,6 +4,7 @@
 use upstream_inject::config::{Node, Path, Problem};
 
 use super::Warning;
+use crate::located::Located;
 use crate::{entries, items, words};
 
 /// What may stand in a map.
@@ -12,104 +13,112 @@ enum Shape {
     Map(&'static [(&'static str, Shape)]),
     /// A list of such.
     List(&'static Shape),
-    /// Anything: a plain value, or a map with keys of the operator's own.
-    Any,
+    /// A text, a list of such, or a map with keys of the operator's own.
+    Text,
+    /// A boolean.
+    Flag,
+    /// A number.
+    Count,
 }
 
-use Shape::{Any, List, Map};
+use Shape::{Count, Flag, List, Map, Text};
 
-const TLS: Shape = Map(&[("insecure_skip_verify", Any), ("ca_cert_file", Any)]);
+const TLS: Shape = Map(&[("insecure_skip_verify", Flag), ("ca_cert_file", Text)]);
 
 const USER_INFO: Shape = Map(&[
-    ("endpoint_url", Any),
-    ("http_method", Any),
-    ("additional_headers", Any),
+    ("endpoint_url", Text),
+    ("http_method", Text),
+    ("additional_headers", Text),
     (
         "field_mapping",
         Map(&[
-            ("subject_fields", Any),
-            ("name_fields", Any),
-            ("email_fields", Any),
+            ("subject_fields", Text),
+            ("name_fields", Text),
+            ("email_fields", Text),
         ]),
     ),
 ]);
 
 const OIDC: Shape = Map(&[
-    ("issuer_url", Any),
-    ("client_id", Any),
-    ("client_secret_file", Any),
-    ("client_secret_env_var", Any),
-    ("redirect_uri", Any),
-    ("scopes", Any),
+    ("issuer_url", Text),
+    ("client_id", Text),
+    ("client_secret_file", Text),
+    ("client_secret_env_var", Text),
+    ("redirect_uri", Text),
+    ("scopes", Text),
     ("userinfo_override", USER_INFO),
-    ("additional_authorization_params", Any),
-    ("subject_claim", Any),
-    ("allow_private_ips", Any),
-    ("insecure_allow_http", Any),
+    ("additional_authorization_params", Text),
+    ("subject_claim", Text),
+    ("allow_private_ips", Flag),
+    ("insecure_allow_http", Flag),
 ]);
 
 const OAUTH2: Shape = Map(&[
-    ("authorization_endpoint", Any),
-    ("token_endpoint", Any),
-    ("client_id", Any),
-    ("client_secret_file", Any),
-    ("client_secret_env_var", Any),
-    ("redirect_uri", Any),
-    ("scopes", Any),
+    ("authorization_endpoint", Text),
+    ("token_endpoint", Text),
+    ("client_id", Text),
+    ("client_secret_file", Text),
+    ("client_secret_env_var", Text),
+    ("redirect_uri", Text),
+    ("scopes", Text),
     ("userinfo", USER_INFO),
     (
         "token_response_mapping",
         Map(&[
-            ("access_token_path", Any),
-            ("scope_path", Any),
-            ("refresh_token_path", Any),
-            ("expires_in_path", Any),
+            ("access_token_path", Text),
+            ("scope_path", Text),
+            ("refresh_token_path", Text),
+            ("expires_in_path", Text),
         ]),
     ),
     (
         "identity_from_token",
         Map(&[
-            ("subject_path", Any),
-            ("name_path", Any),
-            ("email_path", Any),
+            ("subject_path", Text),
+            ("name_path", Text),
+            ("email_path", Text),
         ]),
     ),
-    ("additional_authorization_params", Any),
+    ("additional_authorization_params", Text),
     (
         "dcr_config",
         Map(&[
-            ("discovery_url", Any),
-            ("registration_endpoint", Any),
-            ("initial_access_token_file", Any),
-            ("initial_access_token_env_var", Any),
-            ("software_id", Any),
-            ("software_statement", Any),
+            ("discovery_url", Text),
+            ("registration_endpoint", Text),
+            ("initial_access_token_file", Text),
+            ("initial_access_token_env_var", Text),
+            ("software_id", Text),
+            ("software_statement", Text),
         ]),
     ),
-    ("allow_private_ips", Any),
-    ("insecure_allow_http", Any),
+    ("allow_private_ips", Flag),
+    ("insecure_allow_http", Flag),
 ]);
 
 const STORAGE: Shape = Map(&[
-    ("type", Any),
+    ("type", Text),
     (
         "redis_config",
         Map(&[
-            ("addr", Any),
-            ("cluster_mode", Any),
+            ("addr", Text),
+            ("cluster_mode", Flag),
             (
                 "sentinel_config",
-                Map(&[("master_name", Any), ("sentinel_addrs", Any), ("db", Any)]),
+                Map(&[
+                    ("master_name", Text),
+                    ("sentinel_addrs", Text),
+                    ("db", Count),
+                ]),
             ),
-            ("auth_type", Any),
+            ("auth_type", Text),
             (
                 "acl_user_config",
-                Map(&[("username_env_var", Any), ("password_env_var", Any)]),
+                Map(&[("username_env_var", Text), ("password_env_var", Text)]),
             ),
-            ("key_prefix", Any),
-            ("dial_timeout", Any),
-            ("read_timeout", Any),
-            ("write_timeout", Any),
+            ("key_prefix", Text),
+            ("dial_timeout", Text),
+            ("read_timeout", Text),
+            ("write_timeout", Text),
             ("tls", TLS),
             ("sentinel_tls", TLS),
         ]),
@@ -117,75 +126,75 @@ const STORAGE: Shape = Map(&[
 ]);
 
 const RUN_CONFIG: Shape = Map(&[
-    ("schema_version", Any),
-    ("issuer", Any),
-    ("authorization_endpoint_base_url", Any),
+    ("schema_version", Text),
+    ("issuer", Text),
+    ("authorization_endpoint_base_url", Text),
     (
         "signing_key_config",
         Map(&[
-            ("key_dir", Any),
-            ("signing_key_file", Any),
-            ("fallback_key_files", Any),
+            ("key_dir", Text),
+            ("signing_key_file", Text),
+            ("fallback_key_files", Text),
         ]),
     ),
-    ("hmac_secret_files", Any),
+    ("hmac_secret_files", Text),
     (
         "token_lifespans",
         Map(&[
-            ("access_token_lifespan", Any),
-            ("refresh_token_lifespan", Any),
-            ("auth_code_lifespan", Any),
+            ("access_token_lifespan", Text),
+            ("refresh_token_lifespan", Text),
+            ("auth_code_lifespan", Text),
         ]),
     ),
-    ("delegation_token_lifespan", Any),
+    ("delegation_token_lifespan", Text),
     (
         "upstreams",
         List(&Map(&[
-            ("name", Any),
-            ("type", Any),
+            ("name", Text),
+            ("type", Text),
             ("oidc_config", OIDC),
             ("oauth2_config", OAUTH2),
         ])),
     ),
-    ("scopes_supported", Any),
-    ("baseline_client_scopes", Any),
-    ("allowed_audiences", Any),
+    ("scopes_supported", Text),
+    ("baseline_client_scopes", Text),
+    ("allowed_audiences", Text),
     ("storage", STORAGE),
-    ("disable_upstream_token_injection", Any),
+    ("disable_upstream_token_injection", Flag),
     (
         "cimd",
         Map(&[
-            ("enabled", Any),
-            ("cache_max_size", Any),
-            ("cache_fallback_ttl", Any),
+            ("enabled", Flag),
+            ("cache_max_size", Count),
+            ("cache_fallback_ttl", Text),
         ]),
     ),
-    ("insecure_allow_http", Any),
+    ("insecure_allow_http", Flag),
     (
         "trusted_issuers",
         List(&Map(&[
-            ("issuer_url", Any),
-            ("expected_audience", Any),
-            ("jwks_url", Any),
-            ("insecure_allow_http", Any),
-            ("allow_private_ips", Any),
-            ("actor_claim", Any),
-            ("allowed_actors", Any),
-            ("allowed_delegate_clients", Any),
-            ("allow_may_act", Any),
+            ("issuer_url", Text),
+            ("expected_audience", Text),
+            ("jwks_url", Text),
+            ("insecure_allow_http", Flag),
+            ("allow_private_ips", Flag),
+            ("actor_claim", Text),
+            ("allowed_actors", Text),
+            ("allowed_delegate_clients", Text),
+            ("allow_may_act", Flag),
         ])),
     ),
-    ("allow_confidential_client_registration", Any),
-    ("force_confidential_redirect_uris", Any),
-    ("insecure_allow_confidential_over_loopback_http", Any),
+    ("allow_confidential_client_registration", Flag),
+    ("force_confidential_redirect_uris", Text),
+    ("insecure_allow_confidential_over_loopback_http", Flag),
     (
         "delegate_clients",
         List(&Map(&[
-            ("client_id", Any),
-            ("client_secret_file", Any),
-            ("client_secret_env_var", Any),
-            ("scopes", Any),
-            ("audiences", Any),
+            ("client_id", Text),
+            ("client_secret_file", Text),
+            ("client_secret_env_var", Text),
+            ("scopes", Text),
+            ("audiences", Text),
         ])),
     ),
 ]);
@@ -196,6 +205,64 @@ pub fn unknown(node: &Node, at: &Path) -> Vec<Warning> {
     let mut warnings = Vec::new();
     look(node, &RUN_CONFIG, at, &mut warnings);
     warnings
+}
+
+/// Makes of plain scalars what ToolHive's reader does, which knows what each key holds: where it wants a
+/// text it takes what is written, and where it wants a boolean the words of YAML 1.1 as well.
+pub(super) fn settle(node: &mut Node, located: &Located) {
+    settle_as(node, located, &RUN_CONFIG);
+}
+
+fn settle_as(node: &mut Node, located: &Located, shape: &Shape) {
+    let inner = located.inner.iter();
+    match (shape, node) {
+        (Map(known), Node::Map(entries)) => {
+            for ((name, value), located) in entries.iter_mut().zip(inner) {
+                if let Some((_, shape)) = known.iter().find(|(key, _)| key == name) {
+                    settle_as(value, located, shape);
+                }
+            }
+        }
+        (List(shape), Node::List(items)) => {
+            for (item, located) in items.iter_mut().zip(inner) {
+                settle_as(item, located, shape);
+            }
+        }
+        (Text, Node::Map(entries)) => {
+            for ((_, value), located) in entries.iter_mut().zip(inner) {
+                settle_as(value, located, shape);
+            }
+        }
+        (Text, Node::List(items)) => {
+            for (item, located) in items.iter_mut().zip(inner) {
+                settle_as(item, located, shape);
+            }
+        }
+        (Text, node @ (Node::Number(_) | Node::Bool(_))) => {
+            if let Some(written) = &located.written {
+                *node = Node::String(written.as_ref().to_owned());
+            }
+        }
+        (Flag, node) => {
+            let flag = match node {
+                Node::String(text) => flag_of_yaml_1_1(text),
+                _ => None,
+            };
+            if let Some(flag) = flag {
+                *node = Node::Bool(flag);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The words that `true` and `false` are not (<https://yaml.org/type/bool.html>).
+fn flag_of_yaml_1_1(text: &str) -> Option<bool> {
+    match text {
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
+        _ => None,
+    }
 }
 
 /// Names every key that stands twice in its map, which ToolHive's reader refuses.

@@ -14,7 +14,7 @@ pub use ours::{
 };
 pub use read::{read, read_names};
 pub(crate) use source::find_for;
-pub use source::{Found, NotFound, find};
+pub use source::{Found, NotFound, by_toolhive, find};
 
 use std::time::Duration;
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use upstream_inject::config::{Node, Path};
 
+use super::keys;
 use super::ours::{SIBLING, VMCP_KEY, is_config_map, is_our_config_map, is_run_config};
 use crate::kubernetes::opened;
 use crate::located::Block;
@@ -181,6 +182,7 @@ fn within(document: Document, source: &str, name: &str) -> Result<Within, NotFou
         }
         return match (server, main) {
             (Some(server), main) => {
+                let server = by_toolhive(server);
                 found(server, root, &format!("{name}, data[{SIBLING:?}]"), main)
             }
             // As in a folder: a vMCP file without the file beside it.
@@ -189,7 +191,7 @@ fn within(document: Document, source: &str, name: &str) -> Result<Within, NotFou
         };
     }
     if is_run_config(&document.root) {
-        return found(document, root, name, None);
+        return found(by_toolhive(document), root, name, None);
     }
     Ok(Within::Without(document))
 }
@@ -211,7 +213,7 @@ fn bare(file: &FilePath) -> Result<Found, NotFound> {
         }
         // Told to be one, it is judged as one.
         Within::Without(document) => Found {
-            document,
+            document: by_toolhive(document),
             at: Path::root(),
             name,
             main: None,
@@ -286,6 +288,13 @@ fn only(
             "several documents; which one is meant?".to_owned(),
         )),
     }
+}
+
+/// A `RunConfig` in a file of ToolHive's, as its own reader has it.
+#[must_use]
+pub fn by_toolhive(mut document: Document) -> Document {
+    document.settle(keys::settle);
+    document
 }
 
 fn missing(name: &str, path: Path) -> NotFound {

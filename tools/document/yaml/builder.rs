@@ -1,7 +1,7 @@
 //! From the parser's events to the tree.
 
 use super::frame::{Content, Frame, Key, Value, scalar};
-use crate::located::{Document, Doubt, Position};
+use crate::located::{Document, Doubt, Located, Position};
 use crate::resolve::{self, ScalarTag};
 use crate::{MAX_DEPTH, SyntaxError};
 use saphyr_parser::{Event, ScalarStyle, Tag};
@@ -95,7 +95,11 @@ impl Builder {
                         .ok_or_else(|| SyntaxError::new(at, "the value does not fit its tag"))
                 })?,
         };
-        self.value(scalar(node, at), anchor)
+        let mut value = scalar(node, at);
+        if is_plain && tag.is_none() {
+            value.located = Located::plain(at, &value.node, text);
+        }
+        self.value(value, anchor)
     }
 
     fn alias(&mut self, anchor: usize, at: Position) -> Result<(), SyntaxError> {

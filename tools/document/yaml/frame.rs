@@ -31,7 +31,7 @@ pub(super) enum Content {
     Map {
         entries: Vec<(String, Node)>,
         key: Option<Key>,
-        merged: Option<(Position, Value)>,
+        merged: Option<Box<(Position, Value)>>,
     },
 }
 
@@ -62,7 +62,7 @@ impl Frame {
                     if merged.is_some() {
                         return Err(SyntaxError::new(key.at, "the merge key << is given twice"));
                     }
-                    *merged = Some((key.at, value));
+                    *merged = Some(Box::new((key.at, value)));
                 } else {
                     entries.push((key.text, value.node));
                     self.inner.push(value.located.at(key.at));
@@ -80,7 +80,8 @@ impl Frame {
                 merged,
                 ..
             } => {
-                if let Some((at, value)) = merged {
+                if let Some(merged) = merged {
+                    let (at, value) = *merged;
                     merge(at, value, &mut entries, &mut self.inner)?;
                 }
                 Node::Map(entries)

@@ -85,7 +85,12 @@ impl Reader {
             None => String::new(),
             Some(Node::String(text)) => text.clone(),
             Some(other) => {
-                self.problem(spot, format!("must be a text, not {}", other.kind()));
+                let next = match other {
+                    Node::Number(_) | Node::Bool(_) => ": quote it",
+                    _ => "",
+                };
+                let text = format!("must be a text, not {}{next}", other.kind());
+                self.problem(spot, text);
                 String::new()
             }
         }
