@@ -368,3 +368,25 @@ fn a_file_is_written_whole_or_not_at_all() {
         .expect(2);
     assert!(run.stderr.contains("cannot be written"), "{run:#?}");
 }
+
+#[test]
+fn what_convert_cannot_take_is_told_with_the_next_step() {
+    let config_map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: vmcp}\ndata:\n  config.yaml: |\n    \
+                      outgoingAuth: {}\n";
+    let resource = "apiVersion: toolhive.stacklok.dev/v1beta1\nkind: MCPExternalAuthConfig\nmetadata: \
+                    {name: 12}\nspec: {type: unauthenticated}\n";
+    for (text, expected) in [
+        (
+            config_map,
+            "`upstream-inject check` and `render` read it as it is",
+        ),
+        (
+            resource,
+            "r.yaml:3:12: error: metadata.name: must be a text, not a number: quote it",
+        ),
+    ] {
+        let bench = Workbench::with("r.yaml", text);
+        let run = bench.run(&["convert", "r.yaml"]).expect(1);
+        assert!(run.stderr.contains(expected), "{run:#?}");
+    }
+}

@@ -213,6 +213,16 @@ fn a_refusal_is_what_the_client_would_get() {
             said.stdout
         );
     }
+    let said = run(CONFIG, &["--backend", "githubtools"]).expect(0);
+    assert!(
+        said.stdout
+            .starts_with("githubtools: no strategy (c.yaml); did you mean github-tools?\n"),
+        "{said:#?}"
+    );
+    let refused = json(CONFIG, &["--backend", "opne"]);
+    assert_eq!(refused["meant"], Value::Null, "two letters of four");
+    let refused = json(CONFIG, &["--backend", "opn"]);
+    assert_eq!(refused["meant"], "open");
     let refused = json(CONFIG, &["--backend", "nobody"]);
     assert_eq!(refused["refusal"]["code"], "backend_not_configured");
     assert_eq!(refused["strategy"], Value::Null);

@@ -4,6 +4,7 @@ use super::block::meant;
 use crate::codes;
 use crate::kubernetes::{KINDS, Kind, unfold};
 use crate::report::{Finding, Severity};
+use document::auth_server::is_our_config_map;
 use document::{Document, Position, entries, get, get_text, items};
 use std::collections::BTreeSet;
 use upstream_inject::config::path::Step;
@@ -137,6 +138,11 @@ fn identify<'a>(
         // Left alone, it would be missed in silence.
         _ => match slip(group, word, known.is_some()) {
             Some((key, text)) => return Err((root.key(key), text)),
+            None if is_our_config_map(node) => {
+                let text = "a vMCP's ConfigMap cannot be converted, and need not be: `upstream-inject check` \
+                            and `render` read it as it is; beside resources, name it with --auth-server";
+                return Ok(Identified::Other(text.to_owned()));
+            }
             None => return Ok(Identified::Other(unknown(api_version, word))),
         },
     };
@@ -157,7 +163,12 @@ fn identify<'a>(
                 "{path}: {} is no name of a resource: {rule}",
                 serde_json::Value::from(name)
             ),
-            None => format!("{path}: a resource needs a name: {rule}"),
+            None => match get(metadata, "name") {
+                Some(other @ (Node::Number(_) | Node::Bool(_))) => {
+                    format!("{path}: must be a text, not {}: quote it", other.kind())
+                }
+                _ => format!("{path}: a resource needs a name: {rule}"),
+            },
         };
         return Err((path, text));
     };

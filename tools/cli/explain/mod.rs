@@ -14,7 +14,7 @@ use crate::input;
 use crate::report::{FileReport, Finding, Severity, Verdict};
 use document::auth_server::keys_given_twice;
 use document::configuration::Form;
-use document::{Document, Position, get, get_text};
+use document::{Document, Position, entries, get, get_text, words};
 use std::time::Duration;
 use upstream_inject::config::{self, Environment, Node, Path};
 use upstream_inject::identity::TokenFrom;
@@ -36,6 +36,8 @@ pub(crate) struct Explanation {
     backend: String,
     /// The strategy's type, and where it stands; none: nothing is configured.
     strategy: Option<(String, Path, Position)>,
+    /// The backend that may be meant, where there is none of this name.
+    meant: Option<String>,
     /// Whether it is the default.
     is_default: bool,
     provider: Option<String>,
@@ -180,7 +182,12 @@ fn place(explanation: &mut Explanation, document: &Document) {
     let (path, strategy) = match (own, get(outgoing, "default")) {
         (Some(strategy), _) => (path.key("backends").key(&explanation.backend), strategy),
         (None, Some(default)) => (path.key("default"), default),
-        (None, None) => return,
+        (None, None) => {
+            let backends = get(outgoing, "backends").map(entries).unwrap_or_default();
+            let names = backends.iter().map(|(name, _)| name.as_str());
+            explanation.meant = words::meant(&explanation.backend, names).map(str::to_owned);
+            return;
+        }
     };
     explanation.is_default = own.is_none();
     let name = get_text(strategy, "type").unwrap_or_default().to_owned();

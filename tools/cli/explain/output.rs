@@ -24,7 +24,13 @@ pub(crate) fn text(explanation: &Explanation) -> String {
             );
         }
         None => {
-            let _ = writeln!(text, "{backend}: no strategy ({file})");
+            let meant = explanation
+                .meant
+                .as_deref()
+                .map_or_else(String::new, |meant| {
+                    format!("; did you mean {}?", printable(meant))
+                });
+            let _ = writeln!(text, "{backend}: no strategy ({file}){meant}");
         }
     }
     if let Some(provider) = &explanation.provider {
@@ -138,6 +144,7 @@ pub(crate) fn json(explanation: &Explanation) -> String {
         "file": explanation.file,
         "backend": explanation.backend,
         "strategy": place.map(|(name, ..)| name),
+        "meant": explanation.meant,
         "isDefault": explanation.is_default,
         "path": place.map(|(_, path, _)| path.to_string()),
         "line": place.map(|(.., at)| at.line),
