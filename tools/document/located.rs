@@ -131,14 +131,10 @@ impl Document {
     /// Where the value at `path` stands, or the innermost value around it that does exist: that
     /// is where a missing key would have to be added.
     pub fn position(&self, path: &Path) -> Position {
-        let (mut node, mut located) = (&self.root, &self.located);
-        for step in path.steps() {
-            let Some((inner, place)) = child(node, located, step) else {
-                break;
-            };
-            (node, located) = (inner, place);
+        match place(&self.root, &self.located, path.steps()) {
+            Ok(there) => there.at,
+            Err(around) => around.at,
         }
-        located.at
     }
 
     /// The same, as it stands in a larger file.
@@ -223,6 +219,34 @@ fn put(node: &mut Node, located: &mut Located, path: &[&str], value: Node, place
     {
         put(node, located, rest, value, place);
     }
+}
+
+/// Where the value at `steps` stands; the error is the innermost one around it that is there. Of a key
+/// given twice the last counts, unless only an earlier one has what is looked for.
+fn place<'a>(
+    node: &'a Node,
+    located: &'a Located,
+    steps: &[Step],
+) -> Result<&'a Located, &'a Located> {
+    let Some((step, rest)) = steps.split_first() else {
+        return Ok(located);
+    };
+    let Some((inner, at)) = child(node, located, step) else {
+        return Err(located);
+    };
+    let found = place(inner, at, rest);
+    let (Err(_), Node::Map(entries), Step::Key(key)) = (found, node, step) else {
+        return found;
+    };
+    // In a large map that would take each finding its time.
+    if entries.len() > SMALL {
+        return found;
+    }
+    let twins = entries.iter().zip(&located.inner).rev();
+    let mut earlier = twins.filter(|((name, _), _)| name == key).skip(1);
+    earlier
+        .find_map(|((_, inner), at)| place(inner, at, rest).ok())
+        .map_or(found, Ok)
 }
 
 fn child<'a>(node: &'a Node, located: &'a Located, step: &Step) -> Option<(&'a Node, &'a Located)> {

@@ -117,6 +117,22 @@ fn every_value_has_its_place() {
 }
 
 #[test]
+fn what_only_an_earlier_one_of_two_equal_keys_has_is_found_there() {
+    let yaml = "a:\n  x: 1\n  x: 2\n  z: [1]\na:\n  y: 1\n  z: []\n";
+    let a = Path::root().key("a");
+    for (path, line) in [
+        (a.clone(), 5),
+        (a.key("x"), 3),
+        (a.key("y"), 6),
+        (a.key("z"), 7),
+        (a.key("z").index(0), 4),
+        (a.key("missing"), 5),
+    ] {
+        assert_eq!(one(yaml).position(&path).line, line, "{path}");
+    }
+}
+
+#[test]
 fn what_is_broken_is_shown_where_it_is() {
     for (text, line, column, part) in [
         ("a: [1\nb: 2\n", 2, 2, "broken YAML"),
