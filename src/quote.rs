@@ -15,8 +15,8 @@ pub(crate) fn json_string(text: &str) -> String {
 /// No name holds one. But what stands between a `Struct`'s keys and their values does: where the bytes
 /// are damaged, what follows in `text` may be somebody's secret.
 pub(crate) fn shown(text: &str) -> String {
-    let is_between = |it: char| it.is_ascii_control() && !matches!(it, '\t' | '\n' | '\r');
-    match text.find(is_between) {
+    let is_between = |byte: u8| byte.is_ascii_control() && !matches!(byte, b'\t' | b'\n' | b'\r');
+    match text.bytes().position(is_between) {
         Some(end) => json_string(&format!("{}…", text.get(..end).unwrap_or_default())),
         None => json_string(text),
     }
