@@ -61,6 +61,17 @@ fn what_is_gone_takes_no_room_any_more() {
     }
 }
 
+/// Else a table that is emptied whenever it is full would grow for ever.
+#[test]
+fn what_is_emptied_holds_no_places() {
+    let mut places = Places::new(0);
+    places.insert(7, 0);
+    places.insert(8, 1);
+    places.clear();
+    assert_eq!(places.find(7, |_| true), None);
+    assert_eq!(places.find(8, |_| true), None);
+}
+
 /// Were they not, each look-up would go by all the others.
 #[test]
 fn keys_begin_in_different_slots() {
