@@ -273,6 +273,8 @@ mod tests {
         assert_eq!(breaker.admit(MALLORY, at(1000)), Ok(AsProbe));
         breaker.failed(MALLORY, AsProbe, at(1000));
         assert!(breaker.admit(ALICE, at(2000)).is_err());
+        assert_eq!(breaker.retry_after(ALICE, at(2000)), 1);
+        assert_eq!(breaker.retry_after(MALLORY, at(2000)), 2);
         assert!(breaker.admit(MALLORY, at(3199)).is_err());
         let mut by_another = breaker;
         assert_eq!(by_another.admit(ALICE, at(3100)), Ok(AsProbe));
