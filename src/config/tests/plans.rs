@@ -184,6 +184,22 @@ fn on_behalf_of_asks_for_the_scopes_or_for_the_default_of_the_audience() {
 }
 
 #[test]
+fn on_behalf_of_has_a_skew_of_its_own_if_it_says_so() {
+    for (fields, seconds) in [
+        ("", None),
+        (r#","cacheSkewSeconds":0"#, Some(0)),
+        (r#","cacheSkewSeconds":30"#, Some(30)),
+    ] {
+        let plan = planned(&format!(
+            r#"{{"outgoingAuth":{{"backends":{{"b":{{"type":"obo","obo":{{"tokenUrl":"https://sts/t",
+                "clientId":"id","clientSecret":"s","audience":"api://b"{fields}}}}}}}}}}}"#
+        ));
+        let skew = plan.exchanges[0].terms.expiry_skew;
+        assert_eq!(skew, seconds.map(Duration::from_secs), "{fields}");
+    }
+}
+
+#[test]
 fn client_authentication_follows_from_what_is_there() {
     let id = || "id".to_owned();
     let secret = || Secret::new("s".to_owned());
