@@ -347,6 +347,54 @@ fn an_open_breaker_at_the_partner_is_the_partners() {
     });
 }
 
+/// The first call has been answered: it is the partner that wants to be left alone for so long.
+#[test]
+fn a_client_hears_how_long_the_partners_breaker_stays_open() {
+    worker(|envoy| {
+        let plugin = envoy.plugin(&configuration());
+        let fails = |user: &str| {
+            let (stream, call) = asks(envoy, plugin, user);
+            goes_on(envoy, &call).answer(&Answer::new(503, ""));
+            stream.end();
+        };
+        (0..5).for_each(|n| fails(&format!("user-{n}")));
+        envoy.advance(Duration::from_secs(1));
+        // What fails here is a probe, which doubles the pause.
+        fails("bob");
+        let (stream, call) = asks(envoy, plugin, "alice");
+        call.answer(&issued(&assertion(), &json!({})));
+        assert!(envoy.calls().is_empty());
+        assert_eq!(stream.reply().headers["retry-after"], "2");
+    });
+}
+
+/// An ID token is of a login some time ago: it says something of the partner's token only where the
+/// partner says nothing.
+#[test]
+fn the_id_tokens_end_counts_only_where_the_partner_states_none() {
+    let now = worker(|envoy| envoy.now());
+    let id_tokens = json!({"corp": jwt(&json!({"exp": now + 60}))});
+    let request = Request::to("partner-app")
+        .authenticated()
+        .identity(json!({"upstream_id_tokens": id_tokens}));
+    let partners = jwt(&json!({"exp": now + 300}));
+    let unstated = json!({"access_token": partners, "token_type": "Bearer"});
+    let mut stated = unstated.clone();
+    stated["expires_in"] = json!(300);
+    for (answer, asks_again) in [(stated, false), (unstated, true)] {
+        worker(|envoy| {
+            let plugin = envoy.plugin(&configuration());
+            let stream = plugin.request(&request);
+            goes_on(envoy, &envoy.call()).answer(&Answer::json(200, &answer));
+            let received = stream.received("authorization");
+            assert_eq!(received, [format!("Bearer {partners}")]);
+            envoy.advance(Duration::from_secs(100));
+            let waits = plugin.request(&request).outcome() == Outcome::Waits;
+            assert_eq!(waits, asks_again, "{answer}");
+        });
+    }
+}
+
 /// The second call is made for whoever else waits, and what it brings is kept for the next.
 #[test]
 fn a_client_that_leaves_between_the_calls_hurts_nobody() {
