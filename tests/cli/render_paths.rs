@@ -96,15 +96,17 @@ fn no_backend_has_the_paths_at_which_clients_log_in() {
     );
 }
 
+/// What `challenge.backends` says of a backend whose URL has this path.
+fn own(name: &str, path: &str) -> String {
+    format!(
+        "    {name}: {{resourceMetadata: \"https://mcp.example.com/.well-known/\
+         oauth-protected-resource{path}\"}}\n"
+    )
+}
+
 /// The backend that is called at the gateway's own URL may be written first.
 #[test]
 fn no_metadata_document_hides_a_more_specific_one() {
-    let own = |name: &str, path: &str| {
-        format!(
-            "    {name}: {{resourceMetadata: \"https://mcp.example.com/.well-known/\
-             oauth-protected-resource{path}\"}}\n"
-        )
-    };
     let config = format!(
         "{}\nchallenge:\n  backends:\n{}{}",
         named(&["a", "b", "c"]),
@@ -145,12 +147,6 @@ fn no_metadata_document_hides_a_more_specific_one() {
 /// A name may lie in another one, and where a URL was chosen both the URL and the name have routes.
 #[test]
 fn no_route_hides_a_more_specific_one() {
-    let own = |name: &str, path: &str| {
-        format!(
-            "    {name}: {{resourceMetadata: \"https://mcp.example.com/.well-known/\
-             oauth-protected-resource{path}\"}}\n"
-        )
-    };
     let all = named(&["a", "a/b", "c", "c/d"]);
     // Both have other URLs, or the inner one alone.
     let config = format!(
