@@ -192,6 +192,10 @@ fn a_token_that_was_not_accepted_is_forgotten_and_the_next_one_knows() {
         6,
     );
     assert_eq!(settled.forgot_before, Some(now));
+    // Or a third worker would have it forgotten anew each time.
+    let third = Outcome::Token(token("v", 11, 7));
+    let settled = settle(&mut bucket, "alice", 3, &third, 7);
+    assert_eq!(settled.forgot_before, Some(now));
 }
 
 #[test]

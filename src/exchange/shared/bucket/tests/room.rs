@@ -136,6 +136,12 @@ fn what_is_told_to_those_who_wait_fills_its_part_to_the_last_byte_and_no_more() 
         [false, true, true],
         "and none for what has no room"
     );
+    let exact = Bounds {
+        passing: size,
+        ..WIDE
+    };
+    pass(&mut bucket, "a", 2, &exact);
+    assert!(is_told(&bucket, "a", 2), "it fits to the byte");
 }
 
 #[test]
